@@ -1,0 +1,5 @@
+"""Data to the space that is diffused, and back."""
+
+from diffusion_lab.codecs.pixels import Pixels
+
+__all__ = ["Pixels"]

@@ -1,0 +1,120 @@
+"""The tutorial's small time-conditioned U-Net.
+
+With one channel, base 32, multipliers (1, 2) and time dimension 64 it has 130,305 parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+GROUPS = 8
+
+
+class SinusoidalEmbedding(nn.Module):
+    """[B] positions to [B, dim]: sines, then cosines, of frequencies from 1 down to 1/10000 (Vaswani et al. 2017)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        half = dim // 2
+        frequencies = torch.exp(-torch.arange(half) * (math.log(10000) / (half - 1)))
+        # A constant: checkpoints need not store it, and averages must not touch it.
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, position: Tensor) -> Tensor:
+        angle = position[:, None] * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+class Block(nn.Module):
+    """Conv 3×3 → GroupNorm → SiLU, then the time embedding is added to every position."""
+
+    def __init__(self, in_channels: int, out_channels: int, time_dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.GroupNorm(GROUPS, out_channels)
+        self.time = nn.Linear(time_dim, out_channels)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = nn.functional.silu(self.norm(self.conv(x)))  # [B, out, H, W]
+        return h + self.time(time)[:, :, None, None]
+
+
+class SimpleUNet(nn.Module):
+    """Encoder and decoder with one block per level, max-pooling down and nearest upsampling.
+
+    Args:
+        in_channels: channels of the state; filled in from the data at composition.
+        out_channels: channels of the raw output; filled in from the data and the parameterization.
+        image_size: side of the square images; filled in from the data. It halves once per level.
+        base_channels: width of the first level, a multiple of 8.
+        channel_multipliers: width of each level as a multiple of `base_channels`.
+        time_dim: size of the time embedding, even and at least 4.
+
+    Raises:
+        ValueError: naming the key, if the sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        image_size: int,
+        base_channels: int = 32,
+        channel_multipliers: Sequence[int] = (1, 2),
+        time_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        levels = len(channel_multipliers)
+        if levels < 1 or min(channel_multipliers) < 1:
+            raise ValueError(
+                f"network.channel_multipliers needs one or more positive integers, got {list(channel_multipliers)}"
+            )
+        if image_size % 2**levels:
+            possible = max(n for n in range(16) if image_size % 2**n == 0)
+            raise ValueError(
+                f"network.channel_multipliers has {levels} levels, each of which halves the image, but "
+                f"data.image_size={image_size} halves evenly only {possible} times"
+            )
+        if base_channels < GROUPS or base_channels % GROUPS:
+            raise ValueError(f"network.base_channels must be a multiple of {GROUPS}, got {base_channels}")
+        if time_dim < 4 or time_dim % 2:
+            raise ValueError(f"network.time_dim must be even and at least 4, got {time_dim}")
+
+        widths = [base_channels * m for m in channel_multipliers]
+        self.time_embedding = nn.Sequential(
+            SinusoidalEmbedding(time_dim), nn.Linear(time_dim, time_dim), nn.SiLU()
+        )
+        self.encoder = nn.ModuleList(
+            Block(before, width, time_dim)
+            for before, width in zip([in_channels, *widths[:-1]], widths, strict=True)
+        )
+        self.bottleneck = Block(widths[-1], widths[-1], time_dim)
+        # A level of the decoder takes what comes from below beside the skip, and leaves with the width of
+        # the level above it.
+        self.decoder = nn.ModuleList(
+            Block(below + skip, above, time_dim)
+            for below, skip, above in zip(
+                [widths[-1], *widths[:-1][::-1]], widths[::-1], [*widths[:-1][::-1], widths[0]], strict=True
+            )
+        )
+        self.out = nn.Conv2d(widths[0], out_channels, 1)
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """x [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
+        if labels is not None:
+            raise ValueError("network=simple_unet takes no labels")
+        time = self.time_embedding(c_noise)  # [B, time_dim]
+        skips = []
+        for block in self.encoder:
+            x = block(x, time)  # [B, width, H, W]
+            skips.append(x)
+            x = nn.functional.max_pool2d(x, 2)  # [B, width, H/2, W/2]
+        x = self.bottleneck(x, time)
+        for block in self.decoder:
+            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = block(torch.cat([x, skips.pop()], dim=1), time)
+        return self.out(x)

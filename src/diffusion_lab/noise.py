@@ -1,0 +1,97 @@
+"""Random numbers with an address: the same address gives the same numbers, in any batch, on any device.
+
+A `Noise` is a 64-bit key made from (seed, path) and one row number per sample. Every number is a pure
+function of (key, row, position), so sample i does not depend on the batch it is drawn in, a rank or a
+micro-batch sees exactly the rows that a single process would, and nothing depends on what else was drawn.
+
+Philox-4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+Normal variates: Box and Muller 1958.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox(counter: Sequence[Tensor | int], key: tuple[int, int], rounds: int = 10) -> tuple[Tensor, ...]:
+    """Philox-4x32: four words of counter and two of key to four random words.
+
+    Args:
+        counter: four int64 tensors (or ints) of broadcastable shapes, values in [0, 2**32).
+        key: two ints in [0, 2**32).
+
+    Returns:
+        Four int64 tensors with values in [0, 2**32).
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(rounds):
+        # A product of two 32-bit words wraps in int64, but its 64 bits are the right ones.
+        low_product, high_product = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((high_product >> 32) & _MASK) ^ c1 ^ k0,
+            high_product & _MASK,
+            ((low_product >> 32) & _MASK) ^ c3 ^ k1,
+            low_product & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3  # type: ignore[return-value]
+
+
+class Noise:
+    """Random numbers at an address.
+
+    Args:
+        rows: [B] int64; the number of each sample, in [0, 2**64). It decides the device of what is drawn.
+        seed: the experiment's seed.
+        path: what the numbers are for, as strings and ints, e.g. ``("train", epoch, batch_index)``.
+
+    Two draws at one address are equal: `at` gives each use an address of its own.
+    """
+
+    def __init__(self, rows: Tensor, seed: int, *path: str | int) -> None:
+        self.rows = rows
+        self.address = (seed, *path)
+        digest = hashlib.blake2b(repr(self.address).encode(), digest_size=8).digest()
+        self._key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
+
+    def at(self, *path: str | int) -> Noise:
+        """The same rows at an address further down the path."""
+        return Noise(self.rows, *self.address, *path)  # type: ignore[arg-type]
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """[B, *shape] float32, independent standard normal; |value| < 6.7."""
+        size = math.prod(shape)
+        a, b, c, d = self._words(size)
+        # 0 < u <= 1 keeps the logarithm finite.
+        radius_1, radius_2 = ((-2 * torch.log((u.float() + 1) * 2.0**-32)).sqrt() for u in (a, c))
+        angle_1, angle_2 = (u.float() * (2 * math.pi * 2.0**-32) for u in (b, d))
+        parts = (
+            radius_1 * angle_1.cos(),
+            radius_1 * angle_1.sin(),
+            radius_2 * angle_2.cos(),
+            radius_2 * angle_2.sin(),
+        )
+        return torch.cat(parts, dim=1)[:, :size].reshape(-1, *shape)
+
+    def uniform(self, shape: Sequence[int] = ()) -> Tensor:
+        """[B, *shape] float64, independent uniform on [0, 1), on a grid of 2**-53."""
+        size = math.prod(shape)
+        a, b, c, d = self._words(2 * size)
+        high, low = torch.cat((a, c), dim=1), torch.cat((b, d), dim=1)
+        bits = ((high << 21) | (low >> 11)) & ((1 << 53) - 1)
+        return (bits[:, :size].double() * 2.0**-53).reshape(-1, *shape)
+
+    def _words(self, per_row: int) -> tuple[Tensor, ...]:
+        blocks = torch.arange(-(-per_row // 4), device=self.rows.device)
+        rows = self.rows[:, None]
+        return philox((blocks[None, :] + 0 * rows, rows & _MASK, (rows >> 32) & _MASK, 0), self._key)

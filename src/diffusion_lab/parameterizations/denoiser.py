@@ -1,0 +1,35 @@
+"""The denoiser: a network and the meaning of its output, as one callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from diffusion_lab.parameterizations.base import Parameterization, Prediction
+
+
+class Denoiser:
+    """(z_t [B, *D], t [B], condition [B] or None) → Prediction.
+
+    Args:
+        network: (x [B, *D], c_noise [B], labels [B] or None) → raw.
+        parameterization: what raw means.
+
+    Attributes:
+        evaluations: how often the network has been called.
+    """
+
+    def __init__(self, network: Callable[..., Tensor], parameterization: Parameterization) -> None:
+        self.network = network
+        self.parameterization = parameterization
+        self.evaluations = 0
+
+    def raw(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The network's output, before it means anything."""
+        self.evaluations += 1
+        x, c_noise = self.parameterization.network_input(z_t, t)
+        return self.network(x, c_noise, condition)
+
+    def __call__(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
+        return self.parameterization.prediction(self.raw(z_t, t, condition), z_t, t)

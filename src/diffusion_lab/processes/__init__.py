@@ -1,0 +1,5 @@
+"""How data is destroyed, and the exact posterior of each step back."""
+
+from diffusion_lab.processes.gaussian import Gaussian, Noised, Normal
+
+__all__ = ["Gaussian", "Noised", "Normal"]

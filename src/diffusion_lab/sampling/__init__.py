@@ -1,0 +1,8 @@
+"""Time grids, samplers, transforms of the prediction, and the one loop that draws."""
+
+from diffusion_lab.sampling.ancestral import Ancestral
+from diffusion_lab.sampling.base import Sampler, State
+from diffusion_lab.sampling.loop import Step, draw
+from diffusion_lab.sampling.transforms import ClippedDenoiser
+
+__all__ = ["Ancestral", "ClippedDenoiser", "Sampler", "State", "Step", "draw"]
