@@ -19,13 +19,12 @@ class SinusoidalEmbedding(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        half = dim // 2
-        frequencies = torch.exp(-torch.arange(half) * (math.log(10000) / (half - 1)))
-        # A constant: checkpoints need not store it, and averages must not touch it.
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.frequencies = dim // 2
 
     def forward(self, position: Tensor) -> Tensor:
-        angle = position[:, None] * self.frequencies
+        # Made here and not kept as a buffer: a module cast to bfloat16 would cast it too.
+        k = torch.arange(self.frequencies, device=position.device, dtype=torch.float32)
+        angle = position.float()[:, None] * torch.exp(-k * (math.log(10000) / (self.frequencies - 1)))
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
@@ -85,12 +84,10 @@ class SimpleUNet(nn.Module):
             raise ValueError(f"network.time_dim must be even and at least 4, got {time_dim}")
 
         widths = [base_channels * m for m in channel_multipliers]
-        self.time_embedding = nn.Sequential(
-            SinusoidalEmbedding(time_dim), nn.Linear(time_dim, time_dim), nn.SiLU()
-        )
+        self.position = SinusoidalEmbedding(time_dim)
+        self.time_embedding = nn.Sequential(nn.Linear(time_dim, time_dim), nn.SiLU())
         self.encoder = nn.ModuleList(
-            Block(before, width, time_dim)
-            for before, width in zip([in_channels, *widths[:-1]], widths, strict=True)
+            Block(before, width, time_dim) for before, width in zip([in_channels, *widths[:-1]], widths, strict=True)
         )
         self.bottleneck = Block(widths[-1], widths[-1], time_dim)
         # A level of the decoder takes what comes from below beside the skip, and leaves with the width of
@@ -104,10 +101,10 @@ class SimpleUNet(nn.Module):
         self.out = nn.Conv2d(widths[0], out_channels, 1)
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """x [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
+        """X [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
         if labels is not None:
             raise ValueError("network=simple_unet takes no labels")
-        time = self.time_embedding(c_noise)  # [B, time_dim]
+        time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
         skips = []
         for block in self.encoder:
             x = block(x, time)  # [B, width, H, W]

@@ -36,7 +36,7 @@ class EpsPrediction(Prediction):
     predicted: Tensor
 
     @cached_property
-    def x0(self) -> Tensor:  # type: ignore[override]
+    def x0(self) -> Tensor:
         return (self.z_t - self.sigma * self.predicted) / self.alpha
 
     @property
@@ -58,7 +58,7 @@ class X0Prediction(Prediction):
         return self.predicted
 
     @cached_property
-    def eps(self) -> Tensor:  # type: ignore[override]
+    def eps(self) -> Tensor:
         return (self.z_t - self.alpha * self.predicted) / self.sigma
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_lab.parameterizations.base import Parameterization, Prediction
 
@@ -26,10 +26,12 @@ class Denoiser:
         self.evaluations = 0
 
     def raw(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The network's output, before it means anything."""
+        """The network's output, before it means anything, in the dtype of z_t whatever the network's own."""
         self.evaluations += 1
         x, c_noise = self.parameterization.network_input(z_t, t)
-        return self.network(x, c_noise, condition)
+        if isinstance(self.network, nn.Module):
+            x = x.to(next(self.network.parameters()).dtype)
+        return self.network(x, c_noise, condition).to(z_t.dtype)
 
     def __call__(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
         return self.parameterization.prediction(self.raw(z_t, t, condition), z_t, t)

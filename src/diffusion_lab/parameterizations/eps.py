@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.parameterizations.base import EpsPrediction, Parameterization, Prediction
@@ -26,7 +27,7 @@ class Eps(Parameterization):
         self.schedule = process.schedule
 
     def network_input(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return z_t, self.schedule.index(t).to(z_t.device, z_t.dtype)
+        return z_t, self.schedule.index(t).to(z_t.device, torch.float32)
 
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)

@@ -38,9 +38,7 @@ class Ancestral(Sampler):
         if variance not in VARIANCES:
             raise ValueError(f"sampler.variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
         if num_steps is not None and not 1 <= num_steps <= total:
-            raise ValueError(
-                f"sampler.num_steps must lie between 1 and schedule.steps={total}, got {num_steps}"
-            )
+            raise ValueError(f"sampler.num_steps must lie between 1 and schedule.steps={total}, got {num_steps}")
         self.process = process
         self.variance = variance
         self.total = total

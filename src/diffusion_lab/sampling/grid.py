@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 
@@ -11,5 +12,5 @@ def trailing(total: int, steps: int) -> Iterator[tuple[float, float]]:
     For total = 1000 and steps = 10 the step indices i = t·1000 − 1 are 999, 899, …, 99 (Lin et al. 2023, table 2).
     """
     rows = [round(total * k / steps) for k in range(steps, -1, -1)]
-    for row, next_row in zip(rows[:-1], rows[1:], strict=True):
+    for row, next_row in itertools.pairwise(rows):
         yield row / total, next_row / total

@@ -89,9 +89,7 @@ class DiscreteSchedule(Schedule):
     def time(self, log_snr: Tensor) -> Tensor:
         table = self._table(log_snr.device)
         log_snr = log_snr.double()
-        row = (torch.searchsorted(-table[1:].contiguous(), -log_snr.contiguous(), right=True)).clamp(
-            max=self.steps - 1
-        )
+        row = (torch.searchsorted(-table[1:].contiguous(), -log_snr.contiguous(), right=True)).clamp(max=self.steps - 1)
         left, right = table[row], table[row + 1]
         within = ((log_snr - left) / (right - left)).clamp(0, 1)
         first = (torch.sigmoid(-log_snr) / torch.sigmoid(-table[1])).clamp(0, 1)

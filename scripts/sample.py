@@ -1,0 +1,15 @@
+"""Draw from a run: `python scripts/sample.py run_dir=… num_samples=64 seed=7`."""
+
+from diffusion_lab.config.cli import run
+
+
+def sample(cfg):
+    """Draw as the composed config says."""
+    # Imported here so that --help and --cfg answer before torch would have loaded.
+    from diffusion_lab.runs import sample
+
+    sample.sample(cfg)
+
+
+if __name__ == "__main__":
+    run("sample", sample)

@@ -1,0 +1,130 @@
+"""A loader for data that fits in memory: it gathers tensors, and it knows its place.
+
+Its order is a function of (seed, epoch), and its place is (epoch, batches yielded): both are in its state,
+so that a resumed run goes on with the very batch that comes next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """One process's part of a batch.
+
+    Attributes:
+        x: [b, *D] float32 data, in [−1, 1] for images.
+        label: [b] int64.
+        row: [b] int64; the place of each sample in the global batch when training, in the split otherwise.
+        epoch: from 0.
+        index: which global batch of the epoch, from 0.
+        size: the number of samples in the global batch.
+    """
+
+    x: Tensor
+    label: Tensor
+    row: Tensor
+    epoch: int
+    index: int
+    size: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        x, label, row = (v.to(device, non_blocking=True) for v in (self.x, self.label, self.row))
+        return Batch(x, label, row, self.epoch, self.index, self.size)
+
+
+def permutation(size: int, seed: int, *path: int | str) -> Tensor:
+    """[size] int64: an order that depends on nothing but its arguments."""
+    digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.randperm(size, generator=generator)
+
+
+class Loader:
+    """Iterates over data in memory, in parts.
+
+    A global batch is cut into ``ranks × micro_batches`` parts whose sizes differ by at most one; this loader
+    yields those of its rank. Together the parts are the batch that a single process would see.
+
+    Args:
+        x: [N, *D] the data; uint8 images become float32 in [−1, 1] as they are gathered.
+        label: [N] int64.
+        batch_size: of the global batch.
+        shuffle: a new order each epoch, from (seed, epoch); without it rows keep their place in `x`.
+        seed: of the order.
+        rank, ranks: which process this is, of how many.
+        micro_batches: into how many parts each process cuts its share, for gradient accumulation.
+
+    A last batch that is smaller than the number of parts is left out, since some part of it would be empty.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        label: Tensor,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        micro_batches: int = 1,
+    ) -> None:
+        self.x, self.label = x, label
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.parts, self.micro_batches = rank, ranks * micro_batches, micro_batches
+        self.epoch = 0
+        self._yielded = 0
+        self._resumed = False
+        full, rest = divmod(len(x), batch_size)
+        self.batches = (full if batch_size >= self.parts else 0) + (rest >= self.parts)
+
+    def __len__(self) -> int:
+        return self.batches * self.micro_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing happens before the first batch is asked for, so that an iterator which is made
+        # and dropped (as trainers do) moves nothing.
+        if self._resumed:
+            self._resumed = False
+        elif self._yielded:  # the epoch before this one was cut short
+            self._next_epoch()
+        order = permutation(len(self.x), self.seed, "epoch", self.epoch) if self.shuffle else None
+        while self._yielded < len(self):
+            index, micro = divmod(self._yielded, self.micro_batches)
+            self._yielded += 1
+            yield self._part(order, index, self.rank * self.micro_batches + micro)
+        self._next_epoch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place: epoch and batches yielded in it."""
+        return {"epoch": self.epoch, "yielded": self._yielded}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a place."""
+        self.epoch, self._yielded = int(state["epoch"]), int(state["yielded"])
+        self._resumed = True
+
+    def _next_epoch(self) -> None:
+        self.epoch += 1
+        self._yielded = 0
+
+    def _part(self, order: Tensor | None, index: int, part: int) -> Batch:
+        start = index * self.batch_size
+        size = min(self.batch_size, len(self.x) - start)
+        low, high = size * part // self.parts, size * (part + 1) // self.parts
+        row = torch.arange(low, high)
+        chosen = row + start if order is None else order[start + low : start + high]
+        chosen = chosen.to(self.x.device, non_blocking=True)
+        x = self.x[chosen]
+        if x.dtype == torch.uint8:
+            x = x.float().div_(127.5).sub_(1)
+        place = row if order is not None else row + start
+        return Batch(x, self.label[chosen], place.to(x.device, non_blocking=True), self.epoch, index, size)

@@ -1,0 +1,114 @@
+"""A run's folder: what lies where, and how it is written and read."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lab.errors import LabError
+
+
+class RunFolder:
+    """`<outputs>/<name>/<date>_<time>-<short id>/` and the files in it.
+
+    Args:
+        path: an existing folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).resolve()
+        self.figures = self.path / "figures"
+        self.samples = self.path / "samples"
+
+    @classmethod
+    def create(cls, outputs: str | Path, name: str) -> RunFolder:
+        """Make a folder that no other run has, even one that starts in the same second.
+
+        Raises:
+            LabError: naming the folder, if it cannot be made.
+        """
+        parent = Path(outputs) / name
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            while True:
+                now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+                path = parent / f"{now}-{secrets.token_hex(3)}"
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(path)
+        except OSError as error:
+            raise LabError(f"cannot make a run folder in {parent} (paths.output_dir): {error.strerror}") from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """An existing run's folder.
+
+        Raises:
+            LabError: naming the folder or the file, if it is none.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise LabError(f"there is no run folder {path}")
+        if not (folder.path / "config.yaml").is_file():
+            raise LabError(f"{path} is no run folder: it has no config.yaml")
+        return folder
+
+    def write_config(self, cfg: DictConfig, overrides: list[str]) -> None:
+        """Record the resolved config, and what was typed to get it."""
+        write_text(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+
+    def read_config(self) -> DictConfig:
+        """The recorded config. It is data: what it names as targets has not been checked.
+
+        Raises:
+            LabError: naming the file, if it is damaged.
+        """
+        path = self.path / "config.yaml"
+        try:
+            cfg = OmegaConf.load(path)
+        except Exception as error:  # whatever a damaged YAML file leads to
+            raise LabError(f"{path} is damaged: {error}") from error
+        if not isinstance(cfg, DictConfig):
+            raise LabError(f"{path} is damaged: it holds no mapping")
+        return cfg
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write `name` whole or not at all."""
+        write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of `name`, empty where there is none.
+
+        Raises:
+            LabError: naming the file, if it is damaged.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise LabError(f"{path} is damaged: {error}") from error
+        if not isinstance(content, dict):
+            raise LabError(f"{path} is damaged: it holds no mapping")
+        return content
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file by way of a temporary one beside it, so that no reader sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LabError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,169 @@
+"""A run folder, read again. It is untrusted: see `trusted`."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from diffusion_lab.config.build import Parts, build
+from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.errors import LabError
+from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.training.checkpoint_io import read_checkpoint
+from diffusion_lab.training.checkpoints import checkpoint_path
+
+
+class Run:
+    """A trained run, ready to draw from.
+
+    Attributes:
+        folder: where it lies.
+        cfg: its config.
+        parts: its network and all that goes with it, on `device`.
+        step: how many optimizer steps its weights have seen.
+    """
+
+    def __init__(self, folder: RunFolder, cfg: DictConfig, parts: Parts, step: int) -> None:
+        self.folder = folder
+        self.cfg = cfg
+        self.parts = parts
+        self.step = step
+
+    def sample(self, num_samples: int, seed: int = 0, **options: Any) -> Tensor:
+        """[num_samples, C, H, W] float32 in [−1, 1], on the CPU; for `options` see `Pipeline.sample`."""
+        return self.parts.pipeline.sample(num_samples, seed, **options)
+
+
+def load_run(
+    path: str | Path, checkpoint: str = "last", device: str = "auto", changes: DictConfig | None = None
+) -> Run:
+    """Load a finished or interrupted run.
+
+    Args:
+        path: the run folder.
+        checkpoint: ``last``, ``best``, or the path of a file.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any that torch knows.
+        changes: merged into the run's config, to draw with another sampler, say.
+
+    Raises:
+        LabError: naming what is missing, damaged or not to be trusted.
+    """
+    folder = RunFolder.open(path)
+    cfg = trusted(folder.read_config(), folder.path / "config.yaml")
+    if changes is not None:
+        cfg = merged(cfg, changes)
+    where = named_checkpoint(folder, checkpoint)
+    state = read_checkpoint(where)
+    with torch.random.fork_rng():
+        parts = build_recorded(cfg, folder)
+    load_weights(parts.module, state["state_dict"], where)
+    parts.network.to(torch_device(device))
+    return Run(folder, cfg, parts, int(state.get("global_step", 0)))
+
+
+def merged(cfg: DictConfig, changes: DictConfig) -> DictConfig:
+    """`cfg` with `changes`; a node that names another target replaces the old one whole."""
+    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # type: ignore[assignment]
+    OmegaConf.set_struct(cfg, False)
+    for name, node in changes.items():
+        if isinstance(node, DictConfig) and "_target_" not in node:
+            cfg[name] = OmegaConf.merge(cfg[name], node)
+        else:
+            cfg[name] = node
+    return cfg
+
+
+def build_recorded(cfg: DictConfig, folder: RunFolder) -> Parts:
+    """Build from a recorded config; a key it lacks is named."""
+    try:
+        return build(cfg)
+    except KeyError as error:
+        raise LabError(f"{folder.path / 'config.yaml'} is damaged: it has no key {error}") from error
+
+
+def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
+    """The file that ``last``, ``best`` or a path stands for.
+
+    Raises:
+        LabError: naming what there is, if it does not exist.
+    """
+    path = checkpoint_path(folder.path, checkpoint) if checkpoint in ("last", "best") else Path(checkpoint)
+    if not path.is_file():
+        there = sorted(p.stem for p in (folder.path / "checkpoints").glob("*.ckpt"))
+        has = f"it has {', '.join(there)}" if there else "it has none yet"
+        raise LabError(f"checkpoint={checkpoint}: there is no {path}; the run: {has}")
+    return path
+
+
+def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+    """Put stored weights into `module`.
+
+    Raises:
+        LabError: naming the first weight that does not fit.
+    """
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    stored = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(expected.keys() | stored.keys()):
+        if expected.get(name) != stored.get(name):
+            raise LabError(
+                f"{where} is of another network: {name} is {stored.get(name, 'absent')} there, and "
+                f"{expected.get(name, 'absent')} here (network.* and data.* decide)"
+            )
+    module.load_state_dict(weights)
+
+
+def torch_device(name: str) -> torch.device:
+    """The device called `name`.
+
+    Raises:
+        LabError: if it is not here.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return torch.device(accelerator.type if accelerator else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise LabError(f"device={name} is not available here: take auto or cpu") from error
+    return device
+
+
+def trusted(cfg: DictConfig, where: Path) -> DictConfig:
+    """The config, if every target in it occurs in this installation's own config tree.
+
+    A run folder may come from anyone, and a target is a call.
+
+    Raises:
+        LabError: naming the first one that does not.
+    """
+    for target in _targets(OmegaConf.to_container(cfg)):
+        if target not in known_targets():
+            near = difflib.get_close_matches(str(target), known_targets(), n=1)
+            guess = f" (the nearest one that does is {near[0]})" if near else ""
+            raise LabError(
+                f"{where} names the target {target!r}, which does not occur in {conf_dir()}: it is not run{guess}"
+            )
+    return cfg
+
+
+@cache
+def known_targets() -> frozenset[str]:
+    """Every target that occurs in this installation's conf/."""
+    files = sorted(conf_dir().rglob("*.yaml"))
+    return frozenset(t for file in files for t in _targets(OmegaConf.to_container(OmegaConf.load(file))))
+
+
+def _targets(node: Any) -> list[Any]:
+    if isinstance(node, dict):
+        here = [node["_target_"]] if "_target_" in node else []
+        return here + [t for value in node.values() for t in _targets(value)]
+    if isinstance(node, list):
+        return [t for value in node for t in _targets(value)]
+    return []

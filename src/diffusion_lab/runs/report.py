@@ -1,0 +1,111 @@
+"""The figures and metrics of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion_lab.config.build import Parts
+from diffusion_lab.figures import (
+    animation,
+    forward_strip,
+    image_grid,
+    loss_curve,
+    real_and_generated,
+    record,
+    schedule_comparison,
+    schedule_curves,
+    strip,
+)
+from diffusion_lab.noise import Noise
+from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.sampling import Trajectory
+from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, LinearSchedule
+
+#: The step indices of the forward strip, for T = 1000.
+FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
+STRIP_FRAMES = 10
+ANIMATION_FRAMES = 50
+SHOWN = 64
+
+
+def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[Any]) -> None:
+    """The schedule's curves, and real images noised by it."""
+    loggers = list(loggers)
+    schedule = parts.process.schedule
+    both = {"linear": LinearSchedule().alpha_bar, "cosine": CosineSchedule().alpha_bar}
+    record(schedule_comparison(both), folder.figures, "linear_and_cosine", loggers)
+    if not isinstance(schedule, DiscreteSchedule):
+        return
+    name = type(schedule).__name__.removesuffix("Schedule").lower()
+    record(schedule_curves(schedule.betas, schedule.alpha_bar, name), folder.figures, "schedule", loggers)
+
+    assert parts.data.train is not None
+    images = parts.data.train.normalized(4)
+    noise = Noise(torch.arange(len(images)), 0, "forward strip").normal(images.shape[1:])
+    indices = [round(i * (schedule.steps - 1) / 999) for i in FORWARD_INDICES]
+    states = []
+    for index in indices:
+        t = torch.full((len(images),), (index + 1) / schedule.steps, dtype=torch.float64)
+        states.append(parts.process.mix(images, t, noise).z_t)
+    record(forward_strip(states, indices), folder.figures, "forward", loggers)
+
+
+def figures_after_training(
+    parts: Parts,
+    folder: RunFolder,
+    loggers: Iterable[Any],
+    epochs: Sequence[Mapping[str, float]],
+    step: int,
+    sampling: Mapping[str, Any],
+) -> Tensor:
+    """The loss, a grid of samples, how they came about, and real ones above them. Returns the samples."""
+    loggers = list(loggers)
+    if epochs:
+        record(loss_curve(epochs), folder.figures, "loss", loggers, step)
+    trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
+    samples = parts.pipeline.sample(
+        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=True
+    )
+    record(image_grid(samples[:SHOWN], f"Samples after {step:,} steps"), folder.figures, "samples", loggers, step)
+    denoising_figures(parts, trajectory, folder.figures, loggers, step)
+    assert parts.data.train is not None
+    count = min(10, len(samples), len(parts.data.train))
+    real = parts.data.train.normalized(count)
+    record(real_and_generated(real, samples[:count]), folder.figures, "real_and_generated", loggers, step)
+    save_samples(samples, folder.samples / "final.npy")
+    return samples
+
+
+def denoising_figures(
+    parts: Parts, trajectory: Trajectory, folder: Path, loggers: Iterable[Any] = (), step: int = 0
+) -> None:
+    """The strip and the GIF of a draw that was recorded."""
+    schedule = parts.process.schedule
+    every = max(1, (len(trajectory.states) - 1) // STRIP_FRAMES)
+    states = [parts.pipeline.codec.decode(z) for z in trajectory.states]
+    chosen = list(range(0, len(states), every))
+    if chosen[-1] != len(states) - 1:
+        chosen.append(len(states) - 1)
+    labels = [_label(trajectory.times[k], schedule) for k in chosen]
+    title = "Denoising: from noise to samples"
+    record(strip([states[k][:4] for k in chosen], labels, title), folder, "denoising", loggers, step)
+    animation(states, folder / "denoising.gif")
+
+
+def save_samples(samples: Tensor, path: Path) -> None:
+    """Write [N, C, H, W] float32 in [−1, 1] as a NumPy array file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, samples.numpy())
+
+
+def _label(time: float, schedule: Any) -> str:
+    # After the step with index i the state stands at time i/T.
+    if time == 1.0:
+        return "start"
+    return f"t = {round(time * schedule.steps)}" if isinstance(schedule, DiscreteSchedule) else f"t = {time:.2f}"

@@ -1,0 +1,1 @@
+"""The LightningModule and what goes on around it while it trains."""

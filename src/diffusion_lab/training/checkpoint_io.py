@@ -1,0 +1,59 @@
+"""Checkpoints that are written whole or not at all, and read as data only."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from diffusion_lab.errors import LabError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes to a temporary file in the same folder, flushes it to the disk and renames it."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:
+            # torch reports a full disk as a RuntimeError of its zip writer.
+            temporary.unlink(missing_ok=True)
+            kept = "; the one before it is whole" if path.exists() else ""
+            raise LabError(f"cannot write the checkpoint {path}: {_one_line(error)}{kept}") from error
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        return read_checkpoint(Path(path), map_location)
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint's tensors and plain containers; code in it is refused, not run.
+
+    Raises:
+        LabError: naming the file, if it is missing, damaged or holds anything else.
+    """
+    if not path.is_file():
+        raise LabError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise LabError(f"{path} is damaged, or holds more than tensors and plain values: it was not read") from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise LabError(f"{path} is damaged or no checkpoint: {_one_line(error)}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise LabError(f"{path} is no checkpoint of this project: it has no state_dict")
+    return checkpoint
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

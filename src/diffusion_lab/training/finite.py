@@ -1,0 +1,52 @@
+"""A loss that is no number ends the run before the weights it made replace good ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from diffusion_lab.errors import LabError
+
+
+class FiniteLoss(pl.Callback):
+    """Watches the training loss.
+
+    On the CPU every step is looked at. On a GPU a look would make the processor wait, so the first bad step is
+    noted on the device, and read every `every_n_steps` steps and before a checkpoint is written.
+
+    Args:
+        every_n_steps: how often a GPU is asked.
+    """
+
+    def __init__(self, every_n_steps: int = 50) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"callbacks.finite_loss.every_n_steps must be at least 1, got {every_n_steps}")
+        self.every_n_steps = every_n_steps
+        self._first_bad: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"]
+        if self._first_bad is None:
+            self._first_bad = torch.full((), -1, dtype=torch.long, device=loss.device)
+        bad = ~torch.isfinite(loss) & (self._first_bad < 0)
+        self._first_bad = torch.where(bad, trainer.global_step, self._first_bad)
+        if loss.device.type == "cpu" or trainer.global_step % self.every_n_steps == 0:
+            self.check(trainer)
+
+    def check(self, trainer: pl.Trainer) -> None:
+        """Raise LabError if a loss was not finite."""
+        step = -1 if self._first_bad is None else int(self._first_bad)
+        if step < 0:
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        last = f"{trainer.default_root_dir}/checkpoints/last.ckpt"
+        raise LabError(
+            f"the training loss was not a finite number at step {step}, with the learning rate {rate:.3g}; "
+            f"the last good checkpoint, if there is one, is {last}. Try a smaller optimizer.lr, a warm-up "
+            "(lr_schedule=warmup_cosine) or trainer.gradient_clip_val=1"
+        )

@@ -1,0 +1,31 @@
+"""The losses of each epoch, kept in the checkpoint so that a resumed run remembers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class History(pl.Callback):
+    """Collects a row per epoch.
+
+    Attributes:
+        epochs: dicts with ``epoch`` (from 1), ``step``, ``train/loss`` and, where it was measured, ``val/loss``.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        for name, key in (("train/loss", "train/loss_epoch"), ("val/loss", "val/loss")):
+            if key in trainer.callback_metrics:
+                row[name] = float(trainer.callback_metrics[key])
+        self.epochs.append(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = [dict(row) for row in state_dict["epochs"]]

@@ -1,0 +1,128 @@
+import math
+
+import pytest
+import torch
+
+from diffusion_lab.networks import SimpleUNet
+from diffusion_lab.networks.simple_unet import SinusoidalEmbedding
+
+
+def small(image_size=16, in_channels=1, out_channels=1, **arguments):
+    torch.manual_seed(0)
+    return SimpleUNet(in_channels, out_channels, image_size, **{"base_channels": 8, "time_dim": 16} | arguments)
+
+
+def test_the_tutorials_network_has_130305_parameters():
+    network = SimpleUNet(1, 1, 28)
+    assert sum(p.numel() for p in network.parameters()) == 130_305
+    assert all(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "multipliers"),
+    [
+        (16, (1, 2)),
+        (28, (1, 2)),
+        (32, (1, 2)),
+        (16, (1, 2, 4)),
+        (32, (1, 2, 4)),
+        (28, (3,)),
+        (16, (1, 1, 2, 2)),
+    ],
+)
+def test_the_output_has_the_size_of_the_input(channels, size, multipliers):
+    network = small(size, channels, 2 * channels, channel_multipliers=multipliers)
+    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
+    assert out.shape == (2, 2 * channels, size, size)
+    assert bool(out.isfinite().all())
+
+
+def test_each_sample_depends_on_its_own_image_and_its_own_time():
+    network = small().eval()
+    x, c_noise = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0])
+    before = network(x, c_noise)
+    for changed_x, changed_c in (
+        (x + torch.eye(3)[1, :, None, None, None], c_noise),
+        (x, c_noise + torch.eye(3)[1]),
+    ):
+        after = network(changed_x, changed_c)
+        difference = (after - before).abs().amax((1, 2, 3))
+        assert difference[1] > 1e-3
+        assert difference[[0, 2]].max() < 1e-5
+
+
+def test_the_far_corner_reaches_every_pixel_by_way_of_the_bottleneck():
+    network = small(channel_multipliers=(1, 2, 4))
+    x = torch.zeros(1, 1, 16, 16, requires_grad=True)
+    network(x, torch.tensor([5.0]))[0, 0, 0, 0].backward()
+    assert x.grad is not None
+    assert x.grad[0, 0, -1, -1] != 0
+
+
+def test_every_parameter_gets_a_gradient():
+    network = small()
+    network(torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])).square().mean().backward()
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+def test_every_convolution_looks_at_all_that_it_is_given():
+    """Skips and what comes from below alike."""
+    network = small(channel_multipliers=(1, 2, 4))
+    network(torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])).square().mean().backward()
+    for name, p in network.named_parameters():
+        if p.ndim == 4:
+            assert bool((p.grad.abs().sum((0, 2, 3)) > 0).all()), name
+
+
+@pytest.mark.parametrize("dim", [4, 10, 64])
+def test_the_embedding_is_sines_then_cosines(dim):
+    positions = [0.0, 1.0, 37.0, 999.0]
+    half = dim // 2
+    frequencies = [math.exp(-k * math.log(10_000) / (half - 1)) for k in range(half)]
+    expected = [[f(p * w) for f in (math.sin, math.cos) for w in frequencies] for p in positions]
+    embedded = SinusoidalEmbedding(dim)(torch.tensor(positions))
+    torch.testing.assert_close(embedded, torch.tensor(expected), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_casting_the_module_leaves_the_embedding_as_it_was(dtype):
+    """In bfloat16, steps 998 and 999 would be one."""
+    position = torch.tensor([998.0, 999.0])
+    before = SinusoidalEmbedding(64)(position)
+    assert torch.equal(SinusoidalEmbedding(64).to(dtype)(position), before)
+    assert (before[0] - before[1]).abs().max() > 0.5
+
+
+def test_checkpoints_hold_parameters_only():
+    network = small()
+    assert set(network.state_dict()) == {name for name, _ in network.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ({"image_size": 28, "channel_multipliers": (1, 2, 4)}, "network.channel_multipliers"),
+        ({"image_size": 15}, "network.channel_multipliers"),
+        ({"channel_multipliers": ()}, "network.channel_multipliers"),
+        ({"channel_multipliers": (1, 0)}, "network.channel_multipliers"),
+        ({"base_channels": 12}, "network.base_channels"),
+        ({"base_channels": 0}, "network.base_channels"),
+        ({"time_dim": 15}, "network.time_dim"),
+        ({"time_dim": 2}, "network.time_dim"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(arguments, key):
+    with pytest.raises(ValueError, match=key):
+        small(**arguments)
+
+
+def test_the_refusal_says_how_often_the_image_halves():
+    with pytest.raises(ValueError, match=r"data\.image_size=28 halves evenly only 2 times"):
+        small(28, channel_multipliers=(1, 2, 4))
+
+
+def test_labels_are_refused():
+    with pytest.raises(ValueError, match="takes no labels"):
+        small()(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.long))

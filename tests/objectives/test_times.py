@@ -1,0 +1,32 @@
+import pytest
+import torch
+from scipy import stats
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.objectives import GridTimes
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.schedules import CosineSchedule
+
+
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_times_are_uniform_over_1_to_t_and_never_0(steps):
+    t = GridTimes(Gaussian(CosineSchedule(steps)))(Noise(torch.arange(100_000), 0, "time"))
+    assert t.dtype == torch.float64
+    row = (t * steps).round().long()
+    assert torch.equal(t, row.double() / steps)
+    counts = torch.bincount(row, minlength=steps + 1)
+    assert counts[0] == 0
+    assert len(counts) == steps + 1
+    assert counts[1:].min() > 0
+    if steps > 1:
+        assert stats.chisquare(counts[1:].numpy()).pvalue > 1e-3
+
+
+def test_the_time_of_a_row_does_not_depend_on_its_batch():
+    times = GridTimes(Gaussian(CosineSchedule(1000)))
+    assert torch.equal(times(Noise(torch.arange(9), 1)), times(Noise(torch.arange(64), 1))[:9])
+
+
+def test_a_schedule_without_steps_is_refused():
+    with pytest.raises(ValueError, match=r"objective\.times"):
+        GridTimes(Gaussian(schedule=object()))

@@ -1,0 +1,154 @@
+import pytest
+import torch
+from scipy import stats
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser, Eps
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.sampling import Ancestral, State, draw
+from diffusion_lab.schedules import CosineSchedule, LinearSchedule
+from oracles import finite_data
+from oracles import schedules as exact
+
+STEPS = 1000
+PROCESS = Gaussian(LinearSchedule(STEPS))
+ALPHA_BAR = torch.tensor([float(a) for a in exact.linear(STEPS).alpha_bar], dtype=torch.float64)
+
+
+class FixedNoise:
+    """Stands in for Noise: `values` [B, *D], whatever is asked for."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def normal(self, shape):
+        assert self.values.shape[1:] == tuple(shape)
+        return self.values
+
+
+def coefficients(index):
+    """alpha and sigma [B, 1] at step indices [B] counted from 0."""
+    alpha_bar = ALPHA_BAR[index.round().long() + 1][:, None]
+    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+
+def variances(sampler):
+    """The variance after each step, for data N(0, 1) with its exact denoiser eps = sigma z, from N(0, 1).
+
+    The step is affine in the state and in the noise; steps from (0, no noise), (1, no noise) and
+    (0, unit noise) give its coefficients, and the variance follows without Monte Carlo.
+    """
+    denoiser = Denoiser(lambda z, index, labels: coefficients(index)[1] * z, Eps(PROCESS))
+    state = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64)
+    noise = FixedNoise(torch.tensor([[0.0], [0.0], [1.0]], dtype=torch.float64))
+    variance, history = 1.0, []
+    for t, s in sampler.steps():
+        times = (torch.full((3,), time, dtype=torch.float64) for time in (t, s))
+        offset, of_state, of_noise = sampler.step(State(state, None), *times, denoiser, noise).z[:, 0].tolist()
+        assert offset == 0
+        variance = of_state**2 * variance + of_noise**2
+        history.append(variance)
+    return history
+
+
+def test_sigma2_beta_keeps_standard_normal_data_standard_normal():
+    """Ho et al. 2020, section 3.2: σ² = β is right for x0 ~ N(0, 1). The last step adds no noise: 1 − β_1."""
+    history = variances(Ancestral(PROCESS, "beta"))
+    assert len(history) == STEPS
+    assert history[:-1] == pytest.approx([1.0] * (STEPS - 1), rel=1e-11)
+    assert history[-1] == pytest.approx(1 - 1e-4, rel=1e-11)
+
+
+def test_beta_tilde_loses_variance_of_standard_normal_data():
+    assert variances(Ancestral(PROCESS, "beta_tilde"))[-1] == pytest.approx(0.9911, abs=5e-5)
+
+
+def test_fewer_steps_with_beta_still_keep_the_variance():
+    """For any pair, σ²_{t|s} is what the step forward adds."""
+    history = variances(Ancestral(PROCESS, "beta", num_steps=10))
+    assert history[:-1] == pytest.approx([1.0] * 9, rel=1e-11)
+    assert history[-1] == pytest.approx(float(ALPHA_BAR[100]), rel=1e-11)
+
+
+# The first point counts twice.
+POINTS = torch.tensor(
+    [
+        [0.9, -0.2, 0.4, -0.7, 0.1],
+        [0.9, -0.2, 0.4, -0.7, 0.1],
+        [-0.5, 0.8, 0.3, 0.2, -0.9],
+        [0.1, 0.6, -0.8, 0.5, 0.7],
+    ],
+    dtype=torch.float64,
+)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+@pytest.mark.parametrize(("variance", "num_steps"), [("beta", None), ("beta_tilde", None), ("beta_tilde", 100)])
+def test_the_exact_denoiser_of_a_finite_data_set_returns_its_points(dim, variance, num_steps):
+    points, n = POINTS[:, :dim], 400
+
+    def network(z, index, labels):
+        alpha, sigma = coefficients(index[:1])
+        return finite_data.expected_noise(z, alpha.expand(len(z), 1), sigma.expand(len(z), 1), points)
+
+    noise = Noise(torch.arange(n), 0, "finite")
+    start = PROCESS.prior((dim,), noise.at("start")).double()
+    samples = draw(Denoiser(network, Eps(PROCESS)), Ancestral(PROCESS, variance, num_steps), start, noise)
+    distance, nearest = torch.cdist(samples, points[1:]).min(1)
+    assert distance.max() < 1e-4
+    counts = torch.bincount(nearest, minlength=3).numpy()
+    assert stats.chisquare(counts, [n / 2, n / 4, n / 4]).pvalue > 1e-3
+
+
+def test_num_steps_respaces_the_grid():
+    sampler = Ancestral(PROCESS, num_steps=10)
+    assert len(sampler) == 10
+    assert [round(t * STEPS) - 1 for t, _ in sampler.steps()] == [
+        999,
+        899,
+        799,
+        699,
+        599,
+        499,
+        399,
+        299,
+        199,
+        99,
+    ]
+    assert len(Ancestral(PROCESS)) == len(list(Ancestral(PROCESS).steps())) == STEPS
+
+
+@pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
+@pytest.mark.parametrize("row", [1, 100])
+def test_the_step_to_time_0_is_the_predicted_data_without_noise(variance, row):
+    denoiser = Denoiser(lambda z, index, labels: 0.3 * z, Eps(PROCESS))
+    z, t = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2,), row / STEPS, dtype=torch.float64)
+    noise = FixedNoise(torch.full((2, 3), 100.0))
+    after = Ancestral(PROCESS, variance).step(State(z, t), t, torch.zeros_like(t), denoiser, noise)
+    torch.testing.assert_close(after.z, denoiser(z, t).x0)
+    assert torch.equal(after.t, torch.zeros_like(t))
+    assert after.z.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ({"variance": "learned"}, "sampler.variance"),
+        ({"num_steps": 0}, "sampler.num_steps"),
+        ({"num_steps": 1001}, "sampler.num_steps"),
+        ({"num_steps": -1}, "sampler.num_steps"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, key):
+    with pytest.raises(ValueError, match=key):
+        Ancestral(PROCESS, **arguments)
+
+
+def test_a_schedule_without_steps_is_refused():
+    with pytest.raises(ValueError, match="sampler=ancestral"):
+        Ancestral(Gaussian(schedule=object()))
+
+
+def test_every_number_of_steps_of_a_short_schedule_is_possible():
+    process = Gaussian(CosineSchedule(10))
+    assert [len(list(Ancestral(process, num_steps=n).steps())) for n in range(1, 11)] == list(range(1, 11))

@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from diffusion_lab.networks import SimpleUNet
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser, Eps
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.sampling import Ancestral, ClippedDenoiser, Sampler, State, draw
+from diffusion_lab.schedules import LinearSchedule
+
+PROCESS = Gaussian(LinearSchedule(1000))
+SHAPE = (1, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    torch.manual_seed(0)
+    return Denoiser(SimpleUNet(1, 1, 16, base_channels=8, time_dim=16).eval(), Eps(PROCESS))
+
+
+def sample(denoiser, rows, num_steps=5, **arguments):
+    noise = Noise(rows, 0, "sample")
+    start = PROCESS.prior(SHAPE, noise.at("start"))
+    sampler = Ancestral(PROCESS, "beta", num_steps)
+    return draw(ClippedDenoiser(denoiser, PROCESS), sampler, start, noise, **arguments)
+
+
+def test_sample_i_does_not_depend_on_the_batch_it_is_drawn_in(denoiser):
+    of_3, of_64 = sample(denoiser, torch.arange(3)), sample(denoiser, torch.arange(64))
+    torch.testing.assert_close(of_3, of_64[:3], rtol=0, atol=1e-4)
+    assert not torch.allclose(of_64[0], of_64[1], atol=0.1)
+    assert bool(of_64.isfinite().all())
+
+
+def test_on_step_is_told_of_every_step(denoiser):
+    told, before = [], denoiser.evaluations
+    samples = sample(denoiser, torch.arange(2), on_step=told.append)
+    assert [(step.t, step.s) for step in told] == list(Ancestral(PROCESS, num_steps=5).steps())
+    assert [(step.number, step.total) for step in told] == [(n, 5) for n in range(5)]
+    assert all(step.z.shape == (2, *SHAPE) for step in told)
+    assert torch.equal(told[-1].z, samples)
+    assert len({float(step.z.sum()) for step in told}) == 5
+    assert denoiser.evaluations - before == 5
+
+
+def test_an_exception_of_on_step_ends_the_draw(denoiser):
+    before = denoiser.evaluations
+
+    def stop(step):
+        if step.number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(denoiser, torch.arange(1), on_step=stop)
+    assert denoiser.evaluations - before == 2
+
+
+class Recorder(Sampler):
+    """Adds its noise to the state, and notes down what it was given."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __len__(self):
+        return 3
+
+    def steps(self):
+        yield from [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]
+
+    def step(self, state, t, s, denoiser, noise):
+        self.seen.append((state.t.tolist(), t.tolist(), s.tolist(), noise.normal((1,))))
+        return State(state.z + noise.normal((1,)), s, {"count": state.history.get("count", torch.zeros(1)) + 1})
+
+
+def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
+    sampler, noise = Recorder(), Noise(torch.arange(2), 0, "x")
+    start = torch.ones(2, 1)
+    end = draw(None, sampler, start, noise)
+    assert [seen[:3] for seen in sampler.seen] == [
+        ([t] * 2, [t] * 2, [s] * 2) for t, s in [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]
+    ]
+    noises = [seen[3] for seen in sampler.seen]
+    assert all(torch.equal(noises[n], noise.at("step", n).normal((1,))) for n in range(3))
+    assert len(torch.cat(noises).unique()) == 6
+    assert torch.equal(end, start + noises[0] + noises[1] + noises[2])
+    assert torch.equal(start, torch.ones(2, 1))
+
+
+def test_what_is_drawn_carries_no_gradient(denoiser):
+    assert not sample(denoiser, torch.arange(1), num_steps=1).requires_grad

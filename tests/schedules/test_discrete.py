@@ -1,0 +1,154 @@
+"""What holds for every schedule of T steps."""
+
+import pytest
+import torch
+
+from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, LinearSchedule
+from oracles import schedules as exact
+
+SCHEDULES = [
+    pytest.param(LinearSchedule(1000), exact.linear(1000), id="linear 1000"),
+    pytest.param(LinearSchedule(100), exact.linear(100), id="linear 100"),
+    pytest.param(CosineSchedule(1000), exact.cosine(1000), id="cosine 1000"),
+    pytest.param(CosineSchedule(10), exact.cosine(10), id="cosine 10"),
+]
+
+
+def grid(schedule):
+    """The times n/T of rows 0..T."""
+    return torch.arange(schedule.steps + 1, dtype=torch.float64) / schedule.steps
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_every_row_agrees_with_50_digits(schedule, table):
+    """The cosine betas near t = 0 are 1 minus a quotient close to 1, which costs a digit of sigma²."""
+    t = grid(schedule)
+    rows = range(1, schedule.steps + 1)
+    small = 1e-11 if isinstance(schedule, CosineSchedule) else 1e-12
+
+    def worst(values, expected):
+        return max(exact.relative_error(float(values[n]), expected[n]) for n in rows)
+
+    assert worst(schedule.alpha_bar, table.alpha_bar) < 1e-12
+    assert worst(schedule.alpha(t) ** 2, table.alpha_bar) < 1e-12
+    assert worst(schedule.sigma(t) ** 2, table.sigma2) < small
+    log_snr = schedule.log_snr(t)
+    assert max(abs(float(log_snr[n]) - table.log_snr[n]) for n in rows) < small
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_time_0_is_clean_data_and_time_1_the_last_row(schedule, table):
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert schedule.alpha(t)[0] == 1
+    assert schedule.sigma(t)[0] == 0
+    assert schedule.log_snr(t)[0] == torch.inf
+    assert float(schedule.log_snr(t)[1]) == pytest.approx(float(table.log_snr[-1]), rel=1e-12)
+    assert schedule.alpha_bar[0] == 1
+    assert len(schedule.alpha_bar) == schedule.steps + 1 == len(schedule.betas) + 1
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_times_beyond_the_ends_are_the_ends(schedule, table):
+    t = torch.tensor([-0.5, 0.0, 1.0, 1.5], dtype=torch.float64)
+    for of in (schedule.alpha, schedule.sigma, schedule.log_snr):
+        assert torch.equal(of(t)[[0, 3]], of(t)[[1, 2]])
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_variance_is_preserved_and_snr_is_their_ratio(schedule, table):
+    t = torch.linspace(0, 1, 2311, dtype=torch.float64)
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(t), rtol=0, atol=1e-15)
+    torch.testing.assert_close((alpha**2 / sigma**2).log(), schedule.log_snr(t), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1000, 100, 30, 49])
+def test_a_time_computed_as_n_over_t_is_row_n_whatever_its_last_bit(steps):
+    schedule = LinearSchedule(steps)
+    n = torch.arange(steps + 1, dtype=torch.float64)
+    exactly = schedule.log_snr(n / steps)
+    assert torch.equal(exactly, schedule.log_snr(n * (1 / steps)))
+    assert torch.equal(exactly, schedule.log_snr(1 - (steps - n) / steps))
+    in_python = torch.tensor([k / steps for k in range(steps + 1)], dtype=torch.float64)
+    assert torch.equal(exactly, schedule.log_snr(in_python))
+    ulps = torch.nextafter(n / steps, torch.ones_like(n)), torch.nextafter(n / steps, torch.zeros_like(n))
+    assert torch.equal(exactly, schedule.log_snr(ulps[0]))
+    assert torch.equal(exactly, schedule.log_snr(ulps[1]))
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_between_rows_the_log_snr_is_interpolated_linearly(schedule, table):
+    rows = grid(schedule)[1:]
+    at_rows = schedule.log_snr(rows)
+    for fraction in (0.1, 0.5, 0.9):
+        between = rows[:-1] + fraction / schedule.steps
+        expected = (1 - fraction) * at_rows[:-1] + fraction * at_rows[1:]
+        torch.testing.assert_close(schedule.log_snr(between), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_before_row_1_the_variance_is_interpolated_linearly(schedule, table):
+    fraction = torch.tensor([1e-6, 0.1, 0.5, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(
+        schedule.sigma(fraction / schedule.steps) ** 2, fraction * float(table.sigma2[1]), rtol=1e-9, atol=0
+    )
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_log_snr_falls_strictly(schedule, table):
+    t = torch.linspace(0, 1, 4001, dtype=torch.float64)
+    assert bool((schedule.log_snr(t).diff() < 0).all())
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_time_inverts_log_snr_on_and_off_the_grid(schedule, table):
+    for t in (grid(schedule), torch.linspace(0, 1, 3001, dtype=torch.float64)):
+        torch.testing.assert_close(schedule.time(schedule.log_snr(t)), t, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_time_of_a_log_snr_out_of_range_is_the_nearest_end(schedule, table):
+    log_snr = torch.tensor([torch.inf, 800.0, -60.0, -torch.inf], dtype=torch.float64)
+    expected = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(schedule.time(log_snr), expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
+def test_index_counts_from_0_to_t_minus_1(schedule, table):
+    expected = torch.arange(-1, schedule.steps, dtype=torch.float64)
+    torch.testing.assert_close(schedule.index(grid(schedule)), expected, rtol=0, atol=1e-12)
+
+
+def test_a_tiny_variance_keeps_its_digits():
+    """1 − exp(log alpha_bar) would keep seven of them."""
+    schedule = DiscreteSchedule(torch.tensor([1e-9, 2e-9], dtype=torch.float64))
+    t = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    expected = torch.tensor([1e-9, 3e-9 - 2e-18], dtype=torch.float64)
+    torch.testing.assert_close(schedule.sigma(t) ** 2, expected, rtol=1e-13, atol=0)
+
+
+def test_one_step_is_a_schedule():
+    schedule = DiscreteSchedule(torch.tensor([0.75]))
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(schedule.sigma(t) ** 2, 0.75 * t)
+    torch.testing.assert_close(schedule.time(schedule.log_snr(t)), t)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_coefficients_have_the_shape_of_t_and_are_float64(shape):
+    t = torch.full(shape, 0.25, dtype=torch.float64)
+    schedule = LinearSchedule(100)
+    for value in (
+        schedule.alpha(t),
+        schedule.sigma(t),
+        schedule.log_snr(t),
+        schedule.time(schedule.log_snr(t)),
+    ):
+        assert value.shape == shape
+        assert value.dtype == torch.float64
+
+
+@pytest.mark.parametrize("betas", [[0.1, 1.0], [0.0, 0.1], [-0.1], [0.1, float("nan")]])
+def test_betas_outside_0_to_1_are_refused(betas):
+    with pytest.raises(ValueError, match="every beta must lie strictly between 0 and 1"):
+        DiscreteSchedule(torch.tensor(betas, dtype=torch.float64))
