@@ -60,7 +60,8 @@ class Noise:
 
     def __init__(self, rows: Tensor, seed: int, *path: str | int) -> None:
         self.rows = rows
-        self.address = (seed, *path)
+        # Plain ints and strings, so that a NumPy integer is the address that its value says.
+        self.address = (int(seed), *(p if isinstance(p, str) else int(p) for p in path))
         digest = hashlib.blake2b(repr(self.address).encode(), digest_size=8).digest()
         self._key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
 
@@ -81,7 +82,7 @@ class Noise:
             radius_2 * angle_2.cos(),
             radius_2 * angle_2.sin(),
         )
-        return torch.cat(parts, dim=1)[:, :size].reshape(-1, *shape)
+        return torch.cat(parts, dim=1)[:, :size].reshape(len(self.rows), *shape)
 
     def uniform(self, shape: Sequence[int] = ()) -> Tensor:
         """[B, *shape] float64, independent uniform on [0, 1), on a grid of 2**-53."""
@@ -89,7 +90,7 @@ class Noise:
         a, b, c, d = self._words(2 * size)
         high, low = torch.cat((a, c), dim=1), torch.cat((b, d), dim=1)
         bits = ((high << 21) | (low >> 11)) & ((1 << 53) - 1)
-        return (bits[:, :size].double() * 2.0**-53).reshape(-1, *shape)
+        return (bits[:, :size].double() * 2.0**-53).reshape(len(self.rows), *shape)
 
     def _words(self, per_row: int) -> tuple[Tensor, ...]:
         blocks = torch.arange(-(-per_row // 4), device=self.rows.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -63,6 +64,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.train: Split | None = None
         self.val: Split | None = None
         self.test: Split | None = None
+        self._train_loader: Loader | None = None
+        self._place: dict[str, Any] = {}
 
     @abstractmethod
     def load(self) -> tuple[Split, Split, Split]:
@@ -98,7 +101,18 @@ class ImageDataModule(pl.LightningDataModule):
                 f"data.batch_size={self.batch_size} cannot be cut into {parts} parts (processes × "
                 "trainer.accumulate_grad_batches); it is the global batch size, so take a larger one"
             )
-        return self._loader(self.train, shuffle=True, micro_batches=accumulate)
+        self._train_loader = self._loader(self.train, shuffle=True, micro_batches=accumulate)
+        if self._place:
+            self._train_loader.load_state_dict(self._place)
+        return self._train_loader
+
+    # Lightning restores a loader's own state only in the middle of an epoch, so the place is kept here.
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._place = state_dict
 
     def val_dataloader(self) -> Loader:
         assert self.val is not None

@@ -104,7 +104,9 @@ class Loader:
         self._next_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """The place: epoch and batches yielded in it."""
+        """The place: epoch and batches yielded in it. The end of an epoch is the start of the next one."""
+        if self._yielded == len(self):
+            return {"epoch": self.epoch + 1, "yielded": 0}
         return {"epoch": self.epoch, "yielded": self._yielded}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def strip(states: Sequence[Tensor], labels: Sequence[str], title: str) -> Figure
 def forward_strip(states: Sequence[Tensor], indices: Sequence[int]) -> Figure:
     """A few images, each noised to the step indices given."""
     labels = [f"t = {index}" for index in indices]
-    return strip(states, labels, "Forward process: one image, ever more noise")
+    return strip(states, labels, "Forward process: real images, ever more noise")
 
 
 def real_and_generated(real: Tensor, generated: Tensor) -> Figure:

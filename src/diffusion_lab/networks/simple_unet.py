@@ -101,7 +101,7 @@ class SimpleUNet(nn.Module):
         self.out = nn.Conv2d(widths[0], out_channels, 1)
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """X [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
+        """Map x [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
         if labels is not None:
             raise ValueError("network=simple_unet takes no labels")
         time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]

@@ -30,7 +30,7 @@ class Denoiser:
         self.evaluations += 1
         x, c_noise = self.parameterization.network_input(z_t, t)
         if isinstance(self.network, nn.Module):
-            x = x.to(next(self.network.parameters()).dtype)
+            x = x.to(next((p.dtype for p in self.network.parameters()), x.dtype))
         return self.network(x, c_noise, condition).to(z_t.dtype)
 
     def __call__(self, z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:

@@ -67,7 +67,7 @@ class Gaussian:
         return noise.normal(shape)
 
     def transition(self, z_s: Tensor, s: Tensor, t: Tensor) -> Normal:
-        """q(z_t | z_s) for times s <= t [B]: the forward step."""
+        """q(z_t | z_s) for times s < t [B]: the forward step."""
         ratio = self.schedule.alpha(t) / self.schedule.alpha(s)
         return Normal(per_sample(ratio, z_s) * z_s, per_sample(self.step_variance(t, s).sqrt(), z_s))
 

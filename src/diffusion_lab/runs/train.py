@@ -214,12 +214,19 @@ def _compile(parts: Parts) -> None:
 
 @contextlib.contextmanager
 def _children_join(folder: RunFolder) -> Iterator[None]:
-    """Processes that the trainer starts meanwhile take part in this run, whatever argv says (`-m` included)."""
+    """Processes that the trainer starts meanwhile take part in this run, whatever argv says (`-m` included).
+
+    Afterwards nothing is left of them: the next job of a sweep may have another number of processes.
+    """
+    environment = dict(os.environ)
     os.environ[CHILD_OF] = str(folder.path)
     try:
         yield
     finally:
-        del os.environ[CHILD_OF]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _calm() -> None:
@@ -229,6 +236,8 @@ def _calm() -> None:
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*|lightning_fabric\..*", category=FutureWarning)
     # The data is in memory, and gathered faster than a worker process could hand it over.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A log of every 50th step of an epoch of 10 has no rows, and the epoch's own row still tells its loss.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     torch.set_float32_matmul_precision("high")
 
 

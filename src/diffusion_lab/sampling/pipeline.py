@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import torch
@@ -67,7 +68,7 @@ class Pipeline:
             batch_size: how many at a time.
             trajectory: records the way of the first samples; it must not ask for more than `batch_size`.
             on_step: told of each step; an exception it raises ends the draw.
-            progress: show a progress bar.
+            progress: show a progress bar, where there is a terminal to show it on.
 
         Returns:
             [num_samples, *D] float32 data on the CPU, in [−1, 1] for images.
@@ -76,7 +77,12 @@ class Pipeline:
         was_training = self.network.training
         self.network.eval()
         batches = range(0, num_samples, batch_size)
-        bar = tqdm(total=len(batches) * len(self.sampler), desc="sampling", unit="step", disable=not progress)
+        bar = tqdm(
+            total=len(batches) * len(self.sampler),
+            desc="sampling",
+            unit="step",
+            disable=not (progress and sys.stderr.isatty()),
+        )
         drawn = []
         try:
             for first in batches:

@@ -46,7 +46,9 @@ class DiscreteSchedule(Schedule):
     """
 
     def __init__(self, betas: Tensor) -> None:
-        if betas.ndim != 1 or len(betas) == 0 or not bool(((betas > 0) & (betas < 1)).all()):
+        if betas.ndim != 1 or len(betas) == 0:
+            raise ValueError(f"betas must be one row of at least one number, got the shape {tuple(betas.shape)}")
+        if not bool(((betas > 0) & (betas < 1)).all()):
             raise ValueError(
                 f"every beta must lie strictly between 0 and 1, got {betas.min():.4g} to {betas.max():.4g}"
             )

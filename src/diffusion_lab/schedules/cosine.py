@@ -28,5 +28,8 @@ class CosineSchedule(DiscreteSchedule):
                 f"got {steps}, {offset} and {max_beta}"
             )
         grid = torch.arange(steps + 1, dtype=torch.float64) / steps
-        f = torch.cos((grid + offset) / (1 + offset) * (math.pi / 2)) ** 2
-        super().__init__((1 - f[1:] / f[:-1]).clamp(max=max_beta))
+        angle = (grid + offset) / (1 + offset) * (math.pi / 2)
+        before, after = angle[:-1], angle[1:]
+        # 1 − cos²(after)/cos²(before), without the cancellation that costs the first betas their digits.
+        betas = torch.sin(after - before) * torch.sin(after + before) / torch.cos(before) ** 2
+        super().__init__(betas.clamp(max=max_beta))

@@ -22,8 +22,8 @@ class LinearSchedule(DiscreteSchedule):
     """
 
     def __init__(self, steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> None:
-        if steps < 1:
-            raise ValueError(f"schedule.steps must be at least 1, got {steps}")
+        if steps < 2:
+            raise ValueError(f"schedule.steps must be at least 2, got {steps}")
         betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64) * (1000 / steps)
         if not bool(((betas > 0) & (betas < 1)).all()):
             raise ValueError(

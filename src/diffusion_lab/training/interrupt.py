@@ -22,6 +22,7 @@ class GracefulInterrupt(pl.Callback):
 
     def __init__(self) -> None:
         self.requested = False
+        self._saved = False
         self._previous: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -36,13 +37,25 @@ class GracefulInterrupt(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()
 
+    # The state is saved at the end of a step or epoch, and the run stopped at the start of the next one:
+    # in between, the trainer writes the log of what was done.
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        # After the last batch of an epoch comes its validation, and the epoch's end is looked at below.
+        # After the last batch of an epoch comes its validation, and then the epoch's end.
         if not trainer.is_last_batch:
-            self._stop_if_requested(trainer)
+            self._save_if_requested(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if_requested(trainer)
+        self._save_if_requested(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_if_saved()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._stop_if_saved()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_if_saved()
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
         if self.requested:
@@ -50,7 +63,7 @@ class GracefulInterrupt(pl.Callback):
         self.requested = True
         print("\nStopping after this step; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
 
-    def _stop_if_requested(self, trainer: pl.Trainer) -> None:
+    def _save_if_requested(self, trainer: pl.Trainer) -> None:
         stop = self.requested
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
@@ -59,7 +72,11 @@ class GracefulInterrupt(pl.Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.save_last(trainer)
-        raise RunInterrupted
+        self._saved = True
+
+    def _stop_if_saved(self) -> None:
+        if self._saved:
+            raise RunInterrupted
 
     def _restore(self) -> None:
         if self._previous is not None:

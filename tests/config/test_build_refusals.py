@@ -1,0 +1,58 @@
+import pytest
+from hydra import compose, initialize_config_dir
+
+from diffusion_lab.config.build import build
+from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.errors import LabError
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", [*overrides])
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "says"),
+    [
+        ("network.base_channels=30", "network.base_channels", "a multiple of 8, got 30"),
+        ("network.base_channels=0", "network.base_channels", "a multiple of 8, got 0"),
+        ("network.channel_multipliers=[1,2,4]", "network.channel_multipliers", "data.image_size=28"),
+        ("network.channel_multipliers=[]", "network.channel_multipliers", "got []"),
+        ("network.time_dim=7", "network.time_dim", "even and at least 4, got 7"),
+        ("data.batch_size=0", "data.batch_size", "at least 1, got 0"),
+        ("data.limit_train=0", "data.limit_train", "at least 1 or null, got 0"),
+        ("data.validation=tset", "data.validation", "the word test or a number"),
+        ("sampler.variance=foo", "sampler.variance", "beta, beta_tilde, got 'foo'"),
+        ("sampler.num_steps=2000", "sampler.num_steps", "schedule.steps=1000, got 2000"),
+        ("sampler.num_steps=0", "sampler.num_steps", "got 0"),
+        ("schedule.steps=20", "schedule.steps", "take more steps"),
+        ("schedule.steps=1", "schedule.steps", "at least 2, got 1"),
+        ("lr_schedule.warmup_steps=-1", "lr_schedule.warmup_steps", "must not be negative, got -1"),
+        ("+network.base_chanels=64", "network.base_chanels", "did you mean base_channels?"),
+        ("+optimizer.learning_rate=1", "optimizer.learning_rate", "lr"),
+        ("schedule._target_=diffusion_lab.schedules.Cosin", "schedule._target_", "no such class"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(override, key, says):
+    cfg = composed(override)
+    with pytest.raises(LabError) as caught:
+        build(cfg)
+    message = str(caught.value)
+    assert key in message
+    assert says in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "network.base_channels=24",
+        "network.channel_multipliers=[3]",
+        "network.time_dim=4",
+        "data.batch_size=1",
+        "sampler.num_steps=1000",
+        "schedule.steps=21",
+    ],
+)
+def test_what_just_fits_is_not(override):
+    build(composed(override))

@@ -1,0 +1,129 @@
+"""Every option of the config tree composes and builds; no data is read for it."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from diffusion_lab.config.build import build
+from diffusion_lab.config.cli import conf_dir, one_line
+from diffusion_lab.config.instantiate import make
+
+NAMES = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+NEEDS = {"lr_schedule=warmup_cosine": ["lr_schedule.decay_steps=1000"]}
+
+
+def options():
+    return [f"{name}={file.stem}" for name in NAMES for file in sorted((conf_dir() / name).glob("*.yaml"))]
+
+
+@pytest.fixture(autouse=True)
+def hydra(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def composed(*overrides):
+    return compose("train", [*overrides])
+
+
+def test_the_tree_has_the_groups_that_a_run_is_made_of():
+    expected = {"data", "schedule", "process", "codec", "parameterization", "network", "objective", "sampler"}
+    assert expected <= set(NAMES)
+    assert len(options()) >= 30
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_composes_and_builds(option):
+    cfg = composed(option, *NEEDS.get(option, []))
+    parts = build(cfg)
+    shape = (2, parts.data.channels, parts.data.image_size, parts.data.image_size)
+    with torch.no_grad():
+        raw = parts.network(torch.zeros(shape), torch.zeros(2))
+    assert raw.shape == shape
+    assert parts.pipeline.shape == shape[1:]
+    assert parts.module.seed == cfg.seed
+
+
+@pytest.mark.parametrize("option", [option for option in options() if option.split("=")[0] == "callbacks"])
+def test_every_callback_is_known(option):
+    """Their arguments are what matters: some need parts that only a run has, and stay partial here."""
+    for name, node in composed(option).callbacks.items():
+        make({**node, "_partial_": True}, f"callbacks.{name}", {})
+
+
+def test_an_option_that_is_chosen_is_what_is_built():
+    parts = build(composed("data=digits", "schedule=cosine", "schedule.steps=50", "network.base_channels=8"))
+    assert type(parts.data).__name__ == "Digits"
+    assert type(parts.process.schedule).__name__ == "CosineSchedule"
+    assert parts.process.schedule.steps == 50
+    assert parts.pipeline.shape == (1, 16, 16)
+
+
+def test_ddpm_mnist_is_the_recipe_of_the_tutorial():
+    cfg = composed("experiment=ddpm_mnist")
+    parts = build(cfg)
+    assert sum(p.numel() for p in parts.network.parameters()) == 130_305
+    optimizer = parts.module.optimizer(parts.module.parameters())
+    assert type(optimizer) is torch.optim.Adam
+    assert {key: optimizer.defaults[key] for key in ("lr", "betas", "eps", "weight_decay")} == {
+        "lr": 2e-4,
+        "betas": [0.9, 0.999],
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+    }
+    assert {parts.module.lr_schedule.factor(step) for step in (0, 1, 100, 5000)} == {1.0}
+    schedule = parts.process.schedule
+    betas = schedule.betas
+    assert (type(schedule).__name__, schedule.steps) == ("LinearSchedule", 1000)
+    assert torch.equal(betas, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
+    assert (type(parts.data).__name__, parts.data.batch_size, parts.data.validation) == ("MNIST", 128, "test")
+    assert parts.data.limit_train is None
+    assert parts.data.seed == parts.module.seed == cfg.seed == 42
+    sampler = parts.pipeline.sampler
+    assert (type(sampler).__name__, sampler.variance, sampler.num_steps) == ("Ancestral", "beta", 1000)
+    assert cfg.sampling.clip_x0 is False
+    assert cfg.trainer.max_epochs == 10
+    assert cfg.trainer.max_steps == -1
+    assert cfg.trainer.gradient_clip_val is None
+    assert cfg.trainer.accumulate_grad_batches == 1
+    assert cfg.trainer.precision == "32-true"
+
+
+def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise():
+    parts = build(composed("seed=9"))
+    assert parts.data.seed == parts.module.seed == 9
+
+
+def test_a_cosine_decay_without_its_horizon_is_refused():
+    with pytest.raises(Exception, match=r"decay_steps"):
+        build(composed("lr_schedule=warmup_cosine"))
+
+
+def error_line(*overrides):
+    with pytest.raises(Exception, match="Could not") as caught:
+        composed(*overrides)
+    line = one_line(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_a_misspelled_key_is_named_in_one_line():
+    assert error_line("network.base_chanels=64") == (
+        "there is no key network.base_chanels (`--cfg job` lists the keys)"
+    )
+
+
+def test_a_misspelled_option_is_named_in_one_line_with_the_choices():
+    assert error_line("schedule=cosin") == (
+        "schedule=cosin: there is no such option, choose from cosine, linear; did you mean cosine?"
+    )
+
+
+def test_a_misspelled_recipe_is_named_in_one_line_with_the_choices():
+    line = error_line("experiment=quickstrat")
+    assert line.startswith("experiment=quickstrat: there is no such option, choose from ")
+    assert line.endswith("; did you mean quickstart?")

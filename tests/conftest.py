@@ -1,0 +1,51 @@
+"""What several tests share."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from diffusion_lab.config.cli import conf_dir
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Small tensors are faster on one thread, and results do not depend on how many there are."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def composed():
+    """A function from overrides to a composed training config."""
+
+    def of(*overrides, config_name="train"):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose(config_name, list(overrides))
+
+    return of
+
+
+#: A run of eight steps over two epochs, in about a second.
+TINY = (
+    "data=digits",
+    "data.image_size=8",
+    "data.batch_size=64",
+    "data.limit_train=250",
+    "network.base_channels=8",
+    "network.channel_multipliers=[1]",
+    "optimizer.lr=1e-3",
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "sampler.num_steps=5",
+    "sampling.num_samples=9",
+    "callbacks.samples.every_n_epochs=0",
+    "name=tiny",
+)
+
+
+@pytest.fixture
+def tiny(composed, tmp_path):
+    """A function from overrides to a config that trains in about a second, with its outputs in tmp_path."""
+    return lambda *overrides: composed(*TINY, f"paths.output_dir={tmp_path}", *overrides)

@@ -1,0 +1,132 @@
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+
+
+@pytest.fixture
+def checkpoint():
+    return {"state_dict": {"w": torch.arange(6.0).reshape(2, 3)}, "global_step": 7, "loops": {"a": [1, None, "x"]}}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "checkpoints" / "last.ckpt"
+
+
+def refusal(path):
+    with pytest.raises(LabError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def test_what_is_written_is_read_again(path, checkpoint):
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    for again in (read_checkpoint(path), AtomicCheckpointIO().load_checkpoint(str(path))):
+        assert torch.equal(again["state_dict"].pop("w"), checkpoint["state_dict"]["w"])
+        assert again == {"state_dict": {}, "global_step": 7, "loops": {"a": [1, None, "x"]}}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_newer_checkpoint_replaces_the_older(path, checkpoint):
+    for step in (7, 8):
+        AtomicCheckpointIO().save_checkpoint(checkpoint | {"global_step": step}, path)
+    assert read_checkpoint(path)["global_step"] == 8
+
+
+FAILURES = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    RuntimeError("unexpected pos 64 vs 0:\n file write failed"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("older", [True, False])
+def test_a_failed_write_leaves_the_older_file_whole_and_nothing_else(path, checkpoint, monkeypatch, failure, older):
+    writer = AtomicCheckpointIO()
+    if older:
+        writer.save_checkpoint(checkpoint, path)
+        before = path.read_bytes()
+
+    def fail(content, file):
+        file.write(b"half of a checkpoint")
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fail)
+        with pytest.raises(LabError) as caught:
+            writer.save_checkpoint(checkpoint | {"global_step": 8}, path)
+    message = str(caught.value)
+    assert message.startswith(f"cannot write the checkpoint {path}: ")
+    assert str(failure).split()[-1] in message
+    assert "\n" not in message
+    assert message.endswith("; the one before it is whole") is older
+    assert list(path.parent.iterdir()) == ([path] if older else [])
+    if older:
+        assert path.read_bytes() == before
+
+
+class Code:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.target),)
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(path, checkpoint, tmp_path):
+    mark = tmp_path / "it ran"
+    path.parent.mkdir()
+    torch.save(checkpoint | {"extra": Code(mark)}, path)
+    assert "holds more than tensors and plain values" in refusal(path)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)  # it would have
+    assert mark.exists()
+
+
+def test_a_bare_pickle_with_code_is_refused_and_not_run(path, tmp_path):
+    mark = tmp_path / "it ran"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"state_dict": Code(mark)}))
+    refusal(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95])
+def test_a_truncated_file_is_refused(path, checkpoint, share):
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "is damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"\0" * 300, b"this is no checkpoint at all\n", b"PK\x03\x04 no archive"])
+def test_a_file_of_something_else_is_refused(path, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert "is damaged" in refusal(path)
+
+
+def test_a_missing_file_is_refused(path):
+    assert refusal(path) == f"there is no checkpoint {path}"
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    assert refusal(tmp_path) == f"there is no checkpoint {tmp_path}"
+
+
+@pytest.mark.parametrize("content", [{"weights": 1}, {}, [1, 2], torch.zeros(3)])
+def test_a_file_without_weights_is_refused(path, content):
+    path.parent.mkdir()
+    torch.save(content, path)
+    assert "it has no state_dict" in refusal(path)
