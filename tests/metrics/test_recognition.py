@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from diffusion_lab.data import Digits
+from diffusion_lab.metrics import Recognition
+
+JUDGE = {"members": 3, "hidden": 48}
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = Digits(image_size=8)
+    digits.setup()
+    return digits
+
+
+def parts(split):
+    return split.normalized(), split.labels
+
+
+@pytest.fixture(scope="module")
+def noise():
+    uniform = torch.rand(150, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return uniform * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def of_real(data):
+    return Recognition(**JUDGE)(data.test.normalized(), parts(data.train), parts(data.val))
+
+
+@pytest.fixture(scope="module")
+def of_noise(data, noise):
+    return Recognition(**JUDGE)(noise, parts(data.train), parts(data.val))
+
+
+def test_real_images_are_read_in_all_their_classes(of_real):
+    assert of_real.samples > 0.8
+    assert of_real.classes == 10
+
+
+def test_noise_is_not_read(of_noise):
+    assert of_noise.samples < 0.15
+
+
+def test_the_judge_s_own_marks_do_not_depend_on_the_samples(of_real, of_noise):
+    assert of_real.real == of_noise.real > 0.8
+    assert of_real.accuracy == of_noise.accuracy > 0.93
+    assert of_real.shuffled == of_noise.shuffled < 0.3
+
+
+def test_the_same_seed_gives_the_same_marks(data, noise, of_noise):
+    torch.manual_seed(1)
+    again = Recognition(**JUDGE)(noise, parts(data.train), parts(data.val))
+    assert again == of_noise
+
+
+def test_classes_are_those_of_the_samples_that_are_read(data):
+    threes = data.test.take(data.test.labels == 3).normalized()
+    result = Recognition(**JUDGE)(threes, parts(data.train), parts(data.val))
+    assert result.samples > 0.6
+    assert result.classes == 1
+
+
+def test_the_result_is_a_mapping_of_plain_numbers(of_real):
+    mapping = of_real.as_dict()
+    assert list(mapping) == ["samples", "real", "shuffled", "accuracy", "classes"]
+    assert {type(value) for value in mapping.values()} == {float, int}
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.5, 1.5])
+def test_a_threshold_outside_0_to_1_is_refused(threshold):
+    with pytest.raises(ValueError, match=r"^evaluation\.recognition\.threshold must lie between 0 and 1"):
+        Recognition(threshold=threshold)

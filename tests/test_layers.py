@@ -1,0 +1,98 @@
+"""Who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diffusion_lab
+
+SOURCE = Path(diffusion_lab.__file__).parent
+MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling", "codecs"}
+LAYERS = ["schedules", "processes", "parameterizations", "objectives|sampling", "training", "runs"]
+
+
+def imports(path):
+    """Dotted names that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files(package):
+    found = sorted((SOURCE / package).rglob("*.py"))
+    assert found, f"there is no package {package}"
+    return found
+
+
+def lab_packages(path):
+    """The packages and modules directly under diffusion_lab that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("diffusion_lab.")}
+
+
+def used_by(package):
+    return {used: path.name for path in files(package) for used in lab_packages(path)}
+
+
+def upward():
+    ranks = {package: rank for rank, layer in enumerate(LAYERS) for package in layer.split("|")}
+    return [(low, high) for low in ranks for high in ranks if ranks[low] < ranks[high]]
+
+
+@pytest.mark.parametrize(("package", "above"), upward())
+def test_no_layer_imports_one_above_it(package, above):
+    assert above not in used_by(package)
+
+
+def test_objectives_and_sampling_do_not_import_each_other():
+    assert "sampling" not in used_by("objectives")
+    assert "objectives" not in used_by("sampling")
+
+
+@pytest.mark.parametrize("package", ["networks", "data", "metrics", "figures"])
+def test_networks_data_metrics_and_figures_know_nothing_of_diffusion_or_of_runs(package):
+    assert not used_by(package).keys() & (MATHS | {"training", "runs", "config"})
+
+
+@pytest.mark.parametrize("package", sorted(MATHS))
+def test_the_mathematics_knows_neither_networks_nor_data_nor_configs(package):
+    assert not used_by(package).keys() & {"networks", "data", "config", "training", "runs", "figures", "metrics"}
+
+
+def test_schedules_and_codecs_import_nothing_else_of_the_lab():
+    for package in ("schedules", "codecs"):
+        assert used_by(package).keys() <= {package}
+
+
+def test_noise_and_errors_import_nothing_of_the_lab():
+    for name in ("noise.py", "errors.py"):
+        assert not lab_packages(SOURCE / name)
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_imports_diffusers(path):
+    assert "diffusers" not in {name.split(".")[0] for name in imports(path)}
+
+
+def test_only_the_training_module_and_the_builder_take_the_parts_together():
+    takers = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "objectives" in lab_packages(path)}
+    assert {taker for taker in takers if not taker.startswith("objectives/")} <= {"training/module.py"}
+
+
+def test_the_command_line_imports_no_torch_by_its_source():
+    assert {name.split(".")[0] for name in imports(SOURCE / "config" / "cli.py")}.isdisjoint(
+        {"torch", "pytorch_lightning", "lightning", "torchvision", "numpy", "matplotlib"}
+    )
+
+
+def test_the_command_line_imports_no_torch_in_a_new_process():
+    code = "import sys, diffusion_lab.config.cli; print(*sorted({'torch', 'pytorch_lightning', 'hydra'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "\n"
