@@ -82,7 +82,9 @@ def test_nothing_imports_diffusers(path):
 
 
 def test_only_the_training_module_and_the_builder_take_the_parts_together():
-    takers = {path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "objectives" in lab_packages(path)}
+    takers = {
+        path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "objectives" in lab_packages(path)
+    }
     assert {taker for taker in takers if not taker.startswith("objectives/")} <= {"training/module.py"}
 
 

@@ -16,13 +16,18 @@ class History(pl.Callback):
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         for name, key in (("train/loss", "train/loss_epoch"), ("val/loss", "val/loss")):
-            if key in trainer.callback_metrics:
+            if key in trainer.callback_metrics and (self._validated or key != "val/loss"):
                 row[name] = float(trainer.callback_metrics[key])
         self.epochs.append(row)
+        self._validated = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs}

@@ -53,23 +53,27 @@ class DiffusionModule(pl.LightningModule):
         self.seed = seed
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss = self._terms(batch, "train", batch.epoch, batch.index)["loss"]
-        self.log("train/loss", loss.detach().mean(), on_epoch=True, batch_size=len(loss), sync_dist=True)
-        # The trainer averages over micro-batches and processes: scaled like this, that average is the mean
-        # over the global batch even where the parts differ in size.
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        return loss.sum() * (parts / batch.size)
+        loss = self._loss(batch, parts, "train", batch.epoch, batch.index)
+        self.log("train/loss", loss.detach(), on_epoch=True, batch_size=batch.size, sync_dist=True)
+        return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         # The noise of each image is the same at every validation, so that the loss compares weights.
-        loss = self._terms(batch, "validation")["loss"]
-        self.log("val/loss", loss.mean(), on_epoch=True, batch_size=len(loss), sync_dist=True)
+        loss = self._loss(batch, self.trainer.world_size, "validation")
+        self.log("val/loss", loss, on_epoch=True, batch_size=batch.size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _terms(self, batch: Batch, *place: str | int) -> dict[str, Tensor]:
+    def _loss(self, batch: Batch, parts: int, *place: str | int) -> Tensor:
+        """The share of one part in the global batch's mean loss, times the number of parts.
+
+        The trainer averages over micro-batches and processes, gradients as well as logged values: scaled like
+        this, that average is the mean over the global batch even where the parts differ in size.
+        """
         noise = Noise(batch.row, self.seed, *place)
-        return self.objective(self.denoiser, self.codec.encode(batch.x), noise)
+        terms = self.objective(self.denoiser, self.codec.encode(batch.x), noise)
+        return terms["loss"].sum() * (parts / batch.size)

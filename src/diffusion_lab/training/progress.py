@@ -13,15 +13,21 @@ from tqdm import tqdm
 
 
 class RunProgress(ProgressBar):
-    """Shows epoch, loss, images/s and the time that is left; a finished epoch leaves a line.
+    """Shows epoch, loss, images/s and the time that is left.
+
+    An epoch leaves a line if it was validated or if the last line is `line_seconds` old.
 
     Args:
+        line_seconds: see above.
         refresh_seconds: how often the bar is drawn; the loss is only read then, since reading it makes a GPU wait.
     """
 
-    def __init__(self, refresh_seconds: float = 0.5) -> None:
+    def __init__(self, refresh_seconds: float = 0.5, line_seconds: float = 10.0) -> None:
         super().__init__()
         self.refresh_seconds = refresh_seconds
+        self.line_seconds = line_seconds
+        self._line_due = 0.0
+        self._validated = False
         self._bar: Any = None
         self._enabled = True
         self._images = 0
@@ -69,12 +75,21 @@ class RunProgress(ProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._enabled or not trainer.is_global_zero:
             return
-        seconds = time.monotonic() - self._epoch_start
+        now = time.monotonic()
+        if not self._validated and now < self._line_due:
+            return
+        self._line_due = now + self.line_seconds
+        seconds = now - self._epoch_start
         metrics = trainer.callback_metrics
-        values = [f"{name} {float(metrics[key]):.4f}" for name, key in _SHOWN if key in metrics]
+        shown = _SHOWN if self._validated else _SHOWN[:1]
+        values = [f"{name} {float(metrics[key]):.4f}" for name, key in shown if key in metrics]
+        self._validated = False
         line = f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}  " + "  ".join(values)
         tqdm.write(f"{line}  {self._images / seconds:,.0f} images/s  {seconds:.0f} s", file=sys.stdout)
         sys.stdout.flush()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()
