@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder, write_text
 
-
 SECOND = datetime.datetime(2024, 5, 6, 7, 8, 9)
 
 
