@@ -95,6 +95,7 @@ def test_the_command_line_imports_no_torch_by_its_source():
 
 
 def test_the_command_line_imports_no_torch_in_a_new_process():
-    code = "import sys, diffusion_lab.config.cli; print(*sorted({'torch', 'pytorch_lightning', 'hydra'} & set(sys.modules)))"
+    heavy = "{'torch', 'pytorch_lightning', 'hydra'}"
+    code = f"import sys, diffusion_lab.config.cli; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "\n"

@@ -1,14 +1,7 @@
 import pytest
-from hydra import compose, initialize_config_dir
 
 from diffusion_lab.config.build import build
-from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.errors import LabError
-
-
-def composed(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", [*overrides])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +26,7 @@ def composed(*overrides):
         ("schedule._target_=diffusion_lab.schedules.Cosin", "schedule._target_", "no such class"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(override, key, says):
+def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(composed, override, key, says):
     cfg = composed(override)
     with pytest.raises(LabError) as caught:
         build(cfg)
@@ -54,5 +47,5 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(override, k
         "schedule.steps=21",
     ],
 )
-def test_what_just_fits_is_not(override):
+def test_what_just_fits_is_not(composed, override):
     build(composed(override))

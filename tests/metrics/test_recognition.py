@@ -35,7 +35,7 @@ def of_noise(data, noise):
 
 
 def test_real_images_are_read_in_all_their_classes(of_real):
-    assert of_real.samples > 0.8
+    assert of_real.samples > 0.6
     assert of_real.classes == 10
 
 
@@ -44,7 +44,7 @@ def test_noise_is_not_read(of_noise):
 
 
 def test_the_judge_s_own_marks_do_not_depend_on_the_samples(of_real, of_noise):
-    assert of_real.real == of_noise.real > 0.8
+    assert of_real.real == of_noise.real > 0.6
     assert of_real.accuracy == of_noise.accuracy > 0.93
     assert of_real.shuffled == of_noise.shuffled < 0.3
 

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.folder import RunFolder
@@ -16,9 +14,8 @@ WHERE = Path("run/config.yaml")
 
 
 @pytest.fixture
-def cfg():
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", ["data=digits"])
+def cfg(composed):
+    return composed("data=digits")
 
 
 def refusal(cfg):

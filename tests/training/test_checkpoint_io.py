@@ -94,10 +94,12 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(path, checkpoint, tmp_path)
     assert mark.exists()
 
 
-def test_a_bare_pickle_with_code_is_refused_and_not_run(path, tmp_path):
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_bare_pickle_with_code_is_refused_and_not_run(path, tmp_path, protocol):
     mark = tmp_path / "it ran"
     path.parent.mkdir()
-    path.write_bytes(pickle.dumps({"state_dict": Code(mark)}))
+    path.write_bytes(pickle.dumps({"state_dict": Code(mark)}, protocol))
     refusal(path)
     assert not mark.exists()
 
@@ -110,7 +112,9 @@ def test_a_truncated_file_is_refused(path, checkpoint, share):
     assert "is damaged" in refusal(path)
 
 
-@pytest.mark.parametrize("content", [b"\0" * 300, b"this is no checkpoint at all\n", b"PK\x03\x04 no archive"])
+@pytest.mark.parametrize(
+    "content", [b"\0" * 300, b"this is no checkpoint at all\n", b"PK\x03\x04 no archive", b"<html>"]
+)
 def test_a_file_of_something_else_is_refused(path, content):
     path.parent.mkdir()
     path.write_bytes(content)

@@ -69,9 +69,11 @@ def one_line(error: BaseException) -> str:
 
 def _of_config(error: BaseException) -> str:
     text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if match := re.search(r"Could not override '([^']+)'.*?Key '([^']+)' is not in struct", text):
+    if match := re.search(r"Could not override '([^']+)'", text):
         return f"there is no key {match[1]} (`--cfg job` lists the keys)"
-    if match := re.search(r"Could not find '([^']+)'.*?Available options in '([^']+)': (.*)", text):
+    if match := re.search(
+        r"Could not find '([^']+)'.*?Available options in '([^']+)': (.*?)(?: Config search path|$)", text
+    ):
         group, options = match[2], match[3].split()
         given = match[1].removeprefix(f"{group}/")
         near = difflib.get_close_matches(given, options, n=1)

@@ -35,6 +35,8 @@ def make(node: Any, key: str, parts: Mapping[str, Any]) -> Any:
         if "_target_" not in node:
             return {name: make(value, f"{key}.{name}", parts) for name, value in node.items()}
         return _construct(node, key, parts)
+    if node == "???":
+        raise LabError(f"{key} must be given: it has no default")
     if isinstance(node, list):
         return [make(value, f"{key}[{index}]", parts) for index, value in enumerate(node)]
     return node

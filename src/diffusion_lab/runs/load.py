@@ -144,7 +144,7 @@ def trusted(cfg: DictConfig, where: Path) -> DictConfig:
         LabError: naming the first one that does not.
     """
     for target in _targets(OmegaConf.to_container(cfg)):
-        if target not in known_targets():
+        if not isinstance(target, str) or target not in known_targets():
             near = difflib.get_close_matches(str(target), known_targets(), n=1)
             guess = f" (the nearest one that does is {near[0]})" if near else ""
             raise LabError(
@@ -157,7 +157,7 @@ def trusted(cfg: DictConfig, where: Path) -> DictConfig:
 def known_targets() -> frozenset[str]:
     """Every target that occurs in this installation's conf/."""
     files = sorted(conf_dir().rglob("*.yaml"))
-    return frozenset(t for file in files for t in _targets(OmegaConf.to_container(OmegaConf.load(file))))
+    return frozenset(str(t) for file in files for t in _targets(OmegaConf.to_container(OmegaConf.load(file))))
 
 
 def _targets(node: Any) -> list[Any]:
