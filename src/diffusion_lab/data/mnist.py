@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from torchvision import datasets
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from diffusion_lab.data.images import ImageDataModule, Split, hold_out
 from diffusion_lab.errors import LabError
@@ -85,9 +86,13 @@ class MNIST(ImageDataModule):
                 )
 
     def load(self) -> tuple[Split, Split, Split]:
+        # Read by name, for torchvision's classes would take older files of another format where they lie about.
         pool, test = (
-            Split(source.data[:, None], source.targets)
-            for source in (self.source(self.data_dir, train=True), self.source(self.data_dir, train=False))
+            Split(
+                read_image_file(str(self.raw_dir / f"{part}-images-idx3-ubyte"))[:, None],
+                read_label_file(str(self.raw_dir / f"{part}-labels-idx1-ubyte")),
+            )
+            for part in ("train", "t10k")
         )
         if self.validation == "test":
             return pool, test, test
