@@ -52,15 +52,16 @@ class DiffusionModule(pl.LightningModule):
         self.lr_schedule = lr_schedule
         self.seed = seed
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """The loss to descend, and of each sample its own, ``sample_loss`` [b], and its time, ``t`` [b]."""
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        loss = self._loss(batch, parts, "train", batch.epoch, batch.index)
+        loss, terms = self._loss(batch, parts, "train", batch.epoch, batch.index)
         self.log("train/loss", loss.detach(), on_epoch=True, batch_size=batch.size, sync_dist=True)
-        return loss
+        return {"loss": loss, "sample_loss": terms["loss"].detach(), "t": terms["t"]}
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         # The noise of each image is the same at every validation, so that the loss compares weights.
-        loss = self._loss(batch, self.trainer.world_size, "validation")
+        loss, _ = self._loss(batch, self.trainer.world_size, "validation")
         self.log("val/loss", loss, on_epoch=True, batch_size=batch.size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
@@ -68,12 +69,12 @@ class DiffusionModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _loss(self, batch: Batch, parts: int, *place: str | int) -> Tensor:
-        """The share of one part in the global batch's mean loss, times the number of parts.
+    def _loss(self, batch: Batch, parts: int, *place: str | int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The share of one part in the global batch's mean loss, times the number of parts; the per-sample terms.
 
         The trainer averages over micro-batches and processes, gradients as well as logged values: scaled like
         this, that average is the mean over the global batch even where the parts differ in size.
         """
         noise = Noise(batch.row, self.seed, *place)
         terms = self.objective(self.denoiser, self.codec.encode(batch.x), noise)
-        return terms["loss"].sum() * (parts / batch.size)
+        return terms["loss"].sum() * (parts / batch.size), terms
