@@ -11,6 +11,7 @@ from typing import ClassVar
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from diffusion_lab import console
 from diffusion_lab.data.images import ImageDataModule, Split, hold_out
 from diffusion_lab.errors import LabError
 
@@ -101,7 +102,7 @@ class MNIST(ImageDataModule):
         return train, val, test
 
     def _download(self) -> None:
-        print(f"{self.name} is not in {self.raw_dir}: fetching it", flush=True)
+        console.current().note(f"{self.name} is not in {self.raw_dir}: fetching it")
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.source(self.data_dir, download=True)

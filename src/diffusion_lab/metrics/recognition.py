@@ -24,6 +24,9 @@ class RecognitionResult:
         shuffled: of the same with their pixels shuffled: what to expect of no image at all.
         accuracy: of the judge on the held-out images.
         classes: how many different classes the confidently read samples show.
+        threshold: the confidence that was asked for.
+        num_samples: how many samples were judged.
+        num_real: how many real images were.
     """
 
     samples: float
@@ -31,10 +34,21 @@ class RecognitionResult:
     shuffled: float
     accuracy: float
     classes: int
+    threshold: float
+    num_samples: int
+    num_real: int
 
     def as_dict(self) -> dict[str, float]:
         """For a metrics file."""
         return asdict(self)
+
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"read with more than {self.threshold:.0%} confidence: {self.samples:.0%} of {self.num_samples} samples "
+            f"({self.classes} classes among them), {self.real:.0%} of {self.num_real} held-out real images, "
+            f"{self.shuffled:.0%} of those with shuffled pixels"
+        )
 
 
 class Recognition:
@@ -58,6 +72,9 @@ class Recognition:
     ) -> None:
         if not 0 < threshold < 1:
             raise ValueError(f"evaluation.recognition.threshold must lie between 0 and 1, got {threshold}")
+        for key, value in (("max_train", max_train), ("members", members), ("hidden", hidden)):
+            if value < 1:
+                raise ValueError(f"evaluation.recognition.{key} must be at least 1, got {value}")
         self.threshold = threshold
         self.max_train = max_train
         self.members = members
@@ -94,6 +111,9 @@ class Recognition:
             shuffled=float((judge.predict_proba(shuffled).max(1) > self.threshold).mean()),
             accuracy=float((judge.classes_[of_real.argmax(1)] == real_labels).mean()),
             classes=len(set(of_samples.argmax(1)[read].tolist())),
+            threshold=self.threshold,
+            num_samples=len(of_samples),
+            num_real=len(real),
         )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from diffusion_lab import console
 from diffusion_lab.errors import LabError
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -46,8 +46,7 @@ def warn_of_divergence(cfg: Mapping[str, Any]) -> None:
         and cfg["sampler"].get("variance") == "beta"
         and not cfg["sampling"]["clip_x0"]
     ):
-        print(
-            "Warning: schedule=cosine with sampler.variance=beta diverges unless the predicted data is clipped: "
-            "take sampling.clip_x0=true or sampler.variance=beta_tilde",
-            file=sys.stderr,
+        console.current().warning(
+            "schedule=cosine with sampler.variance=beta diverges unless the predicted data is clipped: "
+            "take sampling.clip_x0=true or sampler.variance=beta_tilde"
         )

@@ -63,14 +63,18 @@ def figures_after_training(
     epochs: Sequence[Mapping[str, float]],
     step: int,
     sampling: Mapping[str, Any],
+    progress: bool,
 ) -> Tensor:
-    """The loss, a grid of samples, how they came about, and real ones above them. Returns the samples."""
+    """The loss, a grid of samples, how they came about, and real ones above them. Returns the samples.
+
+    `sampling` has num_samples, seed and batch_size; with `progress` a bar shows how far the draw has come.
+    """
     loggers = list(loggers)
     if epochs:
         record(loss_curve(epochs), folder.figures, "loss", loggers, step)
     trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
     samples = parts.pipeline.sample(
-        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=True
+        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=progress
     )
     record(image_grid(samples[:SHOWN], f"Samples after {step:,} steps"), folder.figures, "samples", loggers, step)
     denoising_figures(parts, trajectory, folder.figures, loggers, step)

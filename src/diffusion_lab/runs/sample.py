@@ -6,8 +6,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from diffusion_lab import console
+from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import image_grid, record
+from diffusion_lab.runs.calm import calm
+from diffusion_lab.runs.commands import shown
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.report import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
 from diffusion_lab.sampling import Trajectory
@@ -16,9 +20,17 @@ from diffusion_lab.sampling import Trajectory
 def sample(cfg: DictConfig) -> Path:
     """Draw as `cfg` says, and return the folder with `samples.npy`, `grid.png` and, if asked, the way there.
 
+    What is said on the way is up to `cfg.console`.
+
     Raises:
         LabError: naming the key that does not fit.
     """
+    calm()
+    with console.speaking(make(cfg.console, "console", {})):
+        return _sample(cfg)
+
+
+def _sample(cfg: DictConfig) -> Path:
     if cfg.num_samples < 1 or cfg.batch_size < 1:
         raise LabError(f"num_samples and batch_size must be at least 1, got {cfg.num_samples} and {cfg.batch_size}")
     changes = OmegaConf.create({})
@@ -30,7 +42,8 @@ def sample(cfg: DictConfig) -> Path:
     trajectory = None
     if cfg.trajectory:
         trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, cfg.num_samples, cfg.batch_size))
-    samples = run.sample(cfg.num_samples, cfg.seed, batch_size=cfg.batch_size, trajectory=trajectory, progress=True)
+    bar = console.current().bar
+    samples = run.sample(cfg.num_samples, cfg.seed, batch_size=cfg.batch_size, trajectory=trajectory, progress=bar)
     name = f"{Path(cfg.checkpoint).stem}_step{run.step}_seed{cfg.seed}_n{cfg.num_samples}"
     folder = run.folder.samples / name
     save_samples(samples, folder / "samples.npy")
@@ -38,5 +51,8 @@ def sample(cfg: DictConfig) -> Path:
     record(image_grid(samples[: 4 * SHOWN], title, columns=8 if len(samples) <= SHOWN else 16), folder, "grid")
     if trajectory is not None:
         denoising_figures(run.parts, trajectory, folder)
-    print(f"{len(samples)} samples in {folder}: {', '.join(sorted(p.name for p in folder.iterdir()))}")
+    files = sorted(folder.iterdir())
+    text = f"{len(samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
+    facts = {"step": run.step, "seed": cfg.seed, "num_samples": len(samples), "files": files}
+    console.current().end(folder, text, run_folder=run.folder.path, **facts)
     return folder

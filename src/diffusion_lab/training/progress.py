@@ -1,58 +1,56 @@
-"""The progress bar: one bar for the whole run, and one line for each epoch."""
+"""What a run says while it trains: a line for each epoch, how long it will take, and one bar for the whole."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ProgressBar
 from tqdm import tqdm
 
+from diffusion_lab import console
+from diffusion_lab.training.estimate import Estimate
 
-class RunProgress(ProgressBar):
-    """Shows epoch, loss, images/s and the time that is left.
 
-    An epoch leaves a line if it was validated or if the last line is `line_seconds` old.
+class RunProgress(pl.Callback):
+    """Tells the console of epochs, and shows loss, images/s and the time that is left in a bar on stderr.
+
+    An epoch is worth a line to people if it was validated or if the last line is `line_seconds` old. The bar is
+    this callback's own and none of Lightning's kind, so that it can be switched off and the rest stays.
 
     Args:
-        line_seconds: see above.
+        bar: whether to show the bar; filled in from trainer.enable_progress_bar.
         refresh_seconds: how often the bar is drawn; the loss is only read then, since reading it makes a GPU wait.
+        line_seconds: see above.
     """
 
-    def __init__(self, refresh_seconds: float = 0.5, line_seconds: float = 10.0) -> None:
-        super().__init__()
+    def __init__(self, bar: bool = True, refresh_seconds: float = 0.5, line_seconds: float = 10.0) -> None:
+        self.bar = bar
         self.refresh_seconds = refresh_seconds
         self.line_seconds = line_seconds
         self._line_due = 0.0
         self._validated = False
         self._bar: Any = None
-        self._enabled = True
+        self._estimate: Estimate | None = None
         self._images = 0
         self._epoch_start = 0.0
         self._drawn = 0.0
 
-    def disable(self) -> None:
-        self._enabled = False
-
-    def enable(self) -> None:
-        self._enabled = True
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._enabled or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         total = trainer.estimated_stepping_batches
-        self._bar = tqdm(
-            total=None if math.isinf(total) else int(total),
-            initial=trainer.global_step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-            miniters=1,
-            mininterval=self.refresh_seconds,
-        )
+        self._estimate = Estimate(trainer.global_step, total)
+        if self.bar and console.current().bar:
+            self._bar = tqdm(
+                total=None if math.isinf(total) else int(total),
+                initial=trainer.global_step,
+                unit="step",
+                dynamic_ncols=True,
+                miniters=1,
+                mininterval=self.refresh_seconds,
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._images = 0
@@ -62,7 +60,13 @@ class RunProgress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._images += len(batch.label) * trainer.world_size
-        if self._bar is None or self._bar.disable:
+        if self._estimate is not None:
+            forecast = self._estimate.after(trainer.global_step, lambda: float(outputs["loss"]))
+            if forecast is not None:
+                text = f"about {console.duration(forecast.seconds)} to train ({_rate(forecast.rate)} steps/s)"
+                facts = {"seconds": forecast.seconds, "steps_per_second": forecast.rate}
+                console.current().event("estimate", text, step=trainer.global_step, **facts)
+        if self._bar is None:
             return
         self._bar.update(trainer.global_step - self._bar.n)
         now = time.monotonic()
@@ -73,20 +77,23 @@ class RunProgress(ProgressBar):
             self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, {rate:,.0f} images/s")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._enabled or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         now = time.monotonic()
-        if not self._validated and now < self._line_due:
-            return
-        self._line_due = now + self.line_seconds
-        seconds = now - self._epoch_start
         metrics = trainer.callback_metrics
         shown = _SHOWN if self._validated else _SHOWN[:1]
-        values = [f"{name} {float(metrics[key]):.4f}" for name, key in shown if key in metrics]
+        values = {name: float(metrics[key]) for name, key in shown if key in metrics}
+        seconds = now - self._epoch_start
+        facts = {"images_per_second": self._images / seconds, "seconds": seconds}
+        line = None
+        if self._validated or now >= self._line_due:
+            self._line_due = now + self.line_seconds
+            line = f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}  "
+            line += "  ".join(f"{name.partition('/')[0]} {value:.4f}" for name, value in values.items())
+            line += f"  {facts['images_per_second']:,.0f} images/s  {seconds:.0f} s"
         self._validated = False
-        line = f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}  " + "  ".join(values)
-        tqdm.write(f"{line}  {self._images / seconds:,.0f} images/s  {seconds:.0f} s", file=sys.stdout)
-        sys.stdout.flush()
+        epoch = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        console.current().event("epoch", line, **epoch, **values, **facts)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = not trainer.sanity_checking
@@ -97,17 +104,19 @@ class RunProgress(ProgressBar):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._close()
 
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        tqdm.write(" ".join(map(str, args)))
-
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
-_SHOWN = (("train", "train/loss_epoch"), ("val", "val/loss"))
+#: The name of a loss as in metrics.json, and Lightning's.
+_SHOWN = (("train/loss", "train/loss_epoch"), ("val/loss", "val/loss"))
 
 
 def _of(max_epochs: int | None) -> str:
     return f"/{max_epochs}" if max_epochs is not None and max_epochs > 0 else ""
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
