@@ -49,7 +49,7 @@ class Console:
     def start(self, rows: Sequence[Row]) -> None:
         """A run begins."""
 
-    def event(self, name: str, text: str | None, **facts: Any) -> None:
+    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
         """Something happened; a `text` of None is not worth a line to people."""
 
     def note(self, text: str) -> None:
@@ -59,7 +59,7 @@ class Console:
     def warning(self, text: str) -> None:
         """Something that the person can and should change."""
 
-    def end(self, path: Path, text: str, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **facts: Any) -> None:
         """All is done; the results lie in `path`."""
 
     def stopped(self, name: str, text: str) -> None:
@@ -79,14 +79,14 @@ class Text(Console):
         width = max(len(row.label) for row in rows) + 2
         self._write("\n".join(f"{row.label:{width}}{row.text}" for row in rows))
 
-    def event(self, name: str, text: str | None, **facts: Any) -> None:
+    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
         if text is not None:
             self._write(text)
 
     def warning(self, text: str) -> None:
         tqdm.write(f"Warning: {text}", file=sys.stderr)
 
-    def end(self, path: Path, text: str, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **facts: Any) -> None:
         self._write(text)
 
     def _write(self, text: str) -> None:
@@ -100,7 +100,7 @@ class Quiet(Console):
     def warning(self, text: str) -> None:
         print(f"Warning: {text}", file=sys.stderr, flush=True)
 
-    def end(self, path: Path, text: str, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **facts: Any) -> None:
         print(path, file=self.stdout, flush=True)
 
 
@@ -119,14 +119,14 @@ class Json(Console):
         self._always = {"run_folder": facts["run_folder"]} if "run_folder" in facts else {}
         self.event("start", None, **facts)
 
-    def event(self, name: str, text: str | None, **facts: Any) -> None:
+    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
         line = json.dumps(_plain({"event": name, **self._always, **facts}), ensure_ascii=False, allow_nan=False)
         print(line, file=self.stdout, flush=True)
 
     def warning(self, text: str) -> None:
         self.event("note", text, level="warning", text=text)
 
-    def end(self, path: Path, text: str, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **facts: Any) -> None:
         self.event("end", text, path=path, **facts)
 
     def stopped(self, name: str, text: str) -> None:
