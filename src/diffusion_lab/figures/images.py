@@ -56,6 +56,24 @@ def forward_strip(states: Sequence[Tensor], indices: Sequence[int]) -> Figure:
     return strip(states, labels, "Forward process: real images, ever more noise")
 
 
+def denoising_strip(states: Sequence[Tensor], times: Sequence[float], steps: int | None = None) -> Figure:
+    """At most four images on their way from noise, in about ten evenly chosen states, the first and last included.
+
+    Args:
+        states: [N, C, H, W] each.
+        times: of each state, from 1, noise, to 0.
+        steps: label the states with the step index of a process of so many steps; with the time where None.
+    """
+    every = max(1, (len(states) - 1) // 10)
+    chosen = list(range(0, len(states), every))
+    if chosen[-1] != len(states) - 1:
+        chosen.append(len(states) - 1)
+    # After the step with index i the state stands at time i/T.
+    labels = [f"t = {times[k]:.2f}" if steps is None else f"t = {round(times[k] * steps)}" for k in chosen]
+    labels[0] = "start"
+    return strip([states[k][:4] for k in chosen], labels, "Denoising: from noise to samples")
+
+
 def real_and_generated(real: Tensor, generated: Tensor) -> Figure:
     """A row of real images above a row of generated ones, of equal number."""
     columns = len(real)

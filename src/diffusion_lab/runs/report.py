@@ -13,6 +13,7 @@ from torch import Tensor
 from diffusion_lab.config.build import Parts
 from diffusion_lab.figures import (
     animation,
+    denoising_strip,
     forward_strip,
     image_grid,
     loss_curve,
@@ -20,16 +21,15 @@ from diffusion_lab.figures import (
     record,
     schedule_comparison,
     schedule_curves,
-    strip,
 )
 from diffusion_lab.noise import Noise
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.sampling import Trajectory
 from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, LinearSchedule
+from diffusion_lab.training.samples import DENOISING_TAG, GRID_TAG, grid_steps
 
 #: The step indices of the forward strip, for T = 1000.
 FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
-STRIP_FRAMES = 10
 ANIMATION_FRAMES = 50
 SHOWN = 64
 
@@ -39,11 +39,12 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
     loggers = list(loggers)
     schedule = parts.process.schedule
     both = {"linear": LinearSchedule().alpha_bar, "cosine": CosineSchedule().alpha_bar}
-    record(schedule_comparison(both), folder.figures, "linear_and_cosine", loggers)
+    record(schedule_comparison(both), folder.figures, "linear_and_cosine", loggers, tag="figures/linear_and_cosine")
     if not isinstance(schedule, DiscreteSchedule):
         return
     name = type(schedule).__name__.removesuffix("Schedule").lower()
-    record(schedule_curves(schedule.betas, schedule.alpha_bar, name), folder.figures, "schedule", loggers)
+    curves = schedule_curves(schedule.betas, schedule.alpha_bar, name)
+    record(curves, folder.figures, "schedule", loggers, tag="figures/schedule")
 
     assert parts.data.train is not None
     images = parts.data.train.normalized(4)
@@ -53,7 +54,7 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
     for index in indices:
         t = torch.full((len(images),), (index + 1) / schedule.steps, dtype=torch.float64)
         states.append(parts.process.mix(images, t, noise).z_t)
-    record(forward_strip(states, indices), folder.figures, "forward", loggers)
+    record(forward_strip(states, indices), folder.figures, "forward", loggers, tag="figures/forward")
 
 
 def figures_after_training(
@@ -71,17 +72,19 @@ def figures_after_training(
     """
     loggers = list(loggers)
     if epochs:
-        record(loss_curve(epochs), folder.figures, "loss", loggers, step)
+        record(loss_curve(epochs), folder.figures, "loss", loggers, step, "figures/loss")
     trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
     samples = parts.pipeline.sample(
         sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=progress
     )
-    record(image_grid(samples[:SHOWN], f"Samples after {step:,} steps"), folder.figures, "samples", loggers, step)
+    grid = image_grid(samples[:SHOWN], f"Samples after {step:,} steps")
+    record(grid, folder.figures, "samples", loggers, step, GRID_TAG)
     denoising_figures(parts, trajectory, folder.figures, loggers, step)
     assert parts.data.train is not None
     count = min(10, len(samples), len(parts.data.train))
     real = parts.data.train.normalized(count)
-    record(real_and_generated(real, samples[:count]), folder.figures, "real_and_generated", loggers, step)
+    both = real_and_generated(real, samples[:count])
+    record(both, folder.figures, "real_and_generated", loggers, step, "samples/real_and_generated")
     save_samples(samples, folder.samples / "final.npy")
     return samples
 
@@ -90,15 +93,9 @@ def denoising_figures(
     parts: Parts, trajectory: Trajectory, folder: Path, loggers: Iterable[Any] = (), step: int = 0
 ) -> None:
     """The strip and the GIF of a draw that was recorded."""
-    schedule = parts.process.schedule
-    every = max(1, (len(trajectory.states) - 1) // STRIP_FRAMES)
     states = [parts.pipeline.codec.decode(z) for z in trajectory.states]
-    chosen = list(range(0, len(states), every))
-    if chosen[-1] != len(states) - 1:
-        chosen.append(len(states) - 1)
-    labels = [_label(trajectory.times[k], schedule) for k in chosen]
-    title = "Denoising: from noise to samples"
-    record(strip([states[k][:4] for k in chosen], labels, title), folder, "denoising", loggers, step)
+    figure = denoising_strip(states, trajectory.times, grid_steps(parts.pipeline))
+    record(figure, folder, "denoising", loggers, step, DENOISING_TAG)
     animation(states, folder / "denoising.gif")
 
 
@@ -106,10 +103,3 @@ def save_samples(samples: Tensor, path: Path) -> None:
     """Write [N, C, H, W] float32 in [−1, 1] as a NumPy array file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, samples.numpy())
-
-
-def _label(time: float, schedule: Any) -> str:
-    # After the step with index i the state stands at time i/T.
-    if time == 1.0:
-        return "start"
-    return f"t = {round(time * schedule.steps)}" if isinstance(schedule, DiscreteSchedule) else f"t = {time:.2f}"

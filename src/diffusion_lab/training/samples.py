@@ -7,13 +7,18 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from diffusion_lab.errors import RunInterrupted
-from diffusion_lab.figures import image_grid, record
-from diffusion_lab.sampling import Pipeline, Step
+from diffusion_lab.figures import denoising_strip, image_grid, record
+from diffusion_lab.sampling import Pipeline, Step, Trajectory
+from diffusion_lab.schedules import DiscreteSchedule
 from diffusion_lab.training.interrupt import GracefulInterrupt
+
+#: One series each in TensorBoard, from the first epochs to the figures of the finished run.
+GRID_TAG = "samples/grid"
+DENOISING_TAG = "samples/denoising"
 
 
 class SampleGrid(pl.Callback):
-    """Draws a grid every few epochs, to TensorBoard and to `figures/`.
+    """Draws every few epochs, and shows the samples and how they came about in TensorBoard and `figures/`.
 
     Args:
         pipeline: draws the samples.
@@ -34,10 +39,10 @@ class SampleGrid(pl.Callback):
         self.seed = seed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
         # The last epoch is left to the figures of the finished run.
-        due = self.every_n_epochs and epoch % self.every_n_epochs == 0 and epoch != trainer.max_epochs
-        if not due or not trainer.is_global_zero:
+        last = epoch == trainer.max_epochs or step == trainer.max_steps
+        if not self.every_n_epochs or epoch % self.every_n_epochs or last or not trainer.is_global_zero:
             return
         interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
 
@@ -45,10 +50,23 @@ class SampleGrid(pl.Callback):
             if any(callback.requested for callback in interrupts):
                 raise RunInterrupted
 
+        trajectory = Trajectory(frames=10, keep=4)
         try:
-            samples = self.pipeline.sample(self.num_samples, self.seed, on_step=stop_if_requested)
+            samples = self.pipeline.sample(
+                self.num_samples, self.seed, trajectory=trajectory, on_step=stop_if_requested
+            )
         except RunInterrupted:
             return  # the interrupt's own hook saves and stops
-        figure = image_grid(samples, f"Samples after epoch {epoch}")
-        folder = Path(trainer.default_root_dir) / "figures"
-        record(figure, folder, f"samples_epoch_{epoch:04d}", trainer.loggers, trainer.global_step, "samples")
+        states = [self.pipeline.codec.decode(z) for z in trajectory.states]
+        for figure, name, tag in (
+            (image_grid(samples, f"Samples after {step:,} steps"), "samples", GRID_TAG),
+            (denoising_strip(states, trajectory.times, grid_steps(self.pipeline)), "denoising", DENOISING_TAG),
+        ):
+            folder = Path(trainer.default_root_dir) / "figures"
+            record(figure, folder, f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)
+
+
+def grid_steps(pipeline: Pipeline) -> int | None:
+    """How many steps the process has whose indices name its times; None for a continuous one."""
+    schedule = pipeline.process.schedule
+    return schedule.steps if isinstance(schedule, DiscreteSchedule) else None
