@@ -15,7 +15,11 @@ class FiniteLoss(pl.Callback):
     """Watches the training loss.
 
     On the CPU every step is looked at. On a GPU a look would make the processor wait, so the first bad step is
-    noted on the device, and read every `every_n_steps` steps and before a checkpoint is written.
+    noted on the device, and read every `every_n_steps` steps and before a checkpoint is written. All processes of
+    a run look at the same time, and end together.
+
+    The loss is the unscaled one: gradients that overflow under `trainer.precision=16-mixed` are the scaler's to
+    skip, and end nothing.
 
     Args:
         every_n_steps: how often a GPU is asked.
@@ -40,13 +44,21 @@ class FiniteLoss(pl.Callback):
 
     def check(self, trainer: pl.Trainer) -> None:
         """Raise LabError if a loss was not finite."""
-        step = -1 if self._first_bad is None else int(self._first_bad)
+        if self._first_bad is None:
+            return
+        first_bad = self._first_bad
+        if trainer.world_size > 1:
+            first_bad = trainer.strategy.reduce(first_bad.clone(), reduce_op="max")
+        step = int(first_bad)
         if step < 0:
             return
+        half = trainer.precision == "16-mixed"
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         last = f"{trainer.default_root_dir}/checkpoints/last.ckpt"
         raise LabError(
             f"the training loss was not a finite number at step {step}, with the learning rate {rate:.3g}; "
             f"the last good checkpoint, if there is one, is {last}. Try a smaller optimizer.lr, a warm-up "
             "(lr_schedule=warmup_cosine) or trainer.gradient_clip_val=1"
+            + half
+            * " or, since values above 65504 overflow in half precision, trainer.precision=bf16-mixed"
         )

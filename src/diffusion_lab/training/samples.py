@@ -11,6 +11,7 @@ from diffusion_lab.figures import denoising_strip, image_grid, record
 from diffusion_lab.sampling import Pipeline, Step, Trajectory
 from diffusion_lab.schedules import DiscreteSchedule
 from diffusion_lab.training.interrupt import GracefulInterrupt
+from diffusion_lab.training.sharded import whole_network
 
 #: One series each in TensorBoard, from the first epochs to the figures of the finished run.
 GRID_TAG = "samples/grid"
@@ -42,8 +43,13 @@ class SampleGrid(pl.Callback):
         epoch, step = trainer.current_epoch + 1, trainer.global_step
         # The last epoch is left to the figures of the finished run.
         last = epoch == trainer.max_epochs or step == trainer.max_steps
-        if not self.every_n_epochs or epoch % self.every_n_epochs or last or not trainer.is_global_zero:
+        if not self.every_n_epochs or epoch % self.every_n_epochs or last:
             return
+        with whole_network(trainer):
+            if trainer.is_global_zero:
+                self._draw(trainer, epoch, step)
+
+    def _draw(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
         interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
 
         def stop_if_requested(step: Step) -> None:

@@ -1,0 +1,99 @@
+"""FSDP (Zhao et al. 2023): weights, gradients and the optimizer's state lie cut into shards in all processes.
+
+Lightning's strategy, but for what a diffusion run needs otherwise: it computes in the dtypes that `ddp` does, so
+that the curve is that of one process; it clips by the norm of the whole gradient; it reads a checkpoint as data,
+where Lightning's lazy reader unpickles; and it can show the whole weights to rank 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.precision import FSDPPrecision
+from pytorch_lightning.strategies import FSDPStrategy
+from torch import Tensor, nn
+from torch.distributed.fsdp import (
+    FullOptimStateDictConfig,
+    FullStateDictConfig,
+    FullyShardedDataParallel,
+    OptimStateKeyType,
+    StateDictType,
+)
+
+
+class ShardedPrecision(FSDPPrecision):
+    """Autocast where the precision is mixed; neither data nor new tensors are cast.
+
+    Args:
+        precision: ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``bf16-true``.
+        device_type: of the network.
+    """
+
+    def __init__(self, precision: str, device_type: str = "cuda") -> None:
+        super().__init__(precision)  # type: ignore[arg-type]
+        self.device_type = device_type
+        self.root: FullyShardedDataParallel | None = None
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        if "mixed" not in self.precision:
+            return nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
+        return torch.autocast(self.device_type, dtype=dtype, cache_enabled=False)
+
+    def clip_grad_by_norm(self, optimizer: torch.optim.Optimizer, clip_val: float) -> None:
+        assert self.root is not None
+        self.root.clip_grad_norm_(clip_val)
+
+
+class FullySharded(FSDPStrategy):
+    """The network is one unit: between steps each process holds its shard, and a step gathers the whole."""
+
+    @property
+    def mixed_precision_config(self) -> None:
+        """None: FSDP would cast the images to bfloat16 as well."""
+        return None
+
+    def _setup_model(self, model: nn.Module) -> nn.Module:
+        root = FullyShardedDataParallel(model, device_id=self.root_device, use_orig_params=True)
+        assert isinstance(self.precision_plugin, ShardedPrecision)
+        self.precision_plugin.root = root
+        return root
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = True) -> dict[str, Any]:
+        checkpoint = self.checkpoint_io.load_checkpoint(Path(checkpoint_path))
+        model: Any = self.model
+        with _whole_state(model):
+            model.load_state_dict(checkpoint.pop("state_dict"))
+            for optimizer, state in zip(self.optimizers, checkpoint.get("optimizer_states", []), strict=False):
+                named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, model)
+                optimizer.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(model, optimizer, named))
+        return checkpoint
+
+    def whole_weights(self) -> Mapping[str, Tensor]:
+        """All weights by name, on the CPU of rank 0; empty elsewhere. All processes must ask."""
+        return self.lightning_module_state_dict()
+
+
+def whole_network(trainer: pl.Trainer) -> AbstractContextManager[None]:
+    """While it lasts, the network of rank 0 holds whole weights. All processes must enter."""
+    if not isinstance(trainer.strategy, FullySharded):
+        return nullcontext()
+    root = trainer.strategy.model
+    return FullyShardedDataParallel.summon_full_params(root, writeback=False, rank0_only=True)  # type: ignore[arg-type]
+
+
+def _whole_state(model: nn.Module) -> AbstractContextManager[Any]:
+    return FullyShardedDataParallel.state_dict_type(
+        model,
+        StateDictType.FULL_STATE_DICT,
+        FullStateDictConfig(offload_to_cpu=True, rank0_only=False),
+        FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=False),
+    )
