@@ -74,6 +74,11 @@ class Manifest:
         }
         self.note(**facts)
 
+    def wall_time(self) -> float:
+        """Seconds so far, of this session and of those before it that told their end."""
+        earlier = sum(session.get("wall_time_s", 0.0) for session in self.content["sessions"][:-1])
+        return earlier + time.monotonic() - self._start
+
     def _write(self) -> None:
         self.folder.write_json("manifest.json", self.content)
 
