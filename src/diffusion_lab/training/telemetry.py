@@ -9,7 +9,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
+
+from diffusion_lab.training.sharded import FullySharded
 
 _MIB = 2**20
 
@@ -58,8 +61,8 @@ class Telemetry(pl.Callback):
         parameters = list(pl_module.parameters())
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         pl_module.log("optimizer/learning_rate", optimizer.param_groups[0]["lr"])
-        pl_module.log("optimizer/gradient_norm", get_total_norm(gradients))
-        pl_module.log("optimizer/weight_norm", get_total_norm([parameter.detach() for parameter in parameters]))
+        pl_module.log("optimizer/gradient_norm", _norm(gradients, trainer))
+        pl_module.log("optimizer/weight_norm", _norm([parameter.detach() for parameter in parameters], trainer))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -110,6 +113,13 @@ class Telemetry(pl.Callback):
             _wait_for(device)
             self._read_clock()
             self._started = None
+
+
+def _norm(tensors: list[Tensor], trainer: pl.Trainer) -> Tensor:
+    norm = get_total_norm(tensors)
+    if isinstance(trainer.strategy, FullySharded):  # each process has a part of every tensor
+        norm = trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()
+    return norm
 
 
 def _wait_for(device: torch.device) -> None:
