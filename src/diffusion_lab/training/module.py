@@ -51,12 +51,18 @@ class DiffusionModule(pl.LightningModule):
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.seed = seed
+        self._step_loss = torch.zeros(())
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """The loss to descend, and of each sample its own, ``sample_loss`` [b], and its time, ``t`` [b]."""
-        parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        accumulated = self.trainer.accumulate_grad_batches
+        parts = accumulated * self.trainer.world_size
         loss, terms = self._loss(batch, parts, "train", batch.epoch, batch.index)
-        self.log("train/loss", loss.detach(), on_epoch=True, batch_size=batch.size, sync_dist=True)
+        # A step's loss is that of its whole batch, which the last of the accumulated parts completes.
+        before = batch_index % accumulated
+        self._step_loss = loss.detach() + (self._step_loss if before else 0)
+        self.log("train/loss_step", self._step_loss / (before + 1), batch_size=batch.size, sync_dist=True)
+        self.log("train/loss_epoch", loss.detach(), on_step=False, on_epoch=True, batch_size=batch.size, sync_dist=True)
         return {"loss": loss, "sample_loss": terms["loss"].detach(), "t": terms["t"]}
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
