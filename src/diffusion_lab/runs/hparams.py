@@ -1,8 +1,10 @@
 """The choices of a run beside what came of them: TensorBoard's HParams, and its config as text.
 
 A run's row of HParams lies in an event file of its own, which is written when the run has finished and removed when
-it is resumed: so an unfinished run has none, and one that was trained on has its newest. TensorBoard shows the
-columns that differ between runs first, if no run says itself which columns there are; therefore none does.
+it is resumed: so an unfinished run has none, and one that was trained on has its newest.
+
+TensorBoard shows five choices and five metrics until asked for more. The choices that differ between the runs come
+first, unless a run says itself which columns there are; therefore none does. Metrics come by name, capitals first.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ COMPARED = (
     "trainer.max_steps",
 )
 
+_NO_CHOICE = ("paths", "logger", "console")
+
 _SUFFIX = ".hparams"  # of the event file
 
 
@@ -41,17 +45,20 @@ def choices(
 ) -> dict[str, str | int | float | bool]:
     """What was chosen, as flat, plain values: the option of each group, what was typed, and what people compare.
 
+    Where files lie and what is told of the run decides nothing, and is left out.
+
     Args:
         cfg: the composed config.
         overrides: what was typed.
         options: of each config group; ``none`` is written where there is no option.
     """
-    chosen: dict[str, Any] = {group: option or "none" for group, option in sorted(options.items())}
+    chosen: dict[str, Any] = {
+        group: option or "none" for group, option in sorted(options.items()) if group not in _NO_CHOICE
+    }
     typed = [match[1] for text in overrides if (match := re.match(r"[+~]*([^=]+)", text))]
     node = OmegaConf.to_container(cfg, resolve=True)
     for key in (*COMPARED, *typed):
-        # Where files lie decides nothing, and what is a group by its name has been said.
-        if not key.startswith("paths.") and key not in options:
+        if key not in options and key.partition(".")[0] not in _NO_CHOICE:
             chosen |= _select(node, key)
     return chosen
 
@@ -64,7 +71,7 @@ def begin(loggers: Iterable[Any], cfg: DictConfig, overrides: Sequence[str], cho
             _remove_row(logger)
             logger.experiment.add_text("config/resolved", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```", 0)
             typed = "\n".join(overrides) or "(nothing: all defaults)"
-            logger.experiment.add_text("config/typed", f"```\n{typed}\n```", 0)
+            logger.experiment.add_text("config/overrides", f"```\n{typed}\n```", 0)
 
 
 def finish(trainer: pl.Trainer, chosen: Mapping[str, Any], metrics: Mapping[str, Any], wall_time: float) -> None:
@@ -85,22 +92,20 @@ def finish(trainer: pl.Trainer, chosen: Mapping[str, Any], metrics: Mapping[str,
 
 
 def _final(trainer: pl.Trainer, metrics: Mapping[str, Any], wall_time: float) -> dict[str, float]:
-    # TensorBoard shows the first five by name until asked for more, capitals first.
     final: dict[str, float] = {"Final/wall_time_s": wall_time}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Telemetry) and callback.seconds:
-            final["Final/images_per_s"] = callback.images / callback.seconds
+            final["Final/speed_images_per_s"] = callback.images / callback.seconds
         if isinstance(callback, Checkpoints) and math.isfinite(callback.best_loss):
-            final["Final/loss_val_best"] = callback.best_loss
+            final["Final/loss_best_val"] = callback.best_loss
     for name, key in (("Final/loss_train", "train/loss"), ("Final/loss_val", "val/loss")):
         measured = [row[key] for row in metrics["epochs"] if key in row]
         if measured:
             final[name] = measured[-1]
     for evaluation, numbers in metrics.items():
         if isinstance(numbers, Mapping):
-            # An evaluation's first number is what it is about.
-            for index, (name, number) in enumerate(numbers.items()):
-                final[f"Final/{evaluation}_{name}" if index else f"Final/{evaluation}"] = number
+            final[f"Final/{evaluation}"] = next(iter(numbers.values()))  # what it is about
+            final |= {f"evaluation/{evaluation}/{name}": number for name, number in numbers.items()}
     return final
 
 

@@ -39,12 +39,12 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
     loggers = list(loggers)
     schedule = parts.process.schedule
     both = {"linear": LinearSchedule().alpha_bar, "cosine": CosineSchedule().alpha_bar}
-    record(schedule_comparison(both), folder.figures, "linear_and_cosine", loggers, tag="figures/linear_and_cosine")
+    record(schedule_comparison(both), folder.figures, "linear_and_cosine", loggers, tag="schedule/linear_and_cosine")
     if not isinstance(schedule, DiscreteSchedule):
         return
     name = type(schedule).__name__.removesuffix("Schedule").lower()
     curves = schedule_curves(schedule.betas, schedule.alpha_bar, name)
-    record(curves, folder.figures, "schedule", loggers, tag="figures/schedule")
+    record(curves, folder.figures, "schedule", loggers, tag="schedule/curves")
 
     assert parts.data.train is not None
     images = parts.data.train.normalized(4)
@@ -54,7 +54,7 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
     for index in indices:
         t = torch.full((len(images),), (index + 1) / schedule.steps, dtype=torch.float64)
         states.append(parts.process.mix(images, t, noise).z_t)
-    record(forward_strip(states, indices), folder.figures, "forward", loggers, tag="figures/forward")
+    record(forward_strip(states, indices), folder.figures, "forward", loggers, tag="schedule/forward_process")
 
 
 def figures_after_training(
@@ -72,7 +72,7 @@ def figures_after_training(
     """
     loggers = list(loggers)
     if epochs:
-        record(loss_curve(epochs), folder.figures, "loss", loggers, step, "figures/loss")
+        record(loss_curve(epochs), folder.figures, "loss", loggers, step, "train/loss_curve")
     trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
     samples = parts.pipeline.sample(
         sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=progress
