@@ -21,13 +21,21 @@ def record(
     step: int = 0,
     tag: str | None = None,
 ) -> Path:
-    """Save `figure` as ``folder/name.png``, and show it in TensorBoard under `tag` (`name` where None)."""
+    """Save `figure` as ``folder/name.png``, and show it under `tag` (`name` where None).
+
+    Of the `loggers`, TensorBoard's, W&B's and MLflow's can show figures; they are known by their methods, so that
+    none of them need be installed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     figure.savefig(path, dpi=150)
     for logger in loggers:
-        if hasattr(logger.experiment, "add_figure"):
+        if hasattr(logger.experiment, "add_figure"):  # TensorBoard
             logger.experiment.add_figure(tag or name, figure, step)
+        elif hasattr(logger, "log_image"):  # W&B
+            logger.log_image(tag or name, [str(path)], step)
+        elif hasattr(logger.experiment, "log_figure") and hasattr(logger, "run_id"):  # MLflow
+            logger.experiment.log_figure(logger.run_id, figure, f"figures/{name}.png")
     return path
 
 

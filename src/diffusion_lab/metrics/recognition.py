@@ -40,7 +40,7 @@ class RecognitionResult:
 
     def as_dict(self) -> dict[str, float]:
         """For a metrics file."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in _OF_THE_QUESTION}
 
     def summary(self) -> str:
         """One line for people."""
@@ -49,6 +49,10 @@ class RecognitionResult:
             f"({self.classes} classes among them), {self.real:.0%} of {self.num_real} held-out real images, "
             f"{self.shuffled:.0%} of those with shuffled pixels"
         )
+
+
+#: What was asked, and no part of the answer.
+_OF_THE_QUESTION = ("threshold", "num_samples", "num_real")
 
 
 class Recognition:

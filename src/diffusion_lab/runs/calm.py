@@ -7,7 +7,7 @@ import warnings
 
 
 def calm() -> None:
-    """Keep libraries from saying what nobody asked; each line says whose remark it is, and why it may go."""
+    """Keep libraries from saying what nobody can act on; what they say besides comes through."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*|lightning_fabric\..*", category=FutureWarning)
@@ -15,3 +15,17 @@ def calm() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A log of every 50th step of an epoch of 10 has no rows, and the epoch's own row still tells its loss.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    for name in _REMARKS:
+        logging.getLogger(name).addFilter(_of_use)
+
+
+#: The start of what is not worth a line, by the name of the logger that says it.
+_REMARKS = {
+    "torch.utils.cpp_extension": ("No CUDA runtime is found",),  # by torch.compile, on a machine without a GPU
+    "pytorch_lightning.loggers.mlflow": ("Experiment with name",),  # that it is new, and made
+    "mlflow.store.db.utils": ("Creating initial", "Updating database"),
+}
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_REMARKS[record.name])

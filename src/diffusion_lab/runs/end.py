@@ -10,7 +10,7 @@ from diffusion_lab import console
 from diffusion_lab.runs import commands
 from diffusion_lab.runs.folder import RunFolder
 
-_LOSSES = ("train/loss", "val/loss")
+_LOSSES = {"train/loss": "training loss", "val/loss": "validation loss"}
 
 
 def tell(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: float) -> None:
@@ -25,7 +25,7 @@ def tell(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: 
     epochs = metrics["epochs"]
     # The last epoch may not have been validated.
     losses = {key: next((row[key] for row in reversed(epochs) if key in row), None) for key in _LOSSES}
-    text = "  ".join(f"{key} {value:.4f}" for key, value in losses.items() if value is not None)
+    reached = [f"{name} {losses[key]:.4f}" for key, name in _LOSSES.items() if losses[key] is not None]
     places = {
         "figures": sorted(folder.figures.iterdir()) if folder.figures.is_dir() else [],
         "samples": sorted(folder.samples.iterdir()) if folder.samples.is_dir() else [],
@@ -36,7 +36,7 @@ def tell(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: 
     if (folder.path / "tensorboard").is_dir():
         next_commands["tensorboard"] = commands.tensorboard(folder, outputs)
 
-    lines = ["", "  ".join(filter(None, [text, f"in {console.duration(seconds)}"]))]
+    lines = ["", ", ".join([*reached, f"in {console.duration(seconds)}"])]
     lines += [_where(name, paths) for name, paths in places.items() if paths]
     lines += ["", *next_commands.values()]
     console.current().end(
