@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install quickstart train test lint format lock tensorboard clean
+.PHONY: help install quickstart train test test-full lint format lock tensorboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ train: $(READY) ## train the tutorial's DDPM on MNIST
 
 test: $(READY) ## run the tests (no network, no GPU)
 	$(BIN)/python -m pytest -q
+
+test-full: $(READY) ## run all tests, those that take long included
+	$(BIN)/python -m pytest -q -m "full or not full" --timeout 1200
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

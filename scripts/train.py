@@ -1,8 +1,6 @@
 """Train a diffusion model: `python scripts/train.py --help` says what can be chosen."""
 
-import os
-
-from diffusion_lab.config.cli import guarded, run
+from diffusion_lab.config.cli import run
 
 
 def train(cfg):
@@ -12,18 +10,9 @@ def train(cfg):
 
     from diffusion_lab.runs import train
 
-    train.train(cfg, list(HydraConfig.get().overrides.task))
-
-
-def join(folder):
-    """Take part in the run whose rank 0 started this process."""
-    from diffusion_lab.runs import train
-
-    train.join(folder)
+    hydra = HydraConfig.get()
+    train.train(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices))
 
 
 if __name__ == "__main__":
-    if "DIFFUSION_LAB_CHILD_OF" in os.environ:
-        guarded(lambda: join(os.environ["DIFFUSION_LAB_CHILD_OF"]))
-    else:
-        run("train", train)
+    run("train", train)

@@ -102,19 +102,25 @@ def error_line(composed, *overrides):
     return line
 
 
-@pytest.mark.parametrize("key", ["network.base_chanels", "netwrok", "data.batchsize"])
-def test_a_misspelled_key_is_named_in_one_line(composed, key):
-    assert error_line(composed, f"{key}=64") == f"there is no key {key} (`--cfg job` lists the keys)"
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("network.base_chanels", "base_channels"), ("netwrok", "network"), ("data.batchsize", "batch_size"),
+        ("base_channels", "network.base_channels"), ("trainer.lr", "optimizer.lr"),
+    ],
+)  # fmt: skip
+def test_a_misspelled_key_is_named_in_one_line_with_the_nearest(composed, key, meant):
+    assert error_line(composed, f"{key}=64").startswith(f"there is no key {key}; did you mean {meant}?")
 
 
 def test_a_misspelled_option_is_named_in_one_line_with_the_choices(composed):
     assert error_line(composed, "schedule=cosin") == (
-        "schedule=cosin: there is no such option, choose from cosine, linear; did you mean cosine?"
+        "schedule=cosin: there is no such option; did you mean cosine? choose from cosine, linear"
     )
 
 
 def test_a_misspelled_recipe_is_named_in_one_line_with_the_choices(composed):
     recipes = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
     assert error_line(composed, "experiment=quickstrat") == (
-        f"experiment=quickstrat: there is no such option, choose from {', '.join(recipes)}; did you mean quickstart?"
+        f"experiment=quickstrat: there is no such option; did you mean quickstart? choose from {', '.join(recipes)}"
     )

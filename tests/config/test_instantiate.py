@@ -53,6 +53,12 @@ def test_what_the_node_says_wins_over_a_part():
     assert make(node(Cart, seed=3), "cart", {"front": None, "seed": 7}).seed == 3
 
 
+def test_what_follows_from_the_rest_of_the_config_cannot_be_given():
+    with pytest.raises(LabError, match=r"cart\.front follows from the rest of the config: it cannot be given"):
+        make(node(Cart, front=3), "cart", {"front": None}, fixed={"front"})
+    assert make(node(Cart, front=3), "cart", {"front": None}).front == 3
+
+
 def test_nested_nodes_and_lists_are_built_too_and_filled_in():
     config = node(Cart, front=node(Wheel, spokes=8), others=[node(Wheel, radius=1), {"plain": [1, "two", None]}])
     cart = make(config, "cart", {"radius": 5})
@@ -78,7 +84,7 @@ def test_a_partial_node_is_a_constructor_that_still_lacks_arguments():
 @pytest.mark.parametrize("partial", [False, True])
 def test_an_unknown_argument_is_named_with_the_nearest_spelling(partial):
     message = refusal(node(Wheel, radius=1, spoks=8, _partial_=partial), "cart.front")
-    assert message == "there is no key cart.front.spoks: did you mean spokes? accepted are radius, spokes"
+    assert message == "there is no key cart.front.spoks; did you mean spokes? accepted are radius, spokes"
 
 
 def test_an_unknown_argument_like_no_other_is_named_with_those_that_are_accepted():
@@ -94,12 +100,18 @@ def test_a_constructor_that_takes_any_argument_gets_them_all():
     assert make(node(Anything, a=1, b=[2]), "x", {}).options == {"a": 1, "b": [2]}
 
 
-@pytest.mark.parametrize(
-    "target", ["diffusion_lab.schedules.LinearShedule", "diffusion_lab.shedules.LinearSchedule", "nowhere.at.all", "x"]
-)
-def test_a_misspelled_target_is_named(target):
+@pytest.mark.parametrize("target", ["diffusion_lab.schedules.LinearShedule", "diffusion_lab.shedules.LinearSchedule"])
+def test_a_misspelled_target_is_named_with_the_nearest(target):
     assert refusal({"_target_": target}, "schedule") == (
-        f"schedule._target_={target!r}: there is no such class or function"
+        f"schedule._target_={target}: there is no such class or function; "
+        "did you mean diffusion_lab.schedules.LinearSchedule?"
+    )
+
+
+@pytest.mark.parametrize("target", ["nowhere.at.all", "x", "", 3, None])
+def test_a_target_like_no_other_is_named(target):
+    assert (
+        refusal({"_target_": target}, "schedule") == f"schedule._target_={target}: there is no such class or function"
     )
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from diffusion_lab.config.targets import known_targets
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import known_targets, trusted
+from diffusion_lab.runs.load import trusted
 
 WHERE = Path("run/config.yaml")
 
@@ -60,7 +61,7 @@ def test_a_target_inside_a_list_is_refused(cfg):
 
 def test_a_misspelled_target_is_named_with_the_nearest(cfg):
     cfg.schedule._target_ = "diffusion_lab.schedules.LinearShedule"
-    assert "(the nearest one that does is diffusion_lab.schedules.LinearSchedule)" in refusal(cfg)
+    assert "; did you mean diffusion_lab.schedules.LinearSchedule?" in refusal(cfg)
 
 
 def test_loading_a_run_that_names_a_command_does_not_run_it(cfg, tmp_path):

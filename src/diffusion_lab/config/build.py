@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.values import accepted, fits, type_hints
 from diffusion_lab.data import ImageDataModule
+from diffusion_lab.errors import LabError
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import Pipeline
 from diffusion_lab.training.module import DiffusionModule
@@ -36,9 +38,14 @@ def build(cfg: DictConfig) -> Parts:
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     parts: dict[str, Any] = {"seed": node["seed"]}
 
+    kinds = {"data": ImageDataModule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
+
     def add(name: str) -> Any:
-        parts[name] = make(node[name], name, parts)
-        return parts[name]
+        part = parts[name] = make(node[name], name, parts, parts.keys() - {"seed"})
+        if name in kinds and not fits(part, kinds[name]):
+            target = node[name].get("_target_", "none")
+            raise LabError(f"{name}._target_={target}: it must make {accepted(kinds[name])}")
+        return part
 
     data = add("data")
     parts |= {"image_size": data.image_size, "num_classes": data.num_classes}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+import argparse
 import functools
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from diffusion_lab.errors import LabError, RunInterrupted
 
@@ -25,11 +24,25 @@ def conf_dir() -> Path:
     return in_clone if (in_clone / "train.yaml").is_file() else package / "conf"
 
 
+def options(group: str) -> list[str]:
+    """The options of a config group; none if there is no such group."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
+
+
 def run(config_name: str, task: Callable[[Any], Any]) -> None:
     """Compose `config_name` with the command line's overrides and run `task` on it."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from diffusion_lab.config.help import help_text
+
+        print(help_text(config_name), end="")
+        return
+
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
+    argparse.ArgumentParser.error = _usage_error  # type: ignore[method-assign, assignment]  # of Hydra's own parser
+    # Hydra's parser takes no flag after an override.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
 
     @functools.wraps(task)
     def guarded_task(cfg: Any) -> Any:
@@ -37,11 +50,14 @@ def run(config_name: str, task: Callable[[Any], Any]) -> None:
         return guarded(lambda: task(cfg))
 
     entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    guarded(lambda: entry(guarded_task)())
+    guarded(lambda: entry(guarded_task)(), config_name)
 
 
-def guarded(work: Callable[[], Any]) -> None:
-    """Do the work; whatever goes wrong ends in one line and a status, with a traceback if asked for."""
+def guarded(work: Callable[[], Any], config_name: str = "train") -> None:
+    """Do the work; whatever goes wrong ends in one line and a status, with a traceback if asked for.
+
+    `config_name` is the config that was being composed, for a better line about its keys.
+    """
     try:
         work()
     except RunInterrupted as interruption:
@@ -53,30 +69,22 @@ def guarded(work: Callable[[], Any]) -> None:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
-        print(f"Error: {one_line(error)}", file=sys.stderr)
+        print(f"Error: {one_line(error, config_name)}", file=sys.stderr)
         sys.exit(1)
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException, config_name: str = "train") -> str:
     """What a person needs to know of an error."""
     if isinstance(error, LabError):
         return " ".join(str(error).split())
-    kind = type(error).__module__.split(".")[0]
-    if kind in ("hydra", "omegaconf"):
-        return _of_config(error)
+    of_hydra = type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "antlr4")
+    if of_hydra or "Config group override" in str(error):
+        from diffusion_lab.config.composition import explained
+
+        return explained(error, config_name)
     return f"{type(error).__name__}: {' '.join(str(error).split())} (a traceback: {DEBUG_VARIABLE}=1)"
 
 
-def _of_config(error: BaseException) -> str:
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return f"there is no key {match[1]} (`--cfg job` lists the keys)"
-    if match := re.search(
-        r"Could not find '([^']+)'.*?Available options in '([^']+)': (.*?)(?: Config search path|$)", text
-    ):
-        group, options = match[2], match[3].split()
-        given = match[1].removeprefix(f"{group}/")
-        near = difflib.get_close_matches(given, options, n=1)
-        guess = f"; did you mean {near[0]}?" if near else ""
-        return f"{group}={given}: there is no such option, choose from {', '.join(options)}{guess}"
-    return re.sub(r" (full_key|object_type|reference_type)[:=].*", "", text)
+def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    print(f"Error: {' '.join(message.split())} (see --help)", file=sys.stderr)
+    sys.exit(2)

@@ -2,84 +2,130 @@
 
 A constructor's arguments come from the YAML node; those that the node leaves out and that carry the name of a
 part which already exists (`process`, `image_size`, `seed`, …) are filled in with that part. A rival that needs
-other parts names them, and nothing else changes.
+other parts names them, and nothing else changes. Every argument is held against the constructor's annotations.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from diffusion_lab.config.targets import known_targets
+from diffusion_lab.config.values import accepted, choices, did_you_mean, fits, type_hints, unknown
 from diffusion_lab.errors import LabError
 
 _SPECIAL = ("_target_", "_partial_")
 
 
-def make(node: Any, key: str, parts: Mapping[str, Any]) -> Any:
+def make(node: Any, key: str, parts: Mapping[str, Any], fixed: Collection[str] = ()) -> Any:
     """Build what a config node describes.
 
     Args:
         node: a plain container (of `OmegaConf.to_container`), with ``_target_`` where an object is meant and
             ``_partial_: true`` where a constructor that still lacks arguments is.
         key: the node's place in the config, for messages.
-        parts: what may be filled in, by the name of the argument.
+        parts: what is filled in where the node leaves it out, by the name of the argument.
+        fixed: the names of parts that a node may not give otherwise.
 
     Raises:
-        LabError: naming the key, if the target does not exist, an argument is unknown or missing, or the
-            constructor refuses its arguments.
+        LabError: naming the key, if the target does not exist, an argument is unknown, missing or of the wrong
+            type, or the constructor refuses its arguments.
     """
     if isinstance(node, Mapping):
         if "_target_" not in node:
-            return {name: make(value, f"{key}.{name}", parts) for name, value in node.items()}
-        return _construct(node, key, parts)
+            return {name: make(value, f"{key}.{name}", parts, fixed) for name, value in node.items()}
+        return _construct(node, key, parts, fixed)
     if node == "???":
         raise LabError(f"{key} must be given: it has no default")
     if isinstance(node, list):
-        return [make(value, f"{key}[{index}]", parts) for index, value in enumerate(node)]
+        return [make(value, f"{key}[{index}]", parts, fixed) for index, value in enumerate(node)]
     return node
 
 
-def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any]) -> Any:
-    target = _locate(node["_target_"], key)
+def check_arguments(
+    target: Callable[..., Any],
+    given: Mapping[str, Any],
+    key: str,
+    parts: Mapping[str, Any],
+    fixed: Collection[str] = (),
+    partial: bool = False,
+) -> None:
+    """Hold arguments against the signature of what they are for.
+
+    Args:
+        target: a class or function.
+        given: the arguments of a config node; nodes within it may be built already or not.
+        key: the node's place in the config, empty for the whole.
+        parts: what is filled in where it is not given.
+        fixed: the names of parts that may not be given otherwise.
+        partial: whether arguments may be missing.
+
+    Raises:
+        LabError: naming the first key that is unknown, missing or of the wrong type.
+    """
     parameters = inspect.signature(target).parameters
+    hints = type_hints(target)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    arguments = {}
-    for name, value in node.items():
-        if name in _SPECIAL:
-            continue
-        if name not in parameters and not takes_any:
-            raise LabError(unknown(f"{key}.{name}", name, [p for p in parameters if p not in parts]))
-        arguments[name] = make(value, f"{key}.{name}", parts)
-    for name in parameters:
-        if name not in arguments and name in parts:
-            arguments[name] = parts[name]
-    if node.get("_partial_"):
-        return functools.partial(target, **arguments)
+    prefix = f"{key}." if key else ""
+    for name, value in given.items():
+        if name not in parameters:
+            if takes_any:
+                continue
+            raise LabError(unknown(f"{prefix}{name}", [p for p in parameters if p not in parts]))
+        if name in fixed:
+            raise LabError(f"{prefix}{name} follows from the rest of the config: it cannot be given")
+        _check_value(value, hints.get(name, Any), f"{prefix}{name}")
     for name, parameter in parameters.items():
-        by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        if by_name and parameter.default is parameter.empty and name not in arguments:
-            raise LabError(f"{key}.{name} is missing: {node['_target_']} needs it")
+        if name in given or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name in parts:
+            if not fits(parts[name], hints.get(name, Any)):
+                needs, has = accepted(hints[name]), type(parts[name]).__name__
+                raise LabError(f"{key} needs {needs} as its {name}, and {name} is a {has}: they do not go together")
+        elif parameter.default is parameter.empty and not partial:
+            kind = f", {accepted(hints[name])}" if name in hints else ""
+            raise LabError(f"{prefix}{name} is missing: {target.__name__} needs it{kind}")
+
+
+def _check_value(value: Any, hint: Any, key: str) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return  # checked by itself when it is built
+    if value == "???":
+        raise LabError(f"{key} must be given: it has no default")
+    if not fits(value, hint):
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        guess = did_you_mean(value, choices(hint))
+        raise LabError(f"{key}={shown}: it must be {accepted(hint)}{guess}")
+
+
+def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any], fixed: Collection[str]) -> Any:
+    target = _locate(node["_target_"], key)
+    partial = node.get("_partial_", False)
+    given = {name: value for name, value in node.items() if name not in _SPECIAL}
+    check_arguments(target, given, key, parts, fixed, partial)
+    arguments = {name: make(value, f"{key}.{name}", parts, fixed) for name, value in given.items()}
+    filled = {name: parts[name] for name in inspect.signature(target).parameters if name in parts}
+    call = functools.partial(target, **(filled | arguments))
+    return call if partial else constructed(call, key)
+
+
+def constructed(call: Callable[[], Any], key: str) -> Any:
+    """What `call` makes; whatever it refuses becomes one line that names the key."""
     try:
-        return target(**arguments)
-    except (ValueError, TypeError) as error:
+        return call()
+    except LabError:
+        raise
+    except Exception as error:  # a constructor of any library, which may refuse in any way
         text = " ".join(str(error).split())
-        raise LabError(text if f"{key.split('.')[0]}." in text else f"{key}: {text}") from error
+        raise LabError(text if not key or f"{key.split('.')[0]}." in text else f"{key}: {text}") from error
 
 
 def _locate(path: Any, key: str) -> Any:
-    from hydra.utils import get_object
-
     try:
-        return get_object(path)
-    except Exception as error:
-        raise LabError(f"{key}._target_={path!r}: there is no such class or function") from error
-
-
-def unknown(key: str, given: str, accepted: list[str]) -> str:
-    """The line for a key that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(given, accepted, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
-    return f"there is no key {key}: {guess}accepted are {', '.join(accepted)}"
+        return pkgutil.resolve_name(path)
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        guess = did_you_mean(path, known_targets())
+        raise LabError(f"{key}._target_={path}: there is no such class or function{guess}") from error

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from diffusion_lab import console
+from diffusion_lab.config.values import did_you_mean
 from diffusion_lab.errors import LabError
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -19,9 +20,12 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
     Raises:
         LabError: naming the key and what would do.
     """
-    accelerator, devices, precision = trainer["accelerator"], trainer["devices"], str(trainer["precision"])
-    if accelerator not in _ACCELERATORS:
-        raise LabError(f"trainer.accelerator={accelerator}: choose from {', '.join(_ACCELERATORS)}")
+    accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", "auto")
+    precision, strategy = str(trainer.get("precision", "32-true")), trainer.get("strategy", "auto")
+    for key, given, known in (("accelerator", accelerator, _ACCELERATORS), ("strategy", strategy, _strategies())):
+        if given not in known:
+            guess = did_you_mean(given, known) or ","
+            raise LabError(f"trainer.{key}={given}: there is no such {key}{guess} choose from {', '.join(known)}")
     gpus = torch.cuda.device_count()
     mps = torch.backends.mps.is_available()
     if accelerator in ("gpu", "cuda") and not gpus and not (accelerator == "gpu" and mps):
@@ -37,6 +41,12 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
         raise LabError(f"trainer.devices must be at least 1, or auto for all, got {devices}")
     if precision.startswith("16") and not on_gpu and not mps:
         raise LabError(f"trainer.precision={precision} needs a GPU; on the CPU take 32-true or bf16-mixed")
+
+
+def _strategies() -> list[str]:
+    from pytorch_lightning.strategies import StrategyRegistry
+
+    return ["auto", *(name for name in StrategyRegistry.available_strategies() if "unused" not in name)]
 
 
 def warn_of_divergence(cfg: Mapping[str, Any]) -> None:

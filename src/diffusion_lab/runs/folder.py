@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,12 @@ class RunFolder:
             raise LabError(f"{path} is no run folder: it has no config.yaml")
         return folder
 
+    def discard(self) -> None:
+        """Remove the folder, and the one it was made in if that is empty then."""
+        shutil.rmtree(self.path)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
+
     def write_config(self, cfg: DictConfig, overrides: list[str]) -> None:
         """Record the resolved config, and what was typed to get it."""
         write_text(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -80,6 +88,13 @@ class RunFolder:
         if not isinstance(cfg, DictConfig):
             raise LabError(f"{path} is damaged: it holds no mapping")
         return cfg
+
+    def read_overrides(self) -> list[str]:
+        """What was typed to get the recorded config; nothing where that is not known any more."""
+        try:
+            return [str(override) for override in OmegaConf.load(self.path / "overrides.yaml")]
+        except Exception:  # for the record only, and whatever a damaged YAML file leads to
+            return []
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `name` whole or not at all."""

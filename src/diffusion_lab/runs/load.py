@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.targets import known_targets, targets
+from diffusion_lab.config.values import did_you_mean
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -143,27 +143,10 @@ def trusted(cfg: DictConfig, where: Path) -> DictConfig:
     Raises:
         LabError: naming the first one that does not.
     """
-    for target in _targets(OmegaConf.to_container(cfg)):
+    for target in targets(OmegaConf.to_container(cfg)):
         if not isinstance(target, str) or target not in known_targets():
-            near = difflib.get_close_matches(str(target), known_targets(), n=1)
-            guess = f" (the nearest one that does is {near[0]})" if near else ""
             raise LabError(
-                f"{where} names the target {target!r}, which does not occur in {conf_dir()}: it is not run{guess}"
+                f"{where} names the target {target!r}, which does not occur in {conf_dir()}: it is not run"
+                f"{did_you_mean(target, known_targets())}"
             )
     return cfg
-
-
-@cache
-def known_targets() -> frozenset[str]:
-    """Every target that occurs in this installation's conf/."""
-    files = sorted(conf_dir().rglob("*.yaml"))
-    return frozenset(str(t) for file in files for t in _targets(OmegaConf.to_container(OmegaConf.load(file))))
-
-
-def _targets(node: Any) -> list[Any]:
-    if isinstance(node, dict):
-        here = [node["_target_"]] if "_target_" in node else []
-        return here + [t for value in node.values() for t in _targets(value)]
-    if isinstance(node, list):
-        return [t for value in node for t in _targets(value)]
-    return []

@@ -8,12 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.errors import LabError
+from diffusion_lab.config.schema import SampleConfig
 from diffusion_lab.figures import image_grid, record
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.commands import shown
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.report import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
+from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
 
 
@@ -26,13 +27,12 @@ def sample(cfg: DictConfig) -> Path:
         LabError: naming the key that does not fit.
     """
     calm()
+    check_settings(SampleConfig, cfg)
     with console.speaking(make(cfg.console, "console", {})):
         return _sample(cfg)
 
 
 def _sample(cfg: DictConfig) -> Path:
-    if cfg.num_samples < 1 or cfg.batch_size < 1:
-        raise LabError(f"num_samples and batch_size must be at least 1, got {cfg.num_samples} and {cfg.batch_size}")
     changes = OmegaConf.create({})
     if cfg.sampler is not None:
         changes.sampler = cfg.sampler

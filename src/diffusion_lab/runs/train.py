@@ -3,71 +3,97 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import shutil
-import warnings
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
+from diffusion_lab import console
 from diffusion_lab.config.build import Parts, build
+from diffusion_lab.config.cli import INTERRUPTED_STATUS
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.runs.checks import check_hardware, warn_of_divergence
+from diffusion_lab.runs import commands, end, facts, hparams
+from diffusion_lab.runs.calm import calm
+from diffusion_lab.runs.checks import warn_of_divergence
 from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import build_recorded, load_weights, named_checkpoint, trusted
+from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
+from diffusion_lab.runs.loggers import close, make_loggers
 from diffusion_lab.runs.manifest import Manifest, weights_hash
 from diffusion_lab.runs.report import figures_after_training, figures_before_training
+from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from diffusion_lab.training.history import History
-
-#: Set for the processes that a run starts: they join its folder instead of composing a config of their own.
-CHILD_OF = "DIFFUSION_LAB_CHILD_OF"
+from diffusion_lab.training.launcher import SECOND_TO_RANK_ZERO, Launcher, end_with_parent
+from diffusion_lab.training.processes import strategy_and_plugins
+from diffusion_lab.training.sharded import FullySharded
 
 #: What may be changed when a run is resumed.
 RESUMABLE = ("trainer.max_epochs", "trainer.max_steps")
 
+#: What is typed for this session and is no part of the run.
+_OF_THE_SESSION = ("resume=", "console=")
 
-def train(cfg: DictConfig, overrides: list[str]) -> RunFolder:
+
+def train(cfg: DictConfig, overrides: list[str], options: Mapping[str, str | None] | None = None) -> RunFolder:
     """Train as `cfg` says, and return the folder that holds the results.
 
     Args:
         cfg: the composed config.
         overrides: what was typed, for the record.
+        options: of each config group, for the record; those of Hydra's own groups are left out.
 
     Raises:
         LabError: naming what does not fit; nothing has been written then.
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
     """
-    if cfg.resume is not None:
-        folder = RunFolder.open(cfg.resume)
-        cfg = _resumed(folder, overrides)
-        return _run(cfg, folder, named_checkpoint(folder, "last"))
-    cfg = _with_absolute_paths(cfg)
-    return _run(cfg, None, None, overrides)
+    check_settings(TrainConfig, cfg)
+    speaker = make(cfg.console, "console", {}) if _is_rank_zero() else console.Console()
+    with _second_to_rank_zero(), console.speaking(speaker):
+        if cfg.resume is not None:
+            folder = RunFolder.open(cfg.resume)
+            changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
+            cfg = _resumed(folder, changes)
+            return _run(cfg, folder, named_checkpoint(folder, "last"), folder.read_overrides() + changes)
+        cfg = _with_absolute_paths(cfg)
+        chosen = {group: option for group, option in (options or {}).items() if not group.startswith("hydra/")}
+        return _run(cfg, None, None, overrides, chosen)
 
 
 def join(path: str) -> None:
     """Take part, as a process that rank 0 started, in the run in `path`."""
+    end_with_parent()
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None)
+    with _second_to_rank_zero(), console.speaking(console.Console()):
+        _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [])
 
 
 def _run(
-    cfg: DictConfig, folder: RunFolder | None, checkpoint: Path | None, overrides: list[str] | None = None
+    cfg: DictConfig,
+    folder: RunFolder | None,
+    checkpoint: Path | None,
+    overrides: list[str],
+    options: Mapping[str, str | None] | None = None,
 ) -> RunFolder:
-    _calm()
-    check_hardware(cfg.trainer)
+    calm()
+    torch.set_float32_matmul_precision("high")
+    try:
+        parts = validated(cfg)
+    except LabError as error:
+        raise LabError(f"{folder.path / 'config.yaml'}: {error}" if folder else str(error)) from error
     warn_of_divergence(cfg)
-    pl.seed_everything(cfg.seed, verbose=False)
-    parts = build(cfg) if folder is None else build_recorded(cfg, folder)
     if _is_rank_zero():
         parts.data.prepare_data()
     if cfg.init_from is not None and checkpoint is None:
@@ -83,29 +109,42 @@ def _run(
         trainer = _trainer(cfg, folder, parts)
     except BaseException:
         if new and _is_rank_zero():
-            shutil.rmtree(folder.path)
+            folder.discard()
         raise
     if not trainer.is_global_zero:
-        _fit(cfg, trainer, parts, checkpoint)
+        with _environment_restored(trainer):
+            _fit(cfg, trainer, parts, checkpoint)
         return folder
 
-    if new:
-        folder.write_config(cfg, overrides or [])
+    folder.write_config(cfg, overrides)
     manifest = Manifest(folder, cfg.seed)
-    print(f"Run folder: {_shown(folder.path)}", flush=True)
+    if new:
+        manifest.note(options=options)
+    choices = hparams.choices(cfg, overrides, manifest.content.get("options") or {})
+    start = time.monotonic()
     try:
+        console.current().start(facts.table(cfg, parts, trainer, folder))
         manifest.note(data=parts.data.fingerprint())
+        hparams.begin(trainer.loggers, cfg, overrides, choices)
         figures_before_training(parts, folder, trainer.loggers)
-        with _children_join(folder):
-            _fit(cfg, trainer, parts, checkpoint)
-        facts = _finish(cfg, trainer, parts, folder)
+        with _environment_restored(trainer):
+            _start_processes_with(folder, trainer, manifest)
+            parts = _fit(cfg, trainer, parts, checkpoint)
+        metrics = _finish(cfg, trainer, parts, folder)
+        hparams.finish(trainer, choices, metrics, manifest.wall_time())
+        close(trainer.loggers, "success")
     except (RunInterrupted, KeyboardInterrupt, SystemExit) as error:
         manifest.end("interrupted")
+        with contextlib.suppress(Exception):
+            close(trainer.loggers, "failed")
         raise RunInterrupted(_how_to_go_on(folder, "Interrupted.")) from error
     except BaseException as error:
         manifest.end("failed", error=" ".join(str(error).split())[:500])
+        with contextlib.suppress(Exception):  # it is the first error that counts
+            close(trainer.loggers, "failed")
         raise
-    manifest.end("finished", **facts)
+    manifest.end("finished", steps=trainer.global_step, weights=weights_hash(parts.module))
+    end.tell(folder, Path(cfg.paths.output_dir), metrics, time.monotonic() - start)
     return folder
 
 
@@ -115,22 +154,36 @@ def _is_rank_zero() -> bool:
 
 def _trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    place = {"save_dir": str(folder.path), "pipeline": parts.pipeline}
+    place = {"pipeline": parts.pipeline, "bar": node["trainer"]["enable_progress_bar"]}
+    replaced, plugins = strategy_and_plugins(node["trainer"])
     callbacks = make(node["callbacks"], "callbacks", place)
-    loggers = make(node["logger"], "logger", place)
     filled = {
         "callbacks": [callback for callback in callbacks.values() if callback is not None],
-        "logger": [logger for logger in loggers.values() if logger is not None] or False,
+        "logger": make_loggers(node["logger"], folder) or False,
         "default_root_dir": str(folder.path),
-        "plugins": [AtomicCheckpointIO()],
+        "plugins": [AtomicCheckpointIO(), *plugins],
     }
-    return make({"_target_": "pytorch_lightning.Trainer", **node["trainer"]}, "trainer", filled)
+    # The bar is a callback of ours.
+    arguments = {**node["trainer"], "enable_progress_bar": False, **replaced}
+    trainer = make({"_target_": "pytorch_lightning.Trainer", **arguments}, "trainer", filled)
+    if isinstance(node["trainer"]["profiler"], str):  # Lightning would write its table to the log
+        trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
+    return trainer
 
 
-def _fit(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, checkpoint: Path | None) -> None:
+def _fit(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, checkpoint: Path | None) -> Parts:
+    """Train, and return the parts to go on with."""
     if cfg.compile:
         _compile(parts)
     trainer.fit(parts.module, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
+    if not isinstance(trainer.strategy, FullySharded):
+        return parts
+    weights = trainer.strategy.whole_weights()
+    if not trainer.is_global_zero:
+        return parts
+    whole = build(cfg)
+    whole.module.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+    return replace(whole, data=parts.data)
 
 
 def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolder) -> dict[str, Any]:
@@ -140,35 +193,34 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
     epochs = next((c.epochs for c in trainer.callbacks if isinstance(c, History)), [])  # type: ignore[attr-defined]
     sampling: dict[str, Any] = OmegaConf.to_container(cfg.sampling)  # type: ignore[assignment]
     step = trainer.global_step
-    samples = figures_after_training(parts, folder, trainer.loggers, epochs, step, sampling)
+    bar = cfg.trainer.enable_progress_bar and console.current().bar
+    samples = figures_after_training(parts, folder, trainer.loggers, epochs, step, sampling, bar)
 
     metrics: dict[str, Any] = {"step": step, "epochs": epochs}
     metrics |= {key: float(v) for key, v in trainer.callback_metrics.items() if key != "train/loss_step"}
-    evaluation = make(OmegaConf.to_container(cfg.evaluation, resolve=True) or {}, "evaluation", {})
-    if "recognition" in evaluation:
-        recognition = evaluation["recognition"]
-        train, test = parts.data.train, parts.data.test
-        assert train is not None
-        assert test is not None
-        print("Asking a classifier what it sees in the samples", flush=True)
-        result = recognition(samples, (train.normalized(), train.labels), (test.normalized(), test.labels))
-        metrics["recognition"] = result.as_dict()
-        print(
-            f"Read with more than {recognition.threshold:.0%} confidence: {result.samples:.0%} of {len(samples)} "
-            f"samples ({result.classes} classes among them), {result.real:.0%} of {len(test)} held-out real images, "
-            f"{result.shuffled:.0%} of those with shuffled pixels"
-        )
+    metrics |= _evaluate(cfg, parts, samples)
     folder.write_json("metrics.json", metrics)
-    for logger in trainer.loggers:
-        logger.finalize("success")
-    print(_summary(folder, epochs))
-    return {"steps": step, "weights": weights_hash(parts.module)}
+    return metrics
 
 
-def _resumed(folder: RunFolder, overrides: list[str]) -> DictConfig:
+def _evaluate(cfg: DictConfig, parts: Parts, samples: Tensor) -> dict[str, Any]:
+    """What each entry of the group `evaluation` has to say of the samples, by its name."""
+    evaluations = make(OmegaConf.to_container(cfg.evaluation, resolve=True), "evaluation", {})
+    train, test = parts.data.train, parts.data.test
+    assert train is not None
+    assert test is not None
+    results = {}
+    for name, evaluation in evaluations.items():
+        console.current().note(f"evaluation: {name}")
+        result = evaluation(samples, (train.normalized(), train.labels), (test.normalized(), test.labels))
+        results[name] = result.as_dict()
+        console.current().event("evaluation", result.summary(), name=name, **results[name])
+    return results
+
+
+def _resumed(folder: RunFolder, changes: list[str]) -> DictConfig:
     """The config of the run in `folder`, with what may be changed of it."""
     cfg = trusted(folder.read_config(), folder.path / "config.yaml")
-    changes = [override for override in overrides if not override.startswith("resume=")]
     for change in changes:
         if change.split("=")[0] not in RESUMABLE:
             raise LabError(
@@ -180,10 +232,7 @@ def _resumed(folder: RunFolder, overrides: list[str]) -> DictConfig:
             f"{folder.path} has finished its training; raise trainer.max_epochs (it was {cfg.trainer.max_epochs}) "
             "to train on"
         )
-    cfg = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))  # type: ignore[assignment]
-    if changes:
-        folder.write_config(cfg, list(OmegaConf.load(folder.path / "overrides.yaml")) + changes)
-    return cfg
+    return OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))  # type: ignore[return-value]
 
 
 def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
@@ -203,66 +252,60 @@ def _compile(parts: Parts) -> None:
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler:
-        print(
-            "compile=true: no C++ compiler was found, so the network runs uncompiled (install g++)",
-            flush=True,
+        console.current().warning(
+            "compile=true: no C++ compiler was found, so the network runs uncompiled (install g++)"
         )
         return
     # In place, so that the names of the weights stay what they are.
     parts.network.compile()
 
 
-@contextlib.contextmanager
-def _children_join(folder: RunFolder) -> Iterator[None]:
-    """Processes that the trainer starts meanwhile take part in this run, whatever argv says (`-m` included).
+def _start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
+    """Let the processes that the trainer starts join the run in `folder`, whatever argv says (`-m` included)."""
 
-    Afterwards nothing is left of them: the next job of a sweep may have another number of processes.
-    """
-    environment = dict(os.environ)
-    os.environ[CHILD_OF] = str(folder.path)
+    def on_lost(lost: str) -> None:
+        manifest.end("failed", error=lost)
+        console.current().stopped("failed", lost)
+        print(f"Error: {lost}", file=sys.stderr, flush=True)
+
+    strategy = trainer.strategy
+    if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
+        command = [sys.executable, "-m", "diffusion_lab.runs.child", str(folder.path)]
+        strategy._launcher = Launcher(strategy, command, on_lost)
+
+
+@contextlib.contextmanager
+def _environment_restored(trainer: pl.Trainer) -> Iterator[None]:
+    """Afterwards nothing is left of several processes: the next job of a sweep may have another number of them."""
+    environment, threads = dict(os.environ), torch.get_num_threads()
     try:
         yield
+        if isinstance(trainer.strategy.launcher, Launcher):
+            trainer.strategy.launcher.end()
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         os.environ.clear()
         os.environ.update(environment)
+        torch.set_num_threads(threads)
 
 
-def _calm() -> None:
-    """Silence what a user can do nothing about."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*|lightning_fabric\..*", category=FutureWarning)
-    # The data is in memory, and gathered faster than a worker process could hand it over.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # A log of every 50th step of an epoch of 10 has no rows, and the epoch's own row still tells its loss.
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    torch.set_float32_matmul_precision("high")
+@contextlib.contextmanager
+def _second_to_rank_zero() -> Iterator[None]:
+    """What all processes meet, rank 0 tells, and ends the others; an error of one's own is told after it."""
+    try:
+        yield
+    except (RunInterrupted, KeyboardInterrupt):
+        if _is_rank_zero():
+            raise
+        sys.exit(INTERRUPTED_STATUS)
+    except Exception:
+        if not _is_rank_zero():
+            time.sleep(SECOND_TO_RANK_ZERO)
+        raise
 
 
 def _how_to_go_on(folder: RunFolder, what: str) -> str:
     if not (folder.path / "checkpoints" / "last.ckpt").is_file():
         return f"{what} Nothing had been saved yet."
-    return f"{what} To go on: python scripts/train.py resume={_shown(folder.path)}"
-
-
-def _summary(folder: RunFolder, epochs: list[dict[str, float]]) -> str:
-    shown = _shown(folder.path)
-    lines = [""]
-    if epochs:
-        lines.append("  ".join(f"{key} {value:.4f}" for key, value in epochs[-1].items() if "loss" in key))
-    names = ", ".join(sorted(path.name for path in folder.figures.iterdir()))
-    lines += [
-        f"Figures in {shown}/figures: {names}",
-        f"More samples:  python scripts/sample.py run_dir={shown} num_samples=64 seed=7",
-        "Watch:         tensorboard --logdir outputs",
-    ]
-    return "\n".join(lines)
-
-
-def _shown(path: Path) -> str:
-    """Relative to where the user stands, where that is shorter."""
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
+    return f"{what} To go on: {commands.resume(folder)}"

@@ -1,0 +1,90 @@
+"""What went wrong while a config was composed, in one line. Loaded only when something did."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+from diffusion_lab.config.cli import options
+from diffusion_lab.config.values import did_you_mean, unknown
+
+_QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,2]'"
+
+
+def explained(error: BaseException, config_name: str) -> str:
+    """The line for an exception of Hydra or OmegaConf; `config_name` is the config that was composed."""
+    text = " ".join(str(error).split())
+    if match := re.search(r"Could not (?:override|append to config|delete from config)[.:]? '([^']+)'", text):
+        return _no_such_key(match[1], config_name)
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, given = match[1].rpartition("/")
+        listed = re.search(r"Available options in '[^']+': (.*?)(?: Config search|$)", text)
+        known = options(group) or (listed[1].split() if listed else [])
+        guess = did_you_mean(given, known)
+        return f"{group}={given}: there is no such option{guess or ','} choose from {', '.join(known)}"
+    if match := re.search(r"Multiple values for (\S+?)\. ", text):
+        return f"+{match[1]}=…: {match[1]} is chosen already; change it with {match[1]}=…, without the +"
+    if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?: 1\.| requires)", text):
+        return f"{match[1]}: several values are a sweep, which needs -m; a list is written [1,2]"
+    if type(error).__name__ == "OverrideParseException":
+        given = getattr(error, "override", "")
+        return f"cannot read {given}: an override is key=value, +key=value or ~key; {_QUOTING}"
+    if match := re.search(r"Interpolation key '([^']+)' not found", text):
+        typed = [argument for argument in sys.argv[1:] if f"${{{match[1]}}}" in argument]
+        return f"{typed[0] if typed else 'a value'}: it refers to the key {match[1]}, and there is none"
+    if "Config group override must be" in text:
+        return _no_option()
+    return re.sub(r" (full_key|object_type|reference_type|See https)[:=/].*", "", text)
+
+
+def _no_such_key(key: str, config_name: str) -> str:
+    """Name the keys beside the one that was meant, or the one of that name elsewhere."""
+    if key.split(".")[0] == "hydra":
+        return f"there is no key {key} (--cfg hydra lists Hydra's own)"
+    node = _composed(config_name)
+    parent, _, last = key.rpartition(".")
+    for name in parent.split(".") if parent else []:
+        if not (isinstance(node, dict) and name in node):
+            return _no_such_key(parent, config_name)
+        node = node[name]
+    if not isinstance(node, dict):
+        return f"there is no key {key}: {parent} is a value"
+    elsewhere = [path for path in _paths(_composed(config_name)) if path.rpartition(".")[2] == last]
+    if elsewhere:
+        return f"there is no key {key}; did you mean {elsewhere[0]}?"
+    return unknown(key, [name for name in node if not name.startswith("_") and name != "hydra"])
+
+
+def _no_option() -> str:
+    """A group was given something that is no name of an option."""
+    for argument in sys.argv[1:]:
+        group, _, option = argument.partition("=")
+        if options(group) and not re.match(r"[a-z\[]", option.lower().replace("null", "")):
+            return f"{argument}: choose from {', '.join(options(group))}"
+    return f"an override is key=value, +key=value or ~key; {_QUOTING}"
+
+
+def _composed(config_name: str) -> Any:
+    """The config with those options of the command line that exist, as a plain container."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from diffusion_lab.config.cli import conf_dir
+
+    chosen = []
+    for argument in sys.argv[1:]:
+        group, _, option = argument.partition("=")
+        if option in options(group):
+            chosen.append(argument)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return OmegaConf.to_container(compose(config_name, chosen))
+
+
+def _paths(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    here = [f"{prefix}{name}" for name in node]
+    return here + [path for name, value in node.items() for path in _paths(value, f"{prefix}{name}.")]

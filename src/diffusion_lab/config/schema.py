@@ -1,0 +1,102 @@
+"""The keys of a run that belong to no part: the top level of conf/train.yaml and conf/sample.yaml.
+
+What is inside a part (`data`, `network`, …) is held against the constructor that its `_target_` names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+#: A config node that is checked by itself.
+Part = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where data is read and runs are written."""
+
+    data_dir: str
+    output_dir: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The samples that are drawn when training is over."""
+
+    num_samples: int
+    batch_size: int
+    seed: int
+    clip_x0: bool
+
+    def __post_init__(self) -> None:
+        at_least(1, "sampling.num_samples", self.num_samples)
+        at_least(1, "sampling.batch_size", self.batch_size)
+        at_least(0, "sampling.seed", self.seed)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    data: Part
+    codec: Part
+    schedule: Part
+    process: Part
+    parameterization: Part
+    objective: Part
+    network: Part
+    sampler: Part
+    optimizer: Part
+    lr_schedule: Part
+    trainer: Part
+    callbacks: Part
+    logger: Part
+    evaluation: Part
+    console: Part
+    paths: Paths
+    name: str
+    seed: int
+    compile: bool
+    resume: str | None
+    init_from: str | None
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", self.name):
+            raise ValueError(f"name must be a folder's name, of letters, digits, '-', '_', '.', got {self.name!r}")
+        at_least(0, "seed", self.seed)
+        if self.seed >= 2**32:
+            raise ValueError(f"seed must be below 2**32, got {self.seed}")
+        if self.resume is not None and self.init_from is not None:
+            raise ValueError(
+                "resume and init_from exclude each other: resume goes on with a run, init_from starts a new one"
+            )
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """A draw from a run."""
+
+    run_dir: str
+    checkpoint: str
+    num_samples: int
+    batch_size: int
+    seed: int
+    trajectory: bool
+    sampler: Part | None
+    clip_x0: bool | None
+    device: str
+    console: Part
+
+    def __post_init__(self) -> None:
+        at_least(1, "num_samples", self.num_samples)
+        at_least(1, "batch_size", self.batch_size)
+        at_least(0, "seed", self.seed)
+
+
+def at_least(least: int, key: str, value: int) -> None:
+    """Raise ValueError, naming the key, if the value is smaller."""
+    if value < least:
+        raise ValueError(f"{key} must be at least {least}, got {value}")

@@ -1,0 +1,96 @@
+"""A run's config, held against everything that can be known before anything is written."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lab.config.build import Parts, build
+from diffusion_lab.config.cli import options
+from diffusion_lab.config.instantiate import check_arguments, constructed, make
+from diffusion_lab.config.schema import Part, SampleConfig, TrainConfig
+from diffusion_lab.config.values import accepted, type_hints
+from diffusion_lab.errors import LabError
+from diffusion_lab.runs.checks import check_hardware
+
+#: What the run gives its trainer, and nobody else may.
+_TRAINER_PARTS = {"callbacks": None, "logger": None, "plugins": None, "default_root_dir": None}
+
+
+def validated(cfg: DictConfig) -> Parts:
+    """The parts of a training run; its trainer is tried out, too. Seeds the global generators for its weights.
+
+    Raises:
+        LabError: naming the first key that is misspelled, missing, of the wrong type, out of its range or at odds
+            with another one.
+    """
+    node = check_settings(TrainConfig, cfg)
+    check_arguments(pl.Trainer, node["trainer"], "trainer", _TRAINER_PARTS, _TRAINER_PARTS)
+    check_hardware(node["trainer"])
+    pl.seed_everything(node["seed"], verbose=False)
+    parts = build(cfg)
+    callbacks = make(node["callbacks"], "callbacks", {"save_dir": "", "pipeline": parts.pipeline})
+    _check_made(callbacks, "callbacks", pl.Callback)
+    _check_made(make(node["evaluation"], "evaluation", {}), "evaluation", Callable)
+    constructed(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the trainer that is meant will say it
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+        trainer = constructed(lambda: pl.Trainer(**{**node["trainer"], **quiet}), "trainer")
+    _check_batch(parts, trainer)
+    return parts
+
+
+def check_settings(schema: type, cfg: DictConfig) -> dict[str, Any]:
+    """Hold the keys that belong to no part against their schema, and return the config as a plain container.
+
+    Raises:
+        LabError: naming the first key that does not fit.
+    """
+    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    _settings(schema, node)
+    return node
+
+
+def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:
+    for name, part in made.items():
+        if part is not None and not isinstance(part, kind):
+            raise LabError(
+                f"{group}.{name}={part}: it must be {accepted(kind)}, given as a node with a _target_, or null"
+            )
+
+
+def _check_batch(parts: Parts, trainer: pl.Trainer) -> None:
+    cuts = trainer.num_devices * trainer.num_nodes * trainer.accumulate_grad_batches
+    if cuts > parts.data.batch_size:
+        raise LabError(
+            f"data.batch_size={parts.data.batch_size} cannot be cut into {cuts} parts (trainer.devices × num_nodes × "
+            "accumulate_grad_batches): it is the global batch size, so take a larger one"
+        )
+
+
+#: By the name of the config that a script composes.
+CHECKS: dict[str, Callable[[DictConfig], Any]] = {
+    "train": validated,
+    "sample": functools.partial(check_settings, SampleConfig),
+}
+
+
+def _settings(schema: type, node: Any, key: str = "") -> Any:
+    """The settings object that a node describes: the fields of `schema` are its keys."""
+    hints = type_hints(schema)
+    for field in fields(schema):
+        if hints[field.name] == Part and node.get(field.name) is None:
+            raise LabError(f"{field.name} has no option: choose from {', '.join(options(field.name))}")
+    nested = {name: value for name, value in node.items() if is_dataclass(hints.get(name)) and isinstance(value, dict)}
+    built = {name: _settings(hints[name], value, name) for name, value in nested.items()}
+    values = {**node, **built}
+    check_arguments(schema, values, key, {})
+    return constructed(lambda: schema(**values), key)
