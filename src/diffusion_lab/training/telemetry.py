@@ -72,7 +72,7 @@ class Telemetry(pl.Callback):
             self.images += batch.size
             if self._step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
                 self._log_speed_and_memory(pl_module)
-        if trainer.is_last_batch:
+        if trainer.is_last_batch or self._step == trainer.max_steps:
             self._stop(pl_module.device)
 
     def _log_speed_and_memory(self, pl_module: pl.LightningModule) -> None:
@@ -96,7 +96,7 @@ class Telemetry(pl.Callback):
         self._stop(pl_module.device)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop(pl_module.device)  # an epoch that max_steps cuts short has no last batch
+        self._stop(pl_module.device)
 
     def _start(self) -> None:
         if self._started is None:

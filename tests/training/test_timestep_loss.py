@@ -1,0 +1,125 @@
+"""The loss by part of the time axis, against a loop over the samples."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from torch import nn
+
+from diffusion_lab.training.timestep_loss import TimestepLoss
+
+#: Lightning and its torch, about themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+
+STEPS = 1000
+
+
+class Module(pl.LightningModule):
+    """Says what its batches say: rows of (loss, t)."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch, batch_idx):
+        return {"loss": 0 * self.weight, "sample_loss": batch[:, 0].float(), "t": batch[:, 1]}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Loader:
+    """Yields what it was given; a bare list would be several loaders to the trainer."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self):
+        return len(self.batches)
+
+
+def by_part(rows, buckets):
+    """{upper end: mean}, one sample after another."""
+    parts = {}
+    for loss, t in rows.tolist():
+        n = round(t * STEPS)
+        upper = next(k for k in range(1, buckets + 1) if n * buckets <= k * STEPS)
+        parts.setdefault(upper, []).append(loss)
+    return {upper: math.fsum(losses) / len(losses) for upper, losses in parts.items()}
+
+
+def fit(tmp_path, callback, batches, **arguments):
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=CSVLogger(tmp_path), callbacks=[callback], enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path,
+        log_every_n_steps=1, **arguments,
+    )  # fmt: skip
+    trainer.fit(Module(), Loader(batches))
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def samples(*sizes):
+    generator = torch.Generator().manual_seed(0)
+    index = torch.randint(1, STEPS + 1, (sum(sizes),), generator=generator).double()
+    rows = torch.stack((torch.rand(len(index), generator=generator, dtype=torch.float64).float().double(), index), 1)
+    rows[:, 1] /= STEPS
+    return rows, list(rows.split(sizes))
+
+
+@pytest.mark.parametrize("buckets", [1, 4, 10])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_the_means_are_those_of_the_epochs_samples(tmp_path, buckets, accumulate):
+    rows, batches = samples(40, 40, 40, 17)
+    callback = TimestepLoss(buckets)
+    logged = fit(tmp_path, callback, batches, max_epochs=2, accumulate_grad_batches=accumulate)
+    expected = by_part(rows, buckets)
+    assert len(expected) == buckets
+    assert set(logged) == set(callback.names)
+    for upper, mean in expected.items():
+        assert logged[callback.names[upper - 1]] == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize("buckets", [3, 4, 7, 10])
+def test_every_time_of_the_grid_falls_into_the_part_whose_upper_end_it_reaches(tmp_path, buckets):
+    for n in (1, STEPS // buckets, *(k * STEPS // buckets + d for k in range(1, buckets) for d in (0, 1)), STEPS):
+        callback = TimestepLoss(buckets)
+        row = torch.tensor([[2.0, n / STEPS]], dtype=torch.float64)
+        logged = fit(tmp_path, callback, [row], max_epochs=1)
+        (upper,) = by_part(row, buckets)
+        assert logged == {callback.names[upper - 1]: 2.0}
+
+
+def test_the_names_sort_as_the_parts_do():
+    assert TimestepLoss(4).names == [
+        f"train/loss_by_t/{part}" for part in ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00")
+    ]
+    assert TimestepLoss(10).names[0] == "train/loss_by_t/0.0-0.1"
+    for buckets in (3, 7, 10, 20, 100):
+        names = TimestepLoss(buckets).names
+        assert sorted(set(names)) == names
+        assert len(names) == buckets
+
+
+def test_an_epoch_starts_from_nothing(tmp_path):
+    class Worse(Module):
+        def training_step(self, batch, batch_idx):
+            outputs = super().training_step(batch, batch_idx)
+            return {**outputs, "sample_loss": outputs["sample_loss"] + self.current_epoch}
+
+    callback = TimestepLoss(1)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, callbacks=[callback], enable_progress_bar=False, enable_checkpointing=False,
+        enable_model_summary=False, default_root_dir=tmp_path, max_epochs=3,
+    )  # fmt: skip
+    trainer.fit(Worse(), Loader([torch.tensor([[1.0, 0.5]])]))
+    assert float(trainer.callback_metrics[callback.names[0]]) == 3.0
+
+
+def test_no_part_is_refused():
+    with pytest.raises(ValueError, match=r"callbacks\.timestep_loss\.buckets"):
+        TimestepLoss(0)
