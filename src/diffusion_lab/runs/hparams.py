@@ -35,7 +35,7 @@ COMPARED = (
     "trainer.max_steps",
 )
 
-_NO_CHOICE = ("paths", "logger", "console")
+_NO_CHOICE = ("name", "paths", "logger", "console")
 
 _SUFFIX = ".hparams"  # of the event file
 
@@ -55,10 +55,11 @@ def choices(
     chosen: dict[str, Any] = {
         group: option or "none" for group, option in sorted(options.items()) if group not in _NO_CHOICE
     }
-    typed = [match[1] for text in overrides if (match := re.match(r"[+~]*([^=]+)", text))]
+    named = [match[1] for text in overrides if (match := re.match(r"[+~]*([^=]+)", text))]
+    typed = [key for key in named if key not in options]  # of a group, the option has been said
     node = OmegaConf.to_container(cfg, resolve=True)
     for key in (*COMPARED, *typed):
-        if key not in options and key.partition(".")[0] not in _NO_CHOICE:
+        if key.partition(".")[0] not in _NO_CHOICE:
             chosen |= _select(node, key)
     return chosen
 
