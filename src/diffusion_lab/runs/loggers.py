@@ -7,15 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
-
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder
 
 
-def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Logger]:
+def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
     """The loggers of a config node; the run's folder and name are filled in by the names of their arguments.
 
     Raises:
@@ -42,7 +40,7 @@ def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Logger]:
     return [logger for logger in made if logger is not None]
 
 
-def close(loggers: Iterable[Logger], status: str) -> None:
+def close(loggers: Iterable[Any], status: str) -> None:
     """Let the loggers write what they hold back: the next run of a sweep begins with loggers of its own.
 
     Args:

@@ -25,7 +25,6 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.runs import commands, end, facts, hparams
-from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import warn_of_divergence
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
@@ -87,7 +86,6 @@ def _run(
     overrides: list[str],
     options: Mapping[str, str | None] | None = None,
 ) -> RunFolder:
-    calm()
     torch.set_float32_matmul_precision("high")
     try:
         parts = validated(cfg)
@@ -96,8 +94,10 @@ def _run(
     warn_of_divergence(cfg)
     if _is_rank_zero():
         parts.data.prepare_data()
-    if cfg.init_from is not None and checkpoint is None:
+    source = checkpoint
+    if source is None and cfg.init_from is not None:
         source = named_checkpoint(RunFolder.open(cfg.init_from), "last")
+    if source is not None:  # before anything is written, also where the trainer will restore them once more
         load_weights(parts.module, read_checkpoint(source)["state_dict"], source)
 
     new = folder is None

@@ -18,6 +18,7 @@ from diffusion_lab.config.instantiate import check_arguments, constructed, make
 from diffusion_lab.config.schema import Part, SampleConfig, TrainConfig
 from diffusion_lab.config.values import accepted, type_hints
 from diffusion_lab.errors import LabError
+from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import check_hardware
 
 #: What the run gives its trainer, and nobody else may.
@@ -31,6 +32,7 @@ def validated(cfg: DictConfig) -> Parts:
         LabError: naming the first key that is misspelled, missing, of the wrong type, out of its range or at odds
             with another one.
     """
+    calm()  # a sweep is validated before its first run begins
     node = check_settings(TrainConfig, cfg)
     check_arguments(pl.Trainer, node["trainer"], "trainer", _TRAINER_PARTS, _TRAINER_PARTS)
     check_hardware(node["trainer"])

@@ -1,0 +1,54 @@
+"""A figure to a file and to loggers of each kind, none of which is installed for it."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from diffusion_lab.figures import record
+
+
+class Experiment:
+    """Whatever is called on it is noted."""
+
+    def __init__(self, method):
+        self.calls = []
+        if method:
+            setattr(self, method, lambda *arguments: self.calls.append(arguments))
+
+
+class Logger:
+    def __init__(self, method=None):
+        self.experiment = Experiment(method)
+
+
+class WandbLogger(Logger):
+    def log_image(self, key, images, step=None):
+        assert Path(images[0]).read_bytes().startswith(b"\x89PNG")
+        self.experiment.calls.append((key, images, step))
+
+
+class MLFlowLogger(Logger):
+    run_id = "abc"
+
+
+@pytest.fixture
+def figure():
+    return Figure(figsize=(1, 1))
+
+
+def test_each_kind_of_logger_is_shown_the_figure_in_its_own_way(tmp_path, figure):
+    tensorboard, wandb, mlflow, csv = Logger("add_figure"), WandbLogger(), MLFlowLogger("log_figure"), Logger()
+    path = record(figure, tmp_path, "samples_epoch_0005", [csv, tensorboard, wandb, mlflow], 60, "samples/grid")
+    assert path == tmp_path / "samples_epoch_0005.png"
+    assert tensorboard.experiment.calls == [("samples/grid", figure, 60)]
+    assert wandb.experiment.calls == [("samples/grid", [str(path)], 60)]
+    assert mlflow.experiment.calls == [("abc", figure, "figures/samples_epoch_0005.png")]
+    assert csv.experiment.calls == []
+
+
+def test_without_a_tag_the_name_is_the_tag(tmp_path, figure):
+    tensorboard, wandb = Logger("add_figure"), WandbLogger()
+    path = record(figure, tmp_path, "loss", [tensorboard, wandb], 3)
+    assert tensorboard.experiment.calls == [("loss", figure, 3)]
+    assert wandb.experiment.calls == [("loss", [str(path)], 3)]

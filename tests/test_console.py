@@ -1,0 +1,117 @@
+"""What each console says where."""
+
+import json
+import sys
+
+import pytest
+
+from diffusion_lab import console
+from diffusion_lab.console import Console, Json, Quiet, Row, Text, duration, speaking
+from diffusion_lab.errors import LabError, RunInterrupted
+
+ROWS = [Row("data", "some digits", {"train": 3}), Row("run folder", "outputs/a", "/x/outputs/a")]
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_people_get_an_aligned_table_and_the_lines_worth_reading(capsys):
+    with speaking(Text()) as said:
+        said.start(ROWS)
+        said.event("epoch", None, epoch=1)
+        said.event("epoch", "epoch 2", epoch=2)
+        said.note("fetching")
+        said.end("/x/outputs/a", "all done", metrics={})
+    assert capsys.readouterr() == (
+        "data        some digits\nrun folder  outputs/a\nepoch 2\nfetching\nall done\n",
+        "",
+    )
+
+
+def test_quiet_leaves_the_path_and_nothing_else_on_stdout(capsys):
+    with speaking(Quiet()) as said:
+        said.start(ROWS)
+        said.event("epoch", "epoch 2", epoch=2)
+        said.note("fetching")
+        said.warning("this diverges")
+        said.end("/x/outputs/a", "all done", metrics={})
+    assert capsys.readouterr() == ("/x/outputs/a\n", "Warning: this diverges\n")
+
+
+def test_programs_get_an_object_per_line_with_every_event_and_every_digit(capsys):
+    with speaking(Json()) as said:
+        said.note("fetching")
+        said.start(ROWS)
+        said.event("epoch", None, epoch=1, loss=0.1234567890123456, worst=float("nan"), name="x", text="y")
+        said.warning("this diverges")
+        said.end("/x/outputs/a", "all done", metrics={"val/loss": float("inf")}, seconds=2.0)
+    always = {"run_folder": "/x/outputs/a"}
+    assert lines(capsys) == [
+        {"event": "note", "text": "fetching"},
+        {"event": "start", "data": {"train": 3}, **always},
+        {"event": "epoch", "epoch": 1, "loss": 0.1234567890123456, "worst": None, "name": "x", "text": "y", **always},
+        {"event": "note", "level": "warning", "text": "this diverges", **always},
+        {"event": "end", "path": "/x/outputs/a", "metrics": {"val/loss": None}, "seconds": 2.0, **always},
+    ]
+
+
+@pytest.mark.parametrize("kind", [Quiet, Json, Console])
+def test_what_others_print_keeps_out_of_the_way_of_programs(capsys, kind):
+    before = sys.stdout
+    with speaking(kind()):
+        print("a library's remark")
+    assert capsys.readouterr() == ("", "a library's remark\n")
+    assert sys.stdout is before
+
+
+def test_what_others_print_reaches_people(capsys):
+    with speaking(Text()):
+        print("a library's remark")
+    assert capsys.readouterr().out == "a library's remark\n"
+
+
+def test_a_process_that_a_run_started_says_nothing(capsys):
+    with speaking(Console()) as said:
+        said.start(ROWS)
+        said.note("fetching")
+        said.warning("this diverges")
+        said.end("/x/outputs/a", "all done")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (LabError("no\nsuch key"), {"event": "failed", "text": "no such key"}),
+        (RunInterrupted("Interrupted. To go on: …"), {"event": "interrupted", "text": "Interrupted. To go on: …"}),
+        (KeyboardInterrupt(), {"event": "interrupted", "text": "Interrupted."}),
+    ],
+)
+def test_programs_are_told_of_an_early_end_and_the_error_goes_on(capsys, error, event):
+    with pytest.raises(type(error)), speaking(Json()):
+        raise error
+    assert lines(capsys) == [event]
+
+
+def test_the_current_console_is_the_innermost_and_the_one_before_returns():
+    outside = console.current()
+    with speaking(Quiet()) as quiet:
+        with speaking(Json()) as inner:
+            assert console.current() is inner
+        assert console.current() is quiet
+    assert console.current() is outside
+
+
+def test_no_bar_but_for_people_at_a_terminal(monkeypatch):
+    assert not Text().bar  # pytest's stderr is none
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert Text().bar
+    assert not Quiet().bar
+    assert not Json().bar
+
+
+def test_durations_as_people_say_them():
+    assert [duration(s) for s in (4.4, 89, 91, 720, 5340, 5400, 12_000)] == [
+        "4 s", "89 s", "2 min", "12 min", "89 min", "1 h 30 min", "3 h 20 min",
+    ]  # fmt: skip
