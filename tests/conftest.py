@@ -1,10 +1,13 @@
 """What several tests share."""
 
+import sys
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from diffusion_lab.config import cli
 from diffusion_lab.config.cli import conf_dir
 
 
@@ -49,3 +52,25 @@ TINY = (
 def tiny(composed, tmp_path):
     """A function from overrides to a config that trains in about a second, with its outputs in tmp_path."""
     return lambda *overrides: composed(*TINY, f"paths.output_dir={tmp_path}", *overrides)
+
+
+@pytest.fixture
+def door(monkeypatch, tmp_path, capsys):
+    """A function that types arguments behind scripts/<name>.py, and returns the status and the line on stderr."""
+
+    def typed(*arguments, script="train"):
+        sys.path.insert(0, str(cli.conf_dir().parent / "scripts"))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        try:
+            with pytest.raises(SystemExit) as left:
+                cli.run(script, getattr(__import__(script), script))
+        finally:
+            sys.path.pop(0)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1, lines
+        assert "Traceback" not in lines[0]
+        return left.value.code, lines[0]
+
+    return typed

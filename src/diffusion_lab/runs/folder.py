@@ -64,10 +64,11 @@ class RunFolder:
         return folder
 
     def discard(self) -> None:
-        """Remove the folder, and the one it was made in if that is empty then."""
+        """Remove the folder, and those it was made in as far as they are empty then."""
         shutil.rmtree(self.path)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
+            self.path.parent.parent.rmdir()
 
     def write_config(self, cfg: DictConfig, overrides: list[str]) -> None:
         """Record the resolved config, and what was typed to get it."""
