@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffusion_lab.networks import SimpleUNet
-from diffusion_lab.networks.simple_unet import SinusoidalEmbedding
+from diffusion_lab.networks.simple_unet import SinusoidalEmbedding, conv_of_upsampled, group_norm
 
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):
@@ -126,3 +126,68 @@ def test_the_refusal_says_how_often_the_image_halves():
 def test_labels_are_refused():
     with pytest.raises(ValueError, match="takes no labels"):
         small()(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.long))
+
+
+def plain_forward(network, x, c_noise):
+    """The network as the tutorial writes it: upsample, concatenate, convolve, normalize."""
+
+    def block(layer, h):
+        return torch.nn.functional.silu(layer.norm(layer.conv(h))) + layer.time(time)[:, :, None, None]
+
+    time = network.time_embedding(network.position(c_noise).to(x.dtype))
+    skips = []
+    for layer in network.encoder:
+        x = block(layer, x)
+        skips.append(x)
+        x = torch.nn.functional.max_pool2d(x, 2)
+    x = block(network.bottleneck, x)
+    for layer in network.decoder:
+        up = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+        x = block(layer, torch.cat([up, skips.pop()], dim=1))
+    return network.out(x)
+
+
+@pytest.mark.parametrize("multipliers", [(1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_outputs_and_gradients_are_those_of_the_plain_form(multipliers, memory_format):
+    network = small(channel_multipliers=multipliers).double().to(memory_format=memory_format)
+    x = torch.randn(3, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+    target, c_noise = torch.randn(3, 1, 16, 16, dtype=torch.float64), torch.tensor([0.0, 41.0, 999.0])
+    out, plain = network(x, c_noise), plain_forward(network, x, c_noise)
+    torch.testing.assert_close(out, plain, rtol=0, atol=1e-12)
+    variables = [x, *network.parameters()]
+    gradients, expected = (torch.autograd.grad((o - target).square().sum(), variables) for o in (out, plain))
+    for name, gradient, of_plain in zip(["x", *network.state_dict()], gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, of_plain, rtol=1e-9, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize(("height", "width", "inner", "outer"), [(4, 4, 3, 5), (1, 6, 8, 2)])
+def test_a_convolution_of_what_is_upsampled_needs_no_upsampling(height, width, inner, outer):
+    x, weight = torch.randn(2, inner, height, width).double(), torch.randn(outer, inner, 3, 3).double()
+    up = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+    plain = torch.nn.functional.conv2d(up, weight, padding=1)
+    torch.testing.assert_close(conv_of_upsampled(x, weight), plain, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_group_norm_of_a_small_dtype_is_that_of_float32_rounded_once(dtype):
+    norm = torch.nn.GroupNorm(8, 16)
+    torch.nn.init.uniform_(norm.weight)
+    norm = norm.to(dtype)
+    x = (3 * torch.randn(2, 16, 5, 5) + 1).to(dtype)
+    exact = torch.nn.functional.group_norm(x.double(), 8, norm.weight.double(), norm.bias.double(), norm.eps)
+    result = group_norm(norm, x)
+    assert result.dtype == dtype
+    half_a_digit = torch.finfo(dtype).eps / 2
+    torch.testing.assert_close(result.double(), exact, rtol=1.01 * half_a_digit, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_autocast_agrees_with_the_plain_form_within_the_digits_of_bfloat16(dtype):
+    network = small().to(memory_format=torch.channels_last)
+    x, c_noise = torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])
+    plain = plain_forward(network, x, c_noise)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = network(x, c_noise)
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.float(), plain, rtol=0, atol=0.05 if dtype == torch.bfloat16 else 1e-5)

@@ -28,6 +28,28 @@ class SinusoidalEmbedding(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
+    """The 3×3 convolution, padded by 1, of x [B, in, H, W] upsampled to its nearest neighbours: [B, out, 2H, 2W].
+
+    A pixel that is repeated need not be multiplied more than once: upsampling is a transposed convolution with
+    a 2×2 kernel of ones, and one after the other is a single transposed convolution of stride 2 with a 4×4
+    kernel, in 4/9 of the multiplications. `weight` [out, in, 3, 3] is that of the plain convolution.
+    """
+    spread = nn.functional.pad(weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))  # [in, out, 5, 5]
+    kernel = spread[..., :-1, :-1] + spread[..., 1:, :-1] + spread[..., :-1, 1:] + spread[..., 1:, 1:]
+    kernel = kernel.contiguous(memory_format=torch.channels_last)  # [in, out, 4, 4]
+    return nn.functional.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+
+def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """`norm` of x, rounded once to the dtype of x."""
+    if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
+        # The CPU's kernel computes in float32 as well, but is four times slower where it has to convert.
+        weight, bias = norm.weight.float(), norm.bias.float()
+        return nn.functional.group_norm(x.float(), norm.num_groups, weight, bias, norm.eps).to(x.dtype)
+    return norm(x)
+
+
 class Block(nn.Module):
     """Conv 3×3 → GroupNorm → SiLU, then the time embedding is added to every position."""
 
@@ -37,8 +59,18 @@ class Block(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, out_channels)
         self.time = nn.Linear(time_dim, out_channels)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        h = nn.functional.silu(self.norm(self.conv(x)))  # [B, out, H, W]
+    def forward(self, x: Tensor, time: Tensor, below: Tensor | None = None) -> Tensor:
+        """Map x [B, C, H, W] and time [B, time_dim] to [B, out, H, W].
+
+        Where there is `below` [B, C', H/2, W/2], the convolution is that of `below`, upsampled, and x concatenated:
+        the sum of the convolutions of each, so that neither the upsampled nor the concatenated images are made.
+        """
+        if below is None:
+            h = self.conv(x)
+        else:
+            of_below, of_x = self.conv.weight.split([below.shape[1], x.shape[1]], dim=1)
+            h = conv_of_upsampled(below, of_below) + nn.functional.conv2d(x, of_x, self.conv.bias, padding=1)
+        h = nn.functional.silu(group_norm(self.norm, h))  # [B, out, H, W]
         return h + self.time(time)[:, :, None, None]
 
 
@@ -112,6 +144,5 @@ class SimpleUNet(nn.Module):
             x = nn.functional.max_pool2d(x, 2)  # [B, width, H/2, W/2]
         x = self.bottleneck(x, time)
         for block in self.decoder:
-            x = nn.functional.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(torch.cat([x, skips.pop()], dim=1), time)
+            x = block(skips.pop(), time, below=x)  # [B, width of the level above, 2H, 2W]
         return self.out(x)
