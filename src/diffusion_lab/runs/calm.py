@@ -13,6 +13,8 @@ def calm() -> None:
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*|lightning_fabric\..*", category=FutureWarning)
     # The data is in memory, and gathered faster than a worker process could hand it over.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # The scaler of trainer.precision=16-mixed leaves out the first steps, until it has found a scale that fits.
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
     # A log of every 50th step of an epoch of 10 has no rows, and the epoch's own row still tells its loss.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     for name in _REMARKS:
