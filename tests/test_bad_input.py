@@ -117,6 +117,9 @@ BAD = {
     "trainer.accumulate_grad_batches=200": ["data.batch_size=128 cannot be cut into 200 parts"],
     "trainer.precision=16-mixed": ["trainer.precision=16-mixed", "GPU"],
     "resume=a init_from=b": ["resume and init_from exclude each other"],
+    "callbacks=early_stopping callbacks.early_stopping.monitor=val_loss": ["monitor=val_loss", "did you mean val/loss"],
+    "callbacks=early_stopping trainer.limit_val_batches=0": ["callbacks.early_stopping waits for val/loss"],
+    "trainer.devices=two": ["trainer.devices=two", "auto"],
     # The grammar of the command line.
     "seed=1,2": ["seed=1,2", "needs -m"],
     "schedule.steps=range(2,9)": ["schedule.steps=range(2,9)", "needs -m"],

@@ -16,11 +16,13 @@ from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
 from diffusion_lab.config.schema import Part, SampleConfig, TrainConfig
-from diffusion_lab.config.values import accepted, type_hints
+from diffusion_lab.config.values import accepted, did_you_mean, type_hints
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import check_hardware
 
+#: What a callback may wait for.
+LOGGED = ("val/loss", "train/loss_epoch", "train/loss_step")
 #: What the run gives its trainer, and nobody else may.
 _TRAINER_PARTS = {"callbacks": None, "logger": None, "plugins": None, "default_root_dir": None}
 
@@ -40,6 +42,7 @@ def validated(cfg: DictConfig) -> Parts:
     parts = build(cfg)
     callbacks = make(node["callbacks"], "callbacks", {"save_dir": "", "pipeline": parts.pipeline})
     _check_made(callbacks, "callbacks", pl.Callback)
+    _check_monitors(callbacks, node["trainer"])
     _check_made(make(node["evaluation"], "evaluation", {}), "evaluation", Callable)
     constructed(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
@@ -67,6 +70,19 @@ def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:
             raise LabError(
                 f"{group}.{name}={part}: it must be {accepted(kind)}, given as a node with a _target_, or null"
             )
+
+
+def _check_monitors(callbacks: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    """A value that a callback waits for must be one that is logged."""
+    for name, callback in callbacks.items():
+        monitor = getattr(callback, "monitor", None)
+        if monitor is None:
+            continue
+        if monitor not in LOGGED:
+            guess = did_you_mean(monitor, LOGGED) or ","
+            raise LabError(f"callbacks.{name}.monitor={monitor} is not logged{guess} choose from {', '.join(LOGGED)}")
+        if monitor == "val/loss" and trainer.get("limit_val_batches") == 0:
+            raise LabError(f"callbacks.{name} waits for val/loss, and trainer.limit_val_batches=0 leaves no validation")
 
 
 def _check_batch(parts: Parts, trainer: pl.Trainer) -> None:

@@ -56,7 +56,7 @@ class Telemetry(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        if (trainer.global_step + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not _logs_at(trainer.global_step + 1, trainer):
             return
         parameters = list(pl_module.parameters())
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -70,7 +70,7 @@ class Telemetry(pl.Callback):
         if trainer.global_step != self._step:  # else the batch is not complete yet
             self._step = trainer.global_step
             self.images += batch.size
-            if self._step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            if _logs_at(self._step, trainer):
                 self._log_speed_and_memory(pl_module)
         if trainer.is_last_batch or self._step == trainer.max_steps:
             self._stop(pl_module.device)
@@ -135,3 +135,9 @@ def _memory(device: torch.device) -> float:
         return torch.mps.driver_allocated_memory() / _MIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / _MIB if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere
+
+
+def _logs_at(step: int, trainer: pl.Trainer) -> bool:
+    """Whether the trainer logs after so many steps; never where `log_every_n_steps` is 0."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and step % every == 0
