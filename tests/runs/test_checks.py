@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.checks import check_hardware, warn_of_divergence
+from diffusion_lab.runs.checks import check_hardware, warn_of_divergence, warn_of_lost_updates
 
 
 @pytest.fixture
@@ -121,3 +121,14 @@ def test_cosine_with_beta_and_no_clipping_is_warned_of_in_one_line(capsys):
 def test_what_does_not_diverge_is_not_warned_of(capsys, change):
     warn_of_divergence(config(**change))
     assert capsys.readouterr() == ("", "")
+
+
+def test_weights_in_bfloat16_are_warned_of_in_one_line(capsys):
+    warn_of_lost_updates(trainer(precision="bf16-mixed"))
+    assert capsys.readouterr() == ("", "")
+    warn_of_lost_updates(trainer(precision="bf16-true"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("Warning: trainer.precision=bf16-true ")
+    assert "bf16-mixed" in err

@@ -25,7 +25,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.runs import commands, end, facts, hparams
-from diffusion_lab.runs.checks import warn_of_divergence
+from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
 from diffusion_lab.runs.loggers import close, make_loggers
@@ -92,6 +92,7 @@ def _run(
     except LabError as error:
         raise LabError(f"{folder.path / 'config.yaml'}: {error}" if folder else str(error)) from error
     warn_of_divergence(cfg)
+    warn_of_lost_updates(cfg.trainer)
     if _is_rank_zero():
         parts.data.prepare_data()
     source = checkpoint
