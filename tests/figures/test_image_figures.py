@@ -79,6 +79,25 @@ def test_the_forward_strip_names_its_step_indices():
     assert "Forward process" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize(
+    ("count", "steps", "labels"),
+    [
+        (11, 1000, ["start", *(f"t = {t}" for t in range(900, -1, -100))]),
+        (51, 50, ["start", *(f"t = {t}" for t in range(45, -1, -5))]),
+        (24, None, ["start", *(f"t = {1 - k / 23:.2f}" for k in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)), "t = 0.00"]),
+        (3, 2, ["start", "t = 1", "t = 0"]),
+    ],
+)
+def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps, labels):
+    states = [images(6) * k / count for k in range(count)]
+    figure = figures.denoising_strip(states, [1 - k / (count - 1) for k in range(count)], steps)
+    assert [axes.get_title() for axes in figure.axes[: len(labels)]] == labels
+    assert len(shown(figure)) == 4 * len(labels)
+    for row in range(4):
+        for column, state in ((0, states[0]), (len(labels) - 1, states[-1])):
+            assert torch.equal(pixels(figure.axes[row * len(labels) + column]), to_uint8(state)[row, ..., 0])
+
+
 def test_real_images_are_shown_above_generated_ones():
     real, generated = images(3), -images(3)
     figure = figures.real_and_generated(real, generated)

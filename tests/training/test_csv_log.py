@@ -1,0 +1,39 @@
+"""The CSV of a run that is resumed, and of columns that come late."""
+
+import csv
+
+from diffusion_lab.training.csv_log import AppendingCSVLogger
+
+
+def session(folder, *rows):
+    """What one process logs."""
+    logger = AppendingCSVLogger(str(folder))
+    for step, metrics in rows:
+        logger.log_metrics(metrics, step)
+        logger.save()
+    logger.finalize("success")
+
+
+def read(folder):
+    with (folder / "csv" / "metrics.csv").open(newline="") as file:
+        table = list(csv.reader(file, strict=True))
+    assert len({len(row) for row in table}) == 1
+    return table
+
+
+def test_a_resumed_run_goes_on_in_its_file(tmp_path):
+    session(tmp_path, (0, {"loss": 1.0}), (1, {"loss": 0.5}))
+    session(tmp_path, (2, {"loss": 0.25}))
+    assert read(tmp_path) == [["loss", "step"], ["1.0", "0"], ["0.5", "1"], ["0.25", "2"]]
+
+
+def test_a_column_that_comes_late_is_empty_before(tmp_path):
+    session(tmp_path, (0, {"loss": 1.0}), (0, {"a/rate": 3.0, "val": 2.0}))
+    session(tmp_path, (1, {"norm": 7.0}), (2, {"loss": 0.5, "norm": 8.0}))
+    assert read(tmp_path) == [
+        ["a/rate", "loss", "norm", "step", "val"],
+        ["", "1.0", "", "0", ""],
+        ["3.0", "", "", "0", "2.0"],
+        ["", "", "7.0", "1", ""],
+        ["", "0.5", "8.0", "2", ""],
+    ]
