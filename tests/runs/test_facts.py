@@ -59,11 +59,15 @@ def test_flops_are_those_of_the_convolutions_and_matrix_products(parts):
 def test_counting_changes_neither_the_network_nor_the_generator(parts):
     made = parts()
     made.network.encoder[0].eval()  # a mode that is not its parent's
+    with_gradient = []
+    made.network.register_forward_pre_hook(lambda *_: with_gradient.append(torch.is_grad_enabled()))
+    made.network.register_forward_pre_hook(lambda *_: torch.rand(1) and None)  # a network that draws
     made.network.out.weight.grad = torch.ones_like(made.network.out.weight)
     modes = [module.training for module in made.network.modules()]
     weights = {name: value.clone() for name, value in made.network.state_dict().items()}
     state, evaluations = torch.get_rng_state(), made.module.denoiser.evaluations
     facts.count_flops(made)
+    assert with_gradient == [False]
     assert torch.equal(torch.get_rng_state(), state)
     assert made.module.denoiser.evaluations == evaluations
     assert [module.training for module in made.network.modules()] == modes

@@ -60,13 +60,14 @@ def test_what_is_over_before_it_can_be_judged_or_never_ends_has_no_forecast(tota
     assert forecasts(Clock(), 0, total, lambda n: 0.2) == []
 
 
-def test_a_step_of_several_micro_batches_is_one_step():
+@pytest.mark.parametrize("seconds", [0.05, 12.0])
+def test_a_step_of_several_micro_batches_is_one_step(seconds):
     clock = Clock()
     estimate = Estimate(0, 100, clock)
     made = []
     for micro in range(4 * 30):
-        clock.now += 0.05
+        clock.now += seconds
         made.append(estimate.after((micro + 1) // 4, clock.wait))
     (forecast,) = [f for f in made if f is not None]
-    assert forecast.rate == pytest.approx(5)
-    assert forecast.seconds == pytest.approx(20)
+    assert forecast.rate == pytest.approx(1 / (4 * seconds))
+    assert forecast.seconds == pytest.approx(400 * seconds)
