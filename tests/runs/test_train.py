@@ -131,6 +131,8 @@ def test_an_interrupted_run_goes_on_to_where_it_would_have_come(tiny, tmp_path, 
     whole = run(tiny(f"paths.output_dir={tmp_path}/whole"))
     assert losses(resumed) == losses(whole)
     assert weights(resumed) == weights(whole)
+    by_time = "train/loss_by_t/0.00-0.25"
+    assert losses(resumed, by_time) == pytest.approx(losses(whole, by_time))
     assert [r["epoch"] for r in resumed.read_json("metrics.json")["epochs"]] == [1, 2]
     assert len(resumed.read_json("manifest.json")["sessions"]) == 2
 
@@ -209,7 +211,11 @@ def test_a_sweep_gives_each_job_a_folder_and_two_processes_see_what_one_would(tm
     """`-m` with two gloo processes: children must not start the sweep again."""
     folders = script(tmp_path, "-m", "trainer=ddp_cpu,cpu", "trainer.max_epochs=1")
     assert len(folders) == 2
-    rows = [json.loads((folder / "metrics.json").read_text())["epochs"] for folder in folders]
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    rows = [run["epochs"] for run in metrics]
     assert rows[0][0]["train/loss"] == pytest.approx(rows[1][0]["train/loss"], rel=1e-5)
     assert rows[0][0]["val/loss"] == pytest.approx(rows[1][0]["val/loss"], rel=1e-5)
     assert rows[0][0]["step"] == rows[1][0]["step"] == 4
+    by_time = [{k: v for k, v in m.items() if "loss_by_t" in k} for m in metrics]
+    assert len(by_time[0]) == 4
+    assert by_time[0] == pytest.approx(by_time[1], rel=1e-5)
