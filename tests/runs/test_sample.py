@@ -74,3 +74,23 @@ def test_loading_leaves_the_global_generator_alone(folder):
     before = torch.get_rng_state()
     load_run(folder).sample(2)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what_they_are(folder, composed):
+    """Not exactly: the test would not notice if they were ignored."""
+    exact = load_run(folder, device="cpu").sample(4, seed=7)
+
+    def drawn(*overrides):
+        chosen = composed(
+            f"run_dir={folder}", "num_samples=4", "seed=7", "device=cpu", *overrides, config_name="sample"
+        )
+        return torch.from_numpy(np.load(sample(chosen) / "samples.npy"))
+
+    rounded, compiled = drawn("precision=bf16-mixed"), drawn("compile=true")
+    assert 1e-6 < (rounded - exact).abs().max() < 0.1
+    torch.testing.assert_close(compiled, exact, rtol=0, atol=1e-4)
+
+
+def test_an_unknown_precision_is_refused_by_name(folder, composed):
+    with pytest.raises(LabError, match="precision must be 32-true or bf16-mixed, got 8-bit"):
+        sample(composed(f"run_dir={folder}", "precision=8-bit", config_name="sample"))

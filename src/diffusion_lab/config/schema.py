@@ -88,9 +88,13 @@ class SampleConfig:
     sampler: Part | None
     clip_x0: bool | None
     device: str
+    precision: str
+    compile: bool
     console: Part
 
     def __post_init__(self) -> None:
+        if self.precision not in ("32-true", "bf16-mixed"):
+            raise ValueError(f"precision must be 32-true or bf16-mixed, got {self.precision}")
         at_least(1, "num_samples", self.num_samples)
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)

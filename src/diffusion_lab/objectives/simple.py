@@ -41,4 +41,4 @@ class Simple:
         t = self.times(noise.at("time"))
         noised = self.process.sample(z0, t, noise.at("noise"))
         error = denoiser.raw(noised.z_t, t, condition).float() - denoiser.parameterization.target(noised).float()
-        return {"loss": error.float().square().flatten(1).mean(1), "t": t}
+        return {"loss": error.square().flatten(1).mean(1), "t": t}

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.schedules import DiscreteSchedule
+from diffusion_lab.schedules import of_steps
 
 
 class GridTimes:
@@ -20,9 +20,7 @@ class GridTimes:
     """
 
     def __init__(self, process: Gaussian) -> None:
-        if not isinstance(process.schedule, DiscreteSchedule):
-            raise ValueError("objective.times=GridTimes needs a schedule of T steps")
-        self.steps = process.schedule.steps
+        self.steps = of_steps(process.schedule, "objective.times=GridTimes").steps
 
     def __call__(self, noise: Noise) -> Tensor:
         """[B] float64, one time for each row of `noise`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from diffusion_lab.parameterizations.base import EpsPrediction, Parameterization, Prediction
 from diffusion_lab.processes import Gaussian, Noised
 from diffusion_lab.processes.gaussian import per_sample
-from diffusion_lab.schedules import DiscreteSchedule
+from diffusion_lab.schedules import of_steps
 
 
 class Eps(Parameterization):
@@ -22,9 +22,7 @@ class Eps(Parameterization):
     """
 
     def __init__(self, process: Gaussian) -> None:
-        if not isinstance(process.schedule, DiscreteSchedule):
-            raise ValueError("parameterization=eps needs a schedule of T steps")
-        self.schedule = process.schedule
+        self.schedule = of_steps(process.schedule, "parameterization=eps")
 
     def network_input(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         return z_t, self.schedule.index(t).to(z_t.device, torch.float32)

@@ -87,7 +87,7 @@ class Gaussian:
         """q(z_s | z_t, z0 = x0) for any times 0 <= s < t <= 1 [B] (DDPM eq. 6–7)."""
         schedule = self.schedule
         alpha_s, sigma_s, sigma_t = schedule.alpha(s), schedule.sigma(s), schedule.sigma(t)
-        of_x0 = alpha_s * self.step_variance(t, s) / sigma_t**2
-        of_z_t = schedule.alpha(t) / alpha_s * (sigma_s / sigma_t) ** 2
+        added, kept = self.step_variance(t, s), (sigma_s / sigma_t) ** 2
+        of_x0, of_z_t = alpha_s * added / sigma_t**2, schedule.alpha(t) / alpha_s * kept
         mean = per_sample(of_x0, z_t) * x0 + per_sample(of_z_t, z_t) * z_t
-        return Normal(mean, per_sample(self.posterior_variance(t, s).sqrt(), z_t))
+        return Normal(mean, per_sample((added * kept).sqrt(), z_t))

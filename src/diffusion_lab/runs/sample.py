@@ -12,7 +12,9 @@ from diffusion_lab.config.schema import SampleConfig
 from diffusion_lab.figures import image_grid, record
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.commands import shown
-from diffusion_lab.runs.load import load_run
+from diffusion_lab.runs.compiled import compile_network
+from diffusion_lab.runs.load import load_run, torch_device
+from diffusion_lab.runs.memory import keep_freed_memory
 from diffusion_lab.runs.report import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
 from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
@@ -27,6 +29,7 @@ def sample(cfg: DictConfig) -> Path:
         LabError: naming the key that does not fit.
     """
     calm()
+    keep_freed_memory()
     check_settings(SampleConfig, cfg)
     with console.speaking(make(cfg.console, "console", {})):
         return _sample(cfg)
@@ -39,11 +42,14 @@ def _sample(cfg: DictConfig) -> Path:
     if cfg.clip_x0 is not None:
         changes.sampling = {"clip_x0": cfg.clip_x0}
     run = load_run(cfg.run_dir, cfg.checkpoint, cfg.device, changes)
+    if cfg.compile:
+        compile_network(run.parts.network, torch_device(cfg.device))
     trajectory = None
     if cfg.trajectory:
         trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, cfg.num_samples, cfg.batch_size))
     bar = console.current().bar
-    samples = run.sample(cfg.num_samples, cfg.seed, batch_size=cfg.batch_size, trajectory=trajectory, progress=bar)
+    how = {"batch_size": cfg.batch_size, "precision": cfg.precision}
+    samples = run.sample(cfg.num_samples, cfg.seed, trajectory=trajectory, progress=bar, **how)
     name = f"{Path(cfg.checkpoint).stem}_step{run.step}_seed{cfg.seed}_n{cfg.num_samples}"
     folder = run.folder.samples / name
     save_samples(samples, folder / "samples.npy")

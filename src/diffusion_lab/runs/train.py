@@ -26,10 +26,12 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.runs import commands, end, facts, hparams
 from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
+from diffusion_lab.runs.compiled import compile_network
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
 from diffusion_lab.runs.loggers import close, make_loggers
 from diffusion_lab.runs.manifest import Manifest, weights_hash
+from diffusion_lab.runs.memory import keep_freed_memory
 from diffusion_lab.runs.report import figures_after_training, figures_before_training
 from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
@@ -87,6 +89,7 @@ def _run(
     options: Mapping[str, str | None] | None = None,
 ) -> RunFolder:
     torch.set_float32_matmul_precision("high")
+    keep_freed_memory()
     try:
         parts = validated(cfg)
     except LabError as error:
@@ -107,7 +110,7 @@ def _run(
         outputs = cfg.paths.output_dir
         folder = RunFolder.create(outputs, cfg.name) if _is_rank_zero() else RunFolder(outputs)
     try:
-        trainer = _trainer(cfg, folder, parts)
+        trainer = make_trainer(cfg, folder, parts)
     except BaseException:
         if new and _is_rank_zero():
             folder.discard()
@@ -153,7 +156,8 @@ def _is_rank_zero() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def _trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
+def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
+    """The trainer that `cfg` describes, with its callbacks and loggers, for a run in `folder`."""
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     place = {"pipeline": parts.pipeline, "bar": node["trainer"]["enable_progress_bar"]}
     replaced, plugins = strategy_and_plugins(node["trainer"])
@@ -175,7 +179,7 @@ def _trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
 def _fit(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, checkpoint: Path | None) -> Parts:
     """Train, and return the parts to go on with."""
     if cfg.compile:
-        _compile(parts)
+        compile_network(parts.network, trainer.strategy.root_device)
     trainer.fit(parts.module, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
     if not isinstance(trainer.strategy, FullySharded):
         return parts
@@ -244,21 +248,6 @@ def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
         if cfg.init_from is not None:
             cfg.init_from = str(Path(cfg.init_from).expanduser().resolve())
     return cfg
-
-
-def _compile(parts: Parts) -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        console.current().warning(
-            "compile=true: no C++ compiler was found, so the network runs uncompiled (install g++)"
-        )
-        return
-    # In place, so that the names of the weights stay what they are.
-    parts.network.compile()
 
 
 def _start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from diffusion_lab.processes import Gaussian
 from diffusion_lab.processes.gaussian import per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.grid import trailing
-from diffusion_lab.schedules import DiscreteSchedule
+from diffusion_lab.schedules import of_steps
 
 VARIANCES = ("beta", "beta_tilde")
 
@@ -32,9 +32,7 @@ class Ancestral(Sampler):
     """
 
     def __init__(self, process: Gaussian, variance: str = "beta_tilde", num_steps: int | None = None) -> None:
-        if not isinstance(process.schedule, DiscreteSchedule):
-            raise ValueError("sampler=ancestral needs a schedule of T steps")
-        total = process.schedule.steps
+        total = of_steps(process.schedule, "sampler=ancestral").steps
         if variance not in VARIANCES:
             raise ValueError(f"sampler.variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
         if num_steps is not None and not 1 <= num_steps <= total:

@@ -59,6 +59,7 @@ class Pipeline:
         trajectory: Trajectory | None = None,
         on_step: Callable[[Step], None] | None = None,
         progress: bool = False,
+        precision: str = "32-true",
     ) -> Tensor:
         """Draw samples.
 
@@ -69,10 +70,14 @@ class Pipeline:
             trajectory: records the way of the first samples; it must not ask for more than `batch_size`.
             on_step: told of each step; an exception it raises ends the draw.
             progress: show a progress bar, where there is a terminal to show it on.
+            precision: ``32-true``, or ``bf16-mixed`` to let the network round to bfloat16; the state and the
+                sampler's arithmetic stay float32.
 
         Returns:
             [num_samples, *D] float32 data on the CPU, in [−1, 1] for images.
         """
+        if precision not in ("32-true", "bf16-mixed"):
+            raise ValueError(f"precision must be 32-true or bf16-mixed, got {precision}")
         device = next(self.network.parameters()).device
         was_training = self.network.training
         self.network.eval()
@@ -100,7 +105,8 @@ class Pipeline:
                     for listener in listeners:
                         listener(step)
 
-                z = draw(self.denoiser, self.sampler, start, noise, tell)
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+                    z = draw(self.denoiser, self.sampler, start, noise, tell)
                 drawn.append(self.codec.decode(z).float().cpu())
         finally:
             bar.close()

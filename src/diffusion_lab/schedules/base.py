@@ -101,3 +101,14 @@ class DiscreteSchedule(Schedule):
         if device not in self._on_device:
             self._on_device[device] = self._log_snr.to(device)
         return self._on_device[device]
+
+
+def of_steps(schedule: Schedule, key: str) -> DiscreteSchedule:
+    """`schedule`, for what needs one of T steps.
+
+    Raises:
+        ValueError: naming the `key` that needs it, if it has no steps.
+    """
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ValueError(f"{key} needs a schedule of T steps")
+    return schedule
