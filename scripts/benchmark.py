@@ -1,0 +1,242 @@
+"""Measure training and sampling, side by side: a table and a JSON file.
+
+    python scripts/benchmark.py
+    python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
+
+(a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
+installed. They take turns of a few steps each, in one process; ratios are taken within each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from benchmarks.rounds import Contender
+
+CAPTION = """\
+x (a): the time of (a) in float32 over that of the row, in the same round; median, and min-max over the rounds.
+share: the operations of the plain network (forward, and backward in training) over the machine's highest rate in the
+row's precision. A row that needs fewer operations for the same result is not marked down for it.
+compile s: seconds of the first step, where it compiles; they are in no other column.
+Left out: validation, checkpoints and samples while training; the time until the first step."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line, without the usage, and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table and save the JSON file."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if min(options.batch_sizes) < 1:
+        parser.error(f"--batch-sizes must be at least 1, got {min(options.batch_sizes)}")
+    if options.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    if not 0 < options.seconds < 3600:  # nan is neither
+        parser.error(f"--seconds must be above 0 and below 3600, got {options.seconds:g}")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads must be at least 1, got {options.threads}")
+    if options.out.suffix.lower() != ".json":
+        parser.error(f"--out must name a .json file, got {str(options.out)!r}")
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.touch()
+    except OSError as error:
+        parser.error(f"cannot write {str(options.out)!r}: {error}")
+
+    # Here and not above, so that --help and the errors above are immediate.
+    from diffusion_lab.errors import LabError
+    from diffusion_lab.runs.load import torch_device
+
+    try:
+        device = torch_device(options.device)
+    except LabError as error:
+        parser.error(str(error))
+    if device.type not in ("cpu", "cuda"):
+        parser.error(f"--device must be auto, cpu or cuda, got {options.device}")
+    results = measure(options, device)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(f"{CAPTION}\n\nJSON: {options.out}")
+
+
+def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
+    """Take all measurements, print a table after each, and return what the JSON file holds."""
+    import platform
+
+    import torch
+
+    from benchmarks import ceilings, library, plain, rounds
+    from diffusion_lab.runs.calm import calm
+
+    calm()
+    torch.set_float32_matmul_precision("high")
+    threads = options.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    _say("the machine's ceilings")
+    rates = ceilings.ceilings(device, options.seconds)
+    limits = ceilings.limits(rates)
+    data = _Data()
+    found: dict[str, Any] = {
+        "machine": {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+            "threads": threads,
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda if device.type == "cuda" else None,
+        },
+        "load_average": [os.getloadavg()[0]],
+        "ceilings": rates,
+        "data": data.name,
+        "rows": [],
+    }
+    print(f"{threads} threads on {device.type}, torch {torch.__version__}; images of {data.name}")
+    for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
+        print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
+    if not library.INSTALLED:
+        print("(c) is left out: it needs accelerate and diffusers (pip install accelerate diffusers)")
+    for what in ("training", "sampling") if options.what == "both" else (options.what,):
+        flops = ceilings.flops_per_image(
+            plain.PlainUNet(1, 1, data.size), (1, data.size, data.size), what == "training"
+        )
+        for batch_size in options.batch_sizes:
+            _say(f"{what}, batch {batch_size}: the contenders")
+            making = _training if what == "training" else _sampling
+            contenders = making(batch_size, device, options.compile, data)
+            rounds.compete(contenders, options.rounds, options.seconds, device, threads, _say)
+            rows = rounds.rows(contenders, flops, limits)
+            found["rows"] += [{"what": what, **row} for row in rows]
+            print("\n" + rounds.table(f"{what}, batch {batch_size}", rows), flush=True)
+    found["load_average"].append(os.getloadavg()[0])
+    load = " to ".join(f"{value:.1f}" for value in found["load_average"])
+    print(f"\nLoad average of the machine, from start to end: {load} (this measurement makes about {threads} of it).")
+    return found
+
+
+class _Data:
+    """MNIST where its files are, the bundled digits otherwise; what (a) and (c) read, and what (b) does."""
+
+    def __init__(self) -> None:
+        from benchmarks import lab, plain
+
+        data_dir = Path(str(lab.composed(()).paths.data_dir))
+        dataset = plain.mnist(data_dir)
+        self.size = 28
+        if dataset is not None:
+            self.name, self.dataset = "MNIST (torchvision's class in (a) and (c))", dataset
+            self.overrides = ["data=mnist"]
+            return
+        from diffusion_lab.data import Digits
+
+        digits = Digits(image_size=self.size)
+        digits.setup()
+        assert digits.train is not None
+        self.name = "the bundled digits at 28×28 (as PIL images through transforms in (a) and (c))"
+        self.dataset = plain.Pictures(digits.train.images, digits.train.labels)
+        self.overrides = ["data=digits", f"data.image_size={self.size}"]
+
+
+def _training(batch_size: int, device: Any, compiled: bool, data: _Data) -> list[Contender]:
+    from benchmarks import lab, library, plain
+    from benchmarks.rounds import Contender
+
+    def network() -> plain.PlainUNet:
+        return plain.PlainUNet(1, 1, data.size).to(device)
+
+    contenders = []
+    for precision in ("float32", "bfloat16"):
+        rounded = precision == "bfloat16"
+
+        def plainly(tick, rounded=rounded):
+            plain.train(network(), plain.loader(data.dataset, batch_size), device, rounded, tick)
+
+        def by_library(tick, rounded=rounded):
+            library.train(network(), plain.loader(data.dataset, batch_size), device, rounded, tick)
+
+        contenders.append(Contender("(a) plain loop", precision, batch_size, plainly))
+        for fast in (False, True) if compiled else (False,):
+            cfg = lab.composed(
+                [
+                    *data.overrides,
+                    f"data.batch_size={batch_size}",
+                    f"trainer.precision={'bf16-mixed' if rounded else '32-true'}",
+                    f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
+                    "trainer.enable_progress_bar=false",
+                ]
+            )
+
+            def ours(tick, cfg=cfg, fast=fast):
+                lab.train(cfg, fast, tick)
+
+            name = "(b) Diffusion Lab" + (", compiled" if fast else "")
+            contenders.append(Contender(name, precision, batch_size, ours, compiled=fast, keeps_memory=True))
+        if library.INSTALLED:
+            contenders.append(Contender("(c) accelerate + diffusers", precision, batch_size, by_library))
+    return contenders
+
+
+def _sampling(batch_size: int, device: Any, compiled: bool, data: _Data) -> list[Contender]:
+    from benchmarks import lab, library, plain
+    from benchmarks.rounds import Contender
+    from diffusion_lab.config.build import build
+
+    def network() -> plain.PlainUNet:
+        return plain.PlainUNet(1, 1, data.size).to(device).eval()
+
+    contenders = [
+        Contender(
+            "(a) plain loop",
+            "float32",
+            batch_size,
+            lambda tick: plain.sample(network(), batch_size, data.size, device, tick),
+        )
+    ]
+    for precision, name in (("float32", "32-true"), ("bfloat16", "bf16-mixed")):
+        for fast in (False, True) if compiled else (False,):
+
+            def ours(tick, name=name, fast=fast):
+                lab.sample(build(lab.composed(data.overrides)), batch_size, device, name, fast, tick)
+
+            label = "(b) Diffusion Lab" + (", compiled" if fast else "")
+            contenders.append(Contender(label, precision, batch_size, ours, compiled=fast, keeps_memory=True))
+    if library.INSTALLED:
+        contenders.append(
+            Contender(
+                "(c) accelerate + diffusers",
+                "float32",
+                batch_size,
+                lambda tick: library.sample(network(), batch_size, data.size, device, tick),
+            )
+        )
+    return contenders
+
+
+def _parser() -> _Parser:
+    parser = _Parser(description="Measure training and sampling beside a plain loop and other libraries.")
+    add = parser.add_argument
+    add("what", nargs="?", choices=("training", "sampling", "both"), default="both", help="default: both")
+    add("--batch-sizes", type=int, nargs="+", default=[64, 128, 256, 512], help="images per step (default: 64 to 512)")
+    add("--rounds", type=int, default=5, help="turns of each contender (default: 5)")
+    add("--seconds", type=float, default=2.0, help="of each turn, about (default: 2)")
+    add("--threads", type=int, default=None, help="of torch (default: as many as torch takes)")
+    add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add("--no-compile", dest="compile", action="store_false", help="leave out the rows that are compiled")
+    add("--out", type=Path, default=Path("outputs/benchmark.json"), help="the JSON file (default: %(default)s)")
+    return parser
+
+
+def _say(text: str) -> None:
+    """Progress, where somebody watches: one line that the next one replaces."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The usual loop of the diffusers and accelerate libraries, where they are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("accelerate", "diffusers"))
+
+
+def scheduler(variance: str = "fixed_large"):
+    """DDPM with the linear schedule (σ² = β), without clipping."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(1000, variance_type=variance, clip_sample=False)
+
+
+def loss(network: torch.nn.Module, ddpm, x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
+    """The squared error of the predicted noise at step indices [B] from 0."""
+    return functional.mse_loss(network(ddpm.add_noise(x0, eps, index), index), eps)
+
+
+def train(
+    network: torch.nn.Module, data: DataLoader, device: torch.device, autocast: bool, tick: Callable[[], None]
+) -> None:
+    """The loop of accelerate's and diffusers' examples, for ever."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # it allows one precision per process; a prepared model keeps the one it has
+    accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", cpu=device.type == "cpu")
+    ddpm = scheduler()
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
+    network, optimizer, data = accelerator.prepare(network, optimizer, data)
+    while True:
+        for x0, _ in data:
+            index = torch.randint(0, 1000, (len(x0),), device=x0.device)
+            value = loss(network, ddpm, x0, index, torch.randn_like(x0))
+            accelerator.backward(value)
+            optimizer.step()
+            optimizer.zero_grad()
+            tick()
+
+
+@torch.no_grad()
+def sample(
+    network: torch.nn.Module, batch_size: int, size: int, device: torch.device, tick: Callable[[], None]
+) -> None:
+    """Ancestral sampling, draw after draw."""
+    ddpm = scheduler()
+    ddpm.set_timesteps(1000)
+    while True:
+        x = torch.randn(batch_size, 1, size, size, device=device)
+        for t in ddpm.timesteps:
+            eps = network(x, t.expand(batch_size).to(device))
+            x = ddpm.step(eps, t, x).prev_sample
+            tick()

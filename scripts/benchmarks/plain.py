@@ -1,0 +1,114 @@
+"""The tutorial's way: plain loops and a network as one writes it down, for the project to be measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
+
+from diffusion_lab.networks import SimpleUNet
+
+TRANSFORM = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+WORKERS = 2
+
+
+class PlainUNet(SimpleUNet):
+    """SimpleUNet with the same weights, computed as it reads: upsample, concatenate, convolve, normalize."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        time = self.time_embedding(self.position(c_noise).to(x.dtype))
+
+        def block(layer: Any, h: Tensor) -> Tensor:
+            return functional.silu(layer.norm(layer.conv(h))) + layer.time(time)[:, :, None, None]
+
+        skips = []
+        for layer in self.encoder:
+            x = block(layer, x)
+            skips.append(x)
+            x = functional.max_pool2d(x, 2)
+        x = block(self.bottleneck, x)
+        for layer in self.decoder:
+            up = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = block(layer, torch.cat([up, skips.pop()], dim=1))
+        return self.out(x)
+
+
+class Pictures(Dataset):
+    """Images [N, 1, H, W] uint8 as a torchvision-style data set: a PIL image at a time, through transforms."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images.numpy(), labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return TRANSFORM(Image.fromarray(self.images[index, 0])), int(self.labels[index])
+
+
+def mnist(data_dir: Path) -> Dataset | None:
+    """MNIST as torchvision reads it, if its files are there."""
+    try:
+        return datasets.MNIST(str(data_dir), train=True, transform=TRANSFORM, download=False)
+    except RuntimeError:
+        return None
+
+
+def loader(dataset: Dataset, batch_size: int) -> DataLoader:
+    """As the tutorial makes it, with two workers that stay."""
+    return DataLoader(dataset, batch_size, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True)
+
+
+def tables(device: torch.device, steps: int = 1000) -> dict[str, Tensor]:
+    """The linear schedule's coefficients, float32 [steps]."""
+    beta = torch.linspace(1e-4, 0.02, steps, device=device)
+    return {"beta": beta, "alpha": 1 - beta, "alpha_bar": torch.cumprod(1 - beta, dim=0)}
+
+
+def loss(network: torch.nn.Module, table: dict[str, Tensor], x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
+    """The squared error of the predicted noise at step indices [B] from 0."""
+    alpha_bar = table["alpha_bar"][index].view(-1, 1, 1, 1)
+    x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
+    return functional.mse_loss(network(x, index), eps)
+
+
+def train(network: PlainUNet, data: DataLoader, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
+    """The tutorial's loop, for ever."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
+    table = tables(device)
+    while True:
+        for images, _ in data:
+            x0 = images.to(device)
+            index = torch.randint(0, 1000, (len(x0),), device=device)
+            eps = torch.randn_like(x0)
+            optimizer.zero_grad()
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                value = loss(network, table, x0, index, eps)
+            value.backward()
+            optimizer.step()
+            tick()
+
+
+@torch.no_grad()
+def sample(network: PlainUNet, batch_size: int, size: int, device: torch.device, tick: Callable[[], None]) -> None:
+    """The tutorial's ancestral loop (σ² = β), draw after draw."""
+    table = tables(device)
+    while True:
+        x = torch.randn(batch_size, 1, size, size, device=device)
+        for i in reversed(range(1000)):
+            x = step(network, table, x, i, torch.randn_like(x) if i else torch.zeros_like(x))
+            tick()
+
+
+def step(network: torch.nn.Module, table: dict[str, Tensor], x: Tensor, i: int, noise: Tensor) -> Tensor:
+    """One ancestral step from index i."""
+    eps = network(x, torch.full((len(x),), i, device=x.device))
+    beta, alpha, alpha_bar = table["beta"][i], table["alpha"][i], table["alpha_bar"][i]
+    return (x - beta / (1 - alpha_bar).sqrt() * eps) / alpha.sqrt() + beta.sqrt() * noise

@@ -1,0 +1,223 @@
+"""Contenders that take turns.
+
+Each one is a loop of its own, in a thread of its own, which stops after a slice of steps until its next turn.
+So every contender keeps its state between turns (an epoch under way, a draw half done), and all see the same
+machine: what slows it down for a while slows down all of a round.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+
+from diffusion_lab.runs.memory import keep_freed_memory
+
+#: Steps at the start of each turn that are not timed: they use up what loaders had prepared meanwhile.
+SETTLE = 4
+
+
+class Over(Exception):
+    """Raised inside a contender's loop when there are no more turns."""
+
+
+@dataclass
+class Contender:
+    """One row of the table.
+
+    Attributes:
+        name: what it is; ``(a)`` begins the name of the one that the others are compared with.
+        precision: ``float32`` or ``bfloat16``.
+        batch_size: images per step.
+        work: (tick) → never: the loop, which calls `tick` after each step.
+        compiled: whether its first step compiles.
+        keeps_memory: whether the process keeps freed memory meanwhile, as this project's scripts do.
+        first: seconds of the first step.
+        seconds: per step, for each round.
+    """
+
+    name: str
+    precision: str
+    batch_size: int
+    work: Callable[[Callable[[], None]], None]
+    compiled: bool = False
+    keeps_memory: bool = False
+    first: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+
+
+class Turns:
+    """Lets a contender run a number of steps at a time, on a device."""
+
+    def __init__(self, contender: Contender, device: torch.device, threads: int) -> None:
+        self.contender, self.device = contender, device
+        self._steps, self._over = 0, False
+        self._error: BaseException | None = None
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._threads = threads
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def take(self, steps: int) -> float:
+        """Run `steps` steps and return the seconds they took."""
+        start = time.perf_counter()
+        self._steps = steps
+        self._go.release()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return time.perf_counter() - start
+
+    def end(self) -> None:
+        """No more turns."""
+        self._over = True
+        self._go.release()
+        self._thread.join()
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._threads)  # it holds for the thread that says it
+        self._go.acquire()
+        try:
+            self.contender.work(self._tick)
+        except Over:
+            pass
+        except BaseException as error:  # handed to the thread that takes turns
+            self._error = error
+            self._done.release()
+
+    def _tick(self) -> None:
+        self._steps -= 1
+        if self._steps == 0:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self._done.release()
+            self._go.acquire()
+        if self._over:
+            raise Over
+
+
+def compete(
+    contenders: Sequence[Contender],
+    rounds: int,
+    seconds: float,
+    device: torch.device,
+    threads: int,
+    say: Callable[[str], None],
+) -> None:
+    """Let each contender take one turn per round; the times are left in `contenders`.
+
+    Args:
+        rounds: how many turns each one gets.
+        seconds: how long a turn should take.
+        device: what to wait for at the end of a turn.
+        threads: of torch, in each contender.
+        say: told what is being done.
+    """
+    turns = [Turns(contender, device, threads) for contender in contenders]
+    try:
+        steps = []
+        for turn in turns:
+            contender = turn.contender
+            say(f"batch {contender.batch_size}: warming up {contender.name}, {contender.precision}")
+            _memory(turn.contender.keeps_memory)
+            turn.contender.first = turn.take(1)
+            turn.take(SETTLE)
+            steps.append(max(1, round(seconds / (turn.take(2) / 2))))
+        for number in range(rounds):
+            say(f"batch {contenders[0].batch_size}: round {number + 1} of {rounds}")
+            # Each round begins with another one, so that nobody always follows the same neighbour.
+            for place in range(len(turns)):
+                index = (place + number) % len(turns)
+                _memory(turns[index].contender.keeps_memory)
+                turns[index].take(SETTLE)
+                turns[index].contender.seconds.append(turns[index].take(steps[index]) / steps[index])
+    finally:
+        for turn in turns:
+            turn.end()
+        keep_freed_memory()
+
+
+def _memory(keep: bool) -> None:
+    if keep:
+        keep_freed_memory()
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # the thresholds that glibc arrives at by itself, and its number of mappings
+        for parameter, value in ((-3, 32 << 20), (-1, 64 << 20), (-4, 65536)):
+            mallopt(parameter, value)
+
+
+def rows(contenders: Sequence[Contender], flops: float, limits: dict[str, float]) -> list[dict[str, Any]]:
+    """One row of results for each contender of one batch size.
+
+    Args:
+        contenders: the one in float32 whose name begins with ``(a)`` is what the others are compared with.
+        flops: of the plain network, per image and step.
+        limits: precision → the highest rate of the machine, in FLOP/s.
+    """
+    base = next(c for c in contenders if c.name.startswith("(a)") and c.precision == "float32")
+    result = []
+    for contender in contenders:
+        step = median(contender.seconds)
+        ratios = [a / b for a, b in zip(base.seconds, contender.seconds, strict=True)]
+        rate = contender.batch_size / step
+        result.append(
+            {
+                "name": contender.name,
+                "precision": contender.precision,
+                "batch_size": contender.batch_size,
+                "seconds_per_step": step,
+                "quartiles": _quartiles(contender.seconds),
+                "images_per_second": rate,
+                "ratio": median(ratios),
+                "ratio_range": [min(ratios), max(ratios)],
+                "share": rate * flops / limits[contender.precision],
+                "compile_seconds": max(0.0, contender.first - step) if contender.compiled else None,
+                "rounds": list(contender.seconds),
+            }
+        )
+    return result
+
+
+def _quartiles(values: Sequence[float]) -> list[float]:
+    if len(values) == 1:
+        return [values[0]] * 2
+    first, _, third = quantiles(values, n=4, method="inclusive")
+    return [first, third]
+
+
+def table(title: str, results: Sequence[dict[str, Any]]) -> str:
+    """The rows as aligned text."""
+    head = ("", "precision", "batch", "ms/step", "quartiles", "images/s", "x (a)", "min-max", "share", "compile s")
+    cells = [head]
+    for row in results:
+        low, high = (1e3 * v for v in row["quartiles"])
+        compiling = "" if row["compile_seconds"] is None else f"{row['compile_seconds']:.0f}"
+        cells.append(
+            (
+                row["name"],
+                row["precision"],
+                str(row["batch_size"]),
+                f"{1e3 * row['seconds_per_step']:.1f}",
+                f"{low:.1f}-{high:.1f}",
+                f"{row['images_per_second']:,.0f}",
+                f"{row['ratio']:.2f}",
+                f"{row['ratio_range'][0]:.2f}-{row['ratio_range'][1]:.2f}",
+                f"{row['share']:.0%}",
+                compiling,
+            )
+        )
+    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join([title, *(line.rstrip() for line in lines)])
