@@ -20,6 +20,7 @@ from diffusion_lab.config.values import accepted, did_you_mean, type_hints
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import check_hardware
+from diffusion_lab.training.processes import strategy_and_plugins
 
 #: What a callback may wait for.
 LOGGED = ("val/loss", "train/loss_epoch", "train/loss_step")
@@ -48,7 +49,10 @@ def validated(cfg: DictConfig) -> Parts:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainer that is meant will say it
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
-        trainer = constructed(lambda: pl.Trainer(**{**node["trainer"], **quiet}), "trainer")
+        replaced, plugins = strategy_and_plugins(node["trainer"])
+        trainer = constructed(
+            lambda: pl.Trainer(**{**node["trainer"], **quiet, **replaced}, plugins=plugins), "trainer"
+        )
     _check_batch(parts, trainer)
     return parts
 

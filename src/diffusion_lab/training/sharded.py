@@ -31,12 +31,13 @@ class ShardedPrecision(FSDPPrecision):
 
     Args:
         precision: ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``bf16-true``.
-        device_type: of the network.
+
+    Attributes:
+        root: the wrapped module, once there is one.
     """
 
-    def __init__(self, precision: str, device_type: str = "cuda") -> None:
+    def __init__(self, precision: str) -> None:
         super().__init__(precision)  # type: ignore[arg-type]
-        self.device_type = device_type
         self.root: FullyShardedDataParallel | None = None
 
     def convert_input(self, data: Any) -> Any:
@@ -46,7 +47,9 @@ class ShardedPrecision(FSDPPrecision):
         if "mixed" not in self.precision:
             return nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
-        return torch.autocast(self.device_type, dtype=dtype, cache_enabled=False)
+        assert self.root is not None
+        assert self.root.compute_device is not None
+        return torch.autocast(self.root.compute_device.type, dtype=dtype, cache_enabled=False)
 
     def clip_grad_by_norm(self, optimizer: torch.optim.Optimizer, clip_val: float) -> None:
         assert self.root is not None
@@ -70,16 +73,35 @@ class FullySharded(FSDPStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = True) -> dict[str, Any]:
         checkpoint = self.checkpoint_io.load_checkpoint(Path(checkpoint_path))
         model: Any = self.model
-        with _whole_state(model):
+        with self._whole_state(rank0_only=False):
             model.load_state_dict(checkpoint.pop("state_dict"))
             for optimizer, state in zip(self.optimizers, checkpoint.get("optimizer_states", []), strict=False):
                 named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, model)
                 optimizer.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(model, optimizer, named))
         return checkpoint
 
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+        model: Any = self.model
+        optimizer = getattr(optimizer, "optimizer", optimizer)  # Lightning's wrapper has it
+        with self._whole_state(rank0_only=True):
+            state = FullyShardedDataParallel.optim_state_dict(model, optimizer)
+            if self.global_rank:
+                return {}
+            return FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_ID, model)
+
     def whole_weights(self) -> Mapping[str, Tensor]:
         """All weights by name, on the CPU of rank 0; empty elsewhere. All processes must ask."""
         return self.lightning_module_state_dict()
+
+    def _whole_state(self, rank0_only: bool) -> AbstractContextManager[Any]:
+        # What is on the CPU already would not be copied, and is overwritten by what is gathered next.
+        offload = self.root_device.type != "cpu"
+        return FullyShardedDataParallel.state_dict_type(
+            self.model,  # type: ignore[arg-type]
+            StateDictType.FULL_STATE_DICT,
+            FullStateDictConfig(offload_to_cpu=offload, rank0_only=rank0_only),
+            FullOptimStateDictConfig(offload_to_cpu=offload, rank0_only=rank0_only),
+        )
 
 
 def whole_network(trainer: pl.Trainer) -> AbstractContextManager[None]:
@@ -88,12 +110,3 @@ def whole_network(trainer: pl.Trainer) -> AbstractContextManager[None]:
         return nullcontext()
     root = trainer.strategy.model
     return FullyShardedDataParallel.summon_full_params(root, writeback=False, rank0_only=True)  # type: ignore[arg-type]
-
-
-def _whole_state(model: nn.Module) -> AbstractContextManager[Any]:
-    return FullyShardedDataParallel.state_dict_type(
-        model,
-        StateDictType.FULL_STATE_DICT,
-        FullStateDictConfig(offload_to_cpu=True, rank0_only=False),
-        FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=False),
-    )

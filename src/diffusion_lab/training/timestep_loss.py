@@ -63,8 +63,9 @@ class TimestepLoss(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if trainer.is_global_zero and _STATE in checkpoint:  # one process goes on with the sums of all
-            self._sums = torch.tensor(checkpoint[_STATE], dtype=torch.float64)
+        if _STATE in checkpoint:  # one process goes on with the sums of all, and the others have sums, too, to add
+            sums = torch.tensor(checkpoint[_STATE], dtype=torch.float64)
+            self._sums = sums if trainer.is_global_zero else torch.zeros_like(sums)
 
     def _total(self, trainer: pl.Trainer) -> list[list[float]]:
         """The sums over all processes."""
