@@ -65,6 +65,8 @@ class FullySharded(FSDPStrategy):
         return None
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
+        # PyTorch saves the optimizer's state of weights with the channels innermost in another order than it reads it.
+        model.to(memory_format=torch.contiguous_format)
         root = FullyShardedDataParallel(model, device_id=self.root_device, use_orig_params=True)
         assert isinstance(self.precision_plugin, ShardedPrecision)
         self.precision_plugin.root = root
