@@ -83,7 +83,6 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     torch.set_num_threads(threads)
     _say("the machine's ceilings")
     rates = ceilings.ceilings(device, options.seconds)
-    limits = ceilings.limits(rates)
     data = _Data()
     found: dict[str, Any] = {
         "machine": {
@@ -98,8 +97,6 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
         "rows": [],
     }
     print(f"{threads} threads on {device.type}, torch {torch.__version__}; images of {data.name}")
-    for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
-        print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
     if not library.INSTALLED:
         print("(c) is left out: it needs accelerate and diffusers (pip install accelerate diffusers)")
     for what in ("training", "sampling") if options.what == "both" else (options.what,):
@@ -111,9 +108,14 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
             making = _training if what == "training" else _sampling
             contenders = making(batch_size, device, options.compile, data)
             rounds.compete(contenders, options.rounds, options.seconds, device, threads, _say)
-            rows = rounds.rows(contenders, flops, limits)
+            # Others may use the machine: what it can do at most is looked at again, beside the rows.
+            ceilings.raise_to(rates, ceilings.ceilings(device, options.seconds / 4))
+            rows = rounds.rows(contenders, flops, ceilings.limits(rates))
             found["rows"] += [{"what": what, **row} for row in rows]
             print("\n" + rounds.table(f"{what}, batch {batch_size}", rows), flush=True)
+    print("\nThe highest rates of the machine that were seen")
+    for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
+        print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
     found["load_average"].append(os.getloadavg()[0])
     load = " to ".join(f"{value:.1f}" for value in found["load_average"])
     print(f"\nLoad average of the machine, from start to end: {load} (this measurement makes about {threads} of it).")

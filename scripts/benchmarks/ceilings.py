@@ -37,6 +37,13 @@ def ceilings(device: torch.device, seconds: float) -> dict[str, dict[str, float]
     return rates
 
 
+def raise_to(rates: dict[str, dict[str, float]], others: dict[str, dict[str, float]]) -> None:
+    """Let each of `rates` be at least what `others` says."""
+    for name, by_precision in others.items():
+        for precision, rate in by_precision.items():
+            rates[name][precision] = max(rates[name][precision], rate)
+
+
 def limits(rates: dict[str, dict[str, float]]) -> dict[str, float]:
     """Precision → the higher of the rates of the matrix product and the convolution."""
     return {precision: max(rates["matmul"][precision], rates["convolution"][precision]) for precision in DTYPES}

@@ -124,6 +124,13 @@ def test_the_operations_are_those_of_the_convolutions():
     assert all(p.grad is None for p in network.parameters())
 
 
+def test_a_rate_is_the_highest_that_was_seen():
+    rates = {"matmul": {"float32": 2.0, "bfloat16": 5.0}, "convolution": {"float32": 1.0, "bfloat16": 1.0}}
+    ceilings.raise_to(rates, {"matmul": {"float32": 3.0, "bfloat16": 4.0}, "convolution": {"float32": 9.0}})
+    assert rates == {"matmul": {"float32": 3, "bfloat16": 5}, "convolution": {"float32": 9, "bfloat16": 1}}
+    assert ceilings.limits(rates) == {"float32": 9, "bfloat16": 5}
+
+
 def test_pictures_are_the_images_of_the_project():
     images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8)
     pictures = plain.Pictures(images, torch.tensor([4, 5, 6]))
