@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diffusion_lab.data import Digits
-from diffusion_lab.metrics import Recognition
+from diffusion_lab.metrics import Recognition, RecognitionResult
 
 JUDGE = {"members": 3, "hidden": 48}
 
@@ -72,3 +72,18 @@ def test_the_result_is_a_mapping_of_plain_numbers(of_real):
 def test_a_threshold_outside_0_to_1_is_refused(threshold):
     with pytest.raises(ValueError, match=r"^evaluation\.recognition\.threshold must lie between 0 and 1"):
         Recognition(threshold=threshold)
+
+
+@pytest.mark.parametrize("key", ["max_train", "members", "hidden"])
+def test_sizes_that_cannot_be_are_refused_by_their_key(key):
+    with pytest.raises(ValueError, match=rf"evaluation\.recognition\.{key} must be at least 1, got 0"):
+        Recognition(**{key: 0})
+
+
+def test_a_result_has_numbers_for_a_file_and_a_line_for_people():
+    result = RecognitionResult(0.5, 0.92, 0.01, 0.97, 4, threshold=0.9, num_samples=8, num_real=179)
+    assert result.as_dict() == {"samples": 0.5, "real": 0.92, "shuffled": 0.01, "accuracy": 0.97, "classes": 4}
+    assert result.summary() == (
+        "read with more than 90% confidence: 50% of 8 samples (4 classes among them), "
+        "92% of 179 held-out real images, 1% of those with shuffled pixels"
+    )
