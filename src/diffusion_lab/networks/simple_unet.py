@@ -116,6 +116,11 @@ class SimpleUNet(nn.Module):
             raise ValueError(f"network.time_dim must be even and at least 4, got {time_dim}")
 
         widths = [base_channels * m for m in channel_multipliers]
+        if image_size == 2**levels and widths[-1] == GROUPS:
+            raise ValueError(
+                f"network.channel_multipliers has {levels} levels, which leave one pixel of {GROUPS} channels: each of "
+                f"the {GROUPS} groups that are normalized would hold one number; take fewer levels or more channels"
+            )
         self.position = SinusoidalEmbedding(time_dim)
         self.time_embedding = nn.Sequential(nn.Linear(time_dim, time_dim), nn.SiLU())
         self.encoder = nn.ModuleList(
@@ -146,5 +151,6 @@ class SimpleUNet(nn.Module):
         for block in self.decoder:
             x = block(skips.pop(), time, below=x)  # [B, width of the level above, 2H, 2W]
         # A 1×1 convolution is a matrix product, whose gradient the CPU has much sooner.
-        raw = nn.functional.linear(x.permute(0, 2, 3, 1), self.out.weight.flatten(1), self.out.bias)  # [B, H, W, out]
+        weight = self.out.weight.permute(0, 2, 3, 1).flatten(1)  # [out, width], its gradient laid out as the weight is
+        raw = nn.functional.linear(x.permute(0, 2, 3, 1), weight, self.out.bias)  # [B, H, W, out]
         return raw.permute(0, 3, 1, 2)

@@ -17,8 +17,6 @@ def calm() -> None:
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
     # A log of every 50th step of an epoch of 10 has no rows, and the epoch's own row still tells its loss.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    # A 1×1 convolution's gradient is the same in either memory format, and named in the other one.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     for name in _REMARKS:
         logging.getLogger(name).addFilter(_of_use)
 
