@@ -4,7 +4,7 @@
     python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
 
 (a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
-installed. They take turns of a few steps each, in one process; ratios are taken within each round.
+installed. Each is a process of its own, and they take turns of a few steps; ratios are taken within each round.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from benchmarks.plain import Images
     from benchmarks.rounds import Contender
+
+#: What the table calls them, and what `trainer.precision` does.
+_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 CAPTION = """\
 x (a): the time of (a) in float32 over that of the row, in the same round; median, and min-max over the rounds.
@@ -74,7 +80,7 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
 
     import torch
 
-    from benchmarks import ceilings, library, plain, rounds
+    from benchmarks import ceilings, lab, library, plain, rounds
     from diffusion_lab.runs.calm import calm
 
     calm()
@@ -83,7 +89,7 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     torch.set_num_threads(threads)
     _say("the machine's ceilings")
     rates = ceilings.ceilings(device, options.seconds)
-    data = _Data()
+    data = plain.Images(str(lab.composed(()).paths.data_dir))
     found: dict[str, Any] = {
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
@@ -100,9 +106,8 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     if not library.INSTALLED:
         print("(c) is left out: it needs accelerate and diffusers (pip install accelerate diffusers)")
     for what in ("training", "sampling") if options.what == "both" else (options.what,):
-        flops = ceilings.flops_per_image(
-            plain.PlainUNet(1, 1, data.size), (1, data.size, data.size), what == "training"
-        )
+        network = plain.PlainUNet(1, 1, plain.SIDE)
+        flops = ceilings.flops_per_image(network, (1, plain.SIDE, plain.SIDE), what == "training")
         for batch_size in options.batch_sizes:
             _say(f"{what}, batch {batch_size}: the contenders")
             making = _training if what == "training" else _sampling
@@ -122,102 +127,52 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     return found
 
 
-class _Data:
-    """MNIST where its files are, the bundled digits otherwise; what (a) and (c) read, and what (b) does."""
-
-    def __init__(self) -> None:
-        from benchmarks import lab, plain
-
-        data_dir = Path(str(lab.composed(()).paths.data_dir))
-        dataset = plain.mnist(data_dir)
-        self.size = 28
-        if dataset is not None:
-            self.name, self.dataset = "MNIST (torchvision's class in (a) and (c))", dataset
-            self.overrides = ["data=mnist"]
-            return
-        from diffusion_lab.data import Digits
-
-        digits = Digits(image_size=self.size)
-        digits.setup()
-        assert digits.train is not None
-        self.name = "the bundled digits at 28×28 (as PIL images through transforms in (a) and (c))"
-        self.dataset = plain.Pictures(digits.train.images, digits.train.labels)
-        self.overrides = ["data=digits", f"data.image_size={self.size}"]
-
-
-def _training(batch_size: int, device: Any, compiled: bool, data: _Data) -> list[Contender]:
+def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
     from benchmarks import lab, library, plain
     from benchmarks.rounds import Contender
-
-    def network() -> plain.PlainUNet:
-        return plain.PlainUNet(1, 1, data.size).to(device)
 
     contenders = []
-    for precision in ("float32", "bfloat16"):
+    for precision, name in _PRECISIONS.items():
         rounded = precision == "bfloat16"
-
-        def plainly(tick, rounded=rounded):
-            plain.train(network(), plain.loader(data.dataset, batch_size), device, rounded, tick)
-
-        def by_library(tick, rounded=rounded):
-            library.train(network(), plain.loader(data.dataset, batch_size), device, rounded, tick)
-
-        contenders.append(Contender("(a) plain loop", precision, batch_size, plainly))
-        for fast in (False, True) if compiled else (False,):
-            cfg = lab.composed(
-                [
-                    *data.overrides,
-                    f"data.batch_size={batch_size}",
-                    f"trainer.precision={'bf16-mixed' if rounded else '32-true'}",
-                    f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
-                    "trainer.enable_progress_bar=false",
-                ]
-            )
-
-            def ours(tick, cfg=cfg, fast=fast):
-                lab.train(cfg, fast, tick)
-
-            name = "(b) Diffusion Lab" + (", compiled" if fast else "")
-            contenders.append(Contender(name, precision, batch_size, ours, compiled=fast, keeps_memory=True))
+        work = partial(plain.train, data, batch_size, device, rounded)
+        contenders.append(Contender("(a) plain loop", precision, batch_size, work))
+        overrides = [
+            *data.overrides,
+            f"paths.data_dir={data.data_dir}",
+            f"data.batch_size={batch_size}",
+            f"trainer.precision={name}",
+            f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
+            "trainer.enable_progress_bar=false",
+        ]
+        contenders += _ours(precision, batch_size, compiled, partial(lab.train, overrides))
         if library.INSTALLED:
-            contenders.append(Contender("(c) accelerate + diffusers", precision, batch_size, by_library))
+            work = partial(library.train, data, batch_size, device, rounded)
+            contenders.append(Contender("(c) accelerate + diffusers", precision, batch_size, work))
     return contenders
 
 
-def _sampling(batch_size: int, device: Any, compiled: bool, data: _Data) -> list[Contender]:
+def _sampling(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
     from benchmarks import lab, library, plain
     from benchmarks.rounds import Contender
-    from diffusion_lab.config.build import build
 
-    def network() -> plain.PlainUNet:
-        return plain.PlainUNet(1, 1, data.size).to(device).eval()
-
-    contenders = [
-        Contender(
-            "(a) plain loop",
-            "float32",
-            batch_size,
-            lambda tick: plain.sample(network(), batch_size, data.size, device, tick),
-        )
-    ]
-    for precision, name in (("float32", "32-true"), ("bfloat16", "bf16-mixed")):
-        for fast in (False, True) if compiled else (False,):
-
-            def ours(tick, name=name, fast=fast):
-                lab.sample(build(lab.composed(data.overrides)), batch_size, device, name, fast, tick)
-
-            label = "(b) Diffusion Lab" + (", compiled" if fast else "")
-            contenders.append(Contender(label, precision, batch_size, ours, compiled=fast, keeps_memory=True))
+    contenders = [Contender("(a) plain loop", "float32", batch_size, partial(plain.sample, batch_size, device))]
+    for precision, name in _PRECISIONS.items():
+        work = partial(lab.sample, data.overrides, batch_size, device, name)
+        contenders += _ours(precision, batch_size, compiled, work)
     if library.INSTALLED:
-        contenders.append(
-            Contender(
-                "(c) accelerate + diffusers",
-                "float32",
-                batch_size,
-                lambda tick: library.sample(network(), batch_size, data.size, device, tick),
-            )
-        )
+        work = partial(library.sample, batch_size, device)
+        contenders.append(Contender("(c) accelerate + diffusers", "float32", batch_size, work))
     return contenders
+
+
+def _ours(precision: str, batch_size: int, compiled: bool, work: Callable[..., Any]) -> list[Contender]:
+    from benchmarks.rounds import Contender
+
+    plainly = Contender("(b) Diffusion Lab", precision, batch_size, partial(work, False), keeps_memory=True)
+    fast = Contender(
+        "(b) Diffusion Lab, compiled", precision, batch_size, partial(work, True), compiled=True, keeps_memory=True
+    )
+    return [plainly, fast] if compiled else [plainly]
 
 
 def _parser() -> _Parser:

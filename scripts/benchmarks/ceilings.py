@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+#: Bytes of what is copied: more than any cache holds.
+COPIED = 2**29
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -31,9 +33,9 @@ def ceilings(device: torch.device, seconds: float) -> dict[str, dict[str, float]
         with torch.no_grad():
             best = _best(partial(convolution, x), seconds, device)
         rates["convolution"][precision] = 2 * 9 * 64 * 32 * 28 * 28 * images / best
-        target = torch.empty_like(x)
-        copied = 2 * x.numel() * x.element_size()
-        rates["copy"][precision] = copied / _best(partial(target.copy_, x), seconds, device)
+        source = torch.ones(COPIED // dtype.itemsize, device=device, dtype=dtype)
+        target = torch.empty_like(source)
+        rates["copy"][precision] = 2 * COPIED / _best(partial(target.copy_, source), seconds, device)
     return rates
 
 

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from diffusion_lab.config.build import Parts, build
+from diffusion_lab.config.build import build
 from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.runs.compiled import compile_network
 from diffusion_lab.runs.folder import RunFolder
@@ -47,8 +47,9 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         return compose("train", [*STEPS_ONLY, *overrides])
 
 
-def train(cfg: DictConfig, compiled: bool, tick: Callable[[], None]) -> None:
+def train(overrides: Sequence[str], compiled: bool, tick: Callable[[], None]) -> None:
     """Train through Lightning, for ever."""
+    cfg = composed(overrides)
     parts = build(cfg)
     parts.data.prepare_data()
     with tempfile.TemporaryDirectory() as scratch:
@@ -60,9 +61,15 @@ def train(cfg: DictConfig, compiled: bool, tick: Callable[[], None]) -> None:
 
 
 def sample(
-    parts: Parts, batch_size: int, device: torch.device, precision: str, compiled: bool, tick: Callable[[], None]
+    overrides: Sequence[str],
+    batch_size: int,
+    device: torch.device,
+    precision: str,
+    compiled: bool,
+    tick: Callable[[], None],
 ) -> None:
     """Draw after draw."""
+    parts = build(composed(overrides))
     parts.network.to(device)
     if compiled:
         compile_network(parts.network, device)

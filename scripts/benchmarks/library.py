@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
+
+from benchmarks.plain import SIDE, Images, PlainUNet, loader
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("accelerate", "diffusers"))
 
@@ -25,20 +26,17 @@ def loss(network: torch.nn.Module, ddpm, x0: Tensor, index: Tensor, eps: Tensor)
     return functional.mse_loss(network(ddpm.add_noise(x0, eps, index), index), eps)
 
 
-def train(
-    network: torch.nn.Module, data: DataLoader, device: torch.device, autocast: bool, tick: Callable[[], None]
-) -> None:
+def train(data: Images, batch_size: int, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
     """The loop of accelerate's and diffusers' examples, for ever."""
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()  # it allows one precision per process; a prepared model keeps the one it has
     accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", cpu=device.type == "cpu")
     ddpm = scheduler()
+    network = PlainUNet(1, 1, SIDE)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
-    network, optimizer, data = accelerator.prepare(network, optimizer, data)
+    network, optimizer, batches = accelerator.prepare(network, optimizer, loader(data.dataset(), batch_size))
     while True:
-        for x0, _ in data:
+        for x0, _ in batches:
             index = torch.randint(0, 1000, (len(x0),), device=x0.device)
             value = loss(network, ddpm, x0, index, torch.randn_like(x0))
             accelerator.backward(value)
@@ -48,14 +46,13 @@ def train(
 
 
 @torch.no_grad()
-def sample(
-    network: torch.nn.Module, batch_size: int, size: int, device: torch.device, tick: Callable[[], None]
-) -> None:
+def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> None:
     """Ancestral sampling, draw after draw."""
+    network = PlainUNet(1, 1, SIDE).to(device).eval()
     ddpm = scheduler()
     ddpm.set_timesteps(1000)
     while True:
-        x = torch.randn(batch_size, 1, size, size, device=device)
+        x = torch.randn(batch_size, 1, SIDE, SIDE, device=device)
         for t in ddpm.timesteps:
             eps = network(x, t.expand(batch_size).to(device))
             x = ddpm.step(eps, t, x).prev_sample

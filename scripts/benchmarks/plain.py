@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
+from diffusion_lab.data import MNIST, Digits
 from diffusion_lab.networks import SimpleUNet
 
 TRANSFORM = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
 WORKERS = 2
+#: Of the images.
+SIDE = 28
 
 
 class PlainUNet(SimpleUNet):
@@ -53,12 +57,37 @@ class Pictures(Dataset):
         return TRANSFORM(Image.fromarray(self.images[index, 0])), int(self.labels[index])
 
 
-def mnist(data_dir: Path) -> Dataset | None:
-    """MNIST as torchvision reads it, if its files are there."""
-    try:
-        return datasets.MNIST(str(data_dir), train=True, transform=TRANSFORM, download=False)
-    except RuntimeError:
-        return None
+@dataclass(frozen=True)
+class Images:
+    """What all contenders train on: MNIST where its files are in `data_dir`, the bundled digits otherwise."""
+
+    data_dir: str
+
+    @property
+    def is_mnist(self) -> bool:
+        """Whether MNIST's files are there."""
+        return all((Path(self.data_dir) / "MNIST" / "raw" / name).is_file() for name in MNIST.checksums)
+
+    @property
+    def name(self) -> str:
+        """For the table."""
+        if self.is_mnist:
+            return "MNIST (torchvision's class in (a) and (c))"
+        return f"the bundled digits at {SIDE}×{SIDE} (as PIL images through transforms in (a) and (c))"
+
+    @property
+    def overrides(self) -> list[str]:
+        """The same for (b)."""
+        return ["data=mnist"] if self.is_mnist else ["data=digits", f"data.image_size={SIDE}"]
+
+    def dataset(self) -> Dataset:
+        """As a torchvision-style data set."""
+        if self.is_mnist:
+            return datasets.MNIST(self.data_dir, train=True, transform=TRANSFORM)
+        digits = Digits(image_size=SIDE)
+        digits.setup()
+        assert digits.train is not None
+        return Pictures(digits.train.images, digits.train.labels)
 
 
 def loader(dataset: Dataset, batch_size: int) -> DataLoader:
@@ -79,12 +108,14 @@ def loss(network: torch.nn.Module, table: dict[str, Tensor], x0: Tensor, index: 
     return functional.mse_loss(network(x, index), eps)
 
 
-def train(network: PlainUNet, data: DataLoader, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
+def train(data: Images, batch_size: int, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
     """The tutorial's loop, for ever."""
+    network = PlainUNet(1, 1, SIDE).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
     table = tables(device)
+    batches = loader(data.dataset(), batch_size)
     while True:
-        for images, _ in data:
+        for images, _ in batches:
             x0 = images.to(device)
             index = torch.randint(0, 1000, (len(x0),), device=device)
             eps = torch.randn_like(x0)
@@ -97,11 +128,12 @@ def train(network: PlainUNet, data: DataLoader, device: torch.device, autocast: 
 
 
 @torch.no_grad()
-def sample(network: PlainUNet, batch_size: int, size: int, device: torch.device, tick: Callable[[], None]) -> None:
+def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> None:
     """The tutorial's ancestral loop (σ² = β), draw after draw."""
+    network = PlainUNet(1, 1, SIDE).to(device).eval()
     table = tables(device)
     while True:
-        x = torch.randn(batch_size, 1, size, size, device=device)
+        x = torch.randn(batch_size, 1, SIDE, SIDE, device=device)
         for i in reversed(range(1000)):
             x = step(network, table, x, i, torch.randn_like(x) if i else torch.zeros_like(x))
             tick()

@@ -1,22 +1,23 @@
 """Contenders that take turns.
 
-Each one is a loop of its own, in a thread of its own, which stops after a slice of steps until its next turn.
-So every contender keeps its state between turns (an epoch under way, a draw half done), and all see the same
-machine: what slows it down for a while slows down all of a round.
+Each one is a loop in a process of its own, as it would be in earnest, with its own threads and its own memory. It
+stops after a slice of steps until its next turn. So every contender keeps its state between turns (an epoch under
+way, a draw half done), and all see the same machine: what slows it down for a while slows down all of a round.
 """
 
 from __future__ import annotations
 
-import ctypes
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from statistics import median, quantiles
 from typing import Any
 
 import torch
 
+from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.memory import keep_freed_memory
 
 #: Steps at the start of each turn that are not timed: they use up what loaders had prepared meanwhile.
@@ -35,9 +36,9 @@ class Contender:
         name: what it is; ``(a)`` begins the name of the one that the others are compared with.
         precision: ``float32`` or ``bfloat16``.
         batch_size: images per step.
-        work: (tick) → never: the loop, which calls `tick` after each step.
+        work: (tick) → never: the loop, which calls `tick` after each step. It is sent to another process.
         compiled: whether its first step compiles.
-        keeps_memory: whether the process keeps freed memory meanwhile, as this project's scripts do.
+        keeps_memory: whether its process keeps freed memory, as this project's scripts do.
         first: seconds of the first step.
         seconds: per step, for each round.
     """
@@ -56,50 +57,62 @@ class Turns:
     """Lets a contender run a number of steps at a time, on a device."""
 
     def __init__(self, contender: Contender, device: torch.device, threads: int) -> None:
-        self.contender, self.device = contender, device
-        self._steps, self._over = 0, False
-        self._error: BaseException | None = None
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._threads = threads
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        # A process that is forked from one with OpenMP threads or a GPU's context could use neither.
+        context = multiprocessing.get_context("spawn")
+        self.contender = contender
+        self._here, there = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(there, contender.work, device, threads, contender.keeps_memory)
+        )
+        self._process.start()
+        there.close()
 
     def take(self, steps: int) -> float:
         """Run `steps` steps and return the seconds they took."""
-        start = time.perf_counter()
-        self._steps = steps
-        self._go.release()
-        self._done.acquire()
-        if self._error is not None:
-            raise self._error
-        return time.perf_counter() - start
+        try:
+            self._here.send(steps)
+            answer = self._here.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"{self.contender.name}: its process is gone") from error
+        if isinstance(answer, str):
+            raise RuntimeError(f"{self.contender.name}: {answer}")
+        return answer
 
     def end(self) -> None:
         """No more turns."""
-        self._over = True
-        self._go.release()
-        self._thread.join()
+        self._here.close()
+        self._process.join(20)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
 
-    def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # it holds for the thread that says it
-        self._go.acquire()
-        try:
-            self.contender.work(self._tick)
-        except Over:
-            pass
-        except BaseException as error:  # handed to the thread that takes turns
-            self._error = error
-            self._done.release()
 
-    def _tick(self) -> None:
-        self._steps -= 1
-        if self._steps == 0:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self._done.release()
-            self._go.acquire()
-        if self._over:
-            raise Over
+def _serve(there: Connection, work: Any, device: torch.device, threads: int, keeps_memory: bool) -> None:
+    calm()
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high")
+    if keeps_memory:
+        keep_freed_memory()
+    try:
+        steps, start = there.recv(), time.perf_counter()
+
+        def tick() -> None:
+            nonlocal steps, start
+            steps -= 1
+            if steps == 0:
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                there.send(time.perf_counter() - start)
+                try:
+                    steps, start = there.recv(), time.perf_counter()
+                except EOFError:
+                    raise Over from None
+
+        work(tick)
+    except (Over, KeyboardInterrupt):
+        pass
+    except Exception as error:
+        there.send(f"{type(error).__name__}: {error}")
 
 
 def compete(
@@ -119,14 +132,13 @@ def compete(
         threads: of torch, in each contender.
         say: told what is being done.
     """
-    turns = [Turns(contender, device, threads) for contender in contenders]
+    turns: list[Turns] = []
     try:
         steps = []
-        for turn in turns:
-            contender = turn.contender
+        for contender in contenders:
             say(f"batch {contender.batch_size}: warming up {contender.name}, {contender.precision}")
-            _memory(turn.contender.keeps_memory)
-            turn.contender.first = turn.take(1)
+            turns.append(turn := Turns(contender, device, threads))
+            contender.first = turn.take(1)
             turn.take(SETTLE)
             steps.append(max(1, round(seconds / (turn.take(2) / 2))))
         for number in range(rounds):
@@ -134,23 +146,11 @@ def compete(
             # Each round begins with another one, so that nobody always follows the same neighbour.
             for place in range(len(turns)):
                 index = (place + number) % len(turns)
-                _memory(turns[index].contender.keeps_memory)
                 turns[index].take(SETTLE)
-                turns[index].contender.seconds.append(turns[index].take(steps[index]) / steps[index])
+                contenders[index].seconds.append(turns[index].take(steps[index]) / steps[index])
     finally:
         for turn in turns:
             turn.end()
-        keep_freed_memory()
-
-
-def _memory(keep: bool) -> None:
-    if keep:
-        keep_freed_memory()
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # the thresholds that glibc arrives at by itself, and its number of mappings
-        for parameter, value in ((-3, 32 << 20), (-1, 64 << 20), (-4, 65536)):
-            mallopt(parameter, value)
 
 
 def rows(contenders: Sequence[Contender], flops: float, limits: dict[str, float]) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """The benchmark computes what it says; nothing is timed here."""
 
 import json
+import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,35 +64,40 @@ def test_all_contenders_take_the_same_sampling_step(same, index):
     torch.testing.assert_close(mean, expected, rtol=0, atol=1e-3)  # its tables are float32, and cancel near t = 0
 
 
-def test_contenders_take_turns_and_keep_their_place():
-    log = []
+def log_each_step(name, path, tick):
+    while True:
+        with path.open("a") as file:
+            file.write(f"{name} ")
+        tick()
 
-    def work(name):
-        def loop(tick):
-            while True:
-                log.append(name)
-                tick()
 
-        return loop
-
-    contenders = [rounds.Contender(name, "float32", 1, work(name)) for name in ("(a)", "(b)")]
+def test_contenders_take_turns_and_keep_their_place(tmp_path):
+    path = tmp_path / "log"
+    contenders = [rounds.Contender(n, "float32", 1, partial(log_each_step, n, path)) for n in ("(a)", "(b)")]
     rounds.compete(contenders, 3, 1e-9, CPU, 1, lambda text: None)
     warm_up, turn = 1 + rounds.SETTLE + 2, rounds.SETTLE + 1
     expected = ["(a)"] * warm_up + ["(b)"] * warm_up
     for first, second in (("(a)", "(b)"), ("(b)", "(a)"), ("(a)", "(b)")):
         expected += [first] * turn + [second] * turn
     # A loop that is ended is inside a step.
-    assert log == expected
+    assert path.read_text().split() == expected
     assert all(len(c.seconds) == 3 and c.first > 0 for c in contenders)
 
 
-def test_an_error_in_a_contender_ends_the_measurement():
-    def broken(tick):
-        tick()
-        raise RuntimeError("broken")
+def break_down(tick):
+    tick()
+    raise RuntimeError("out of order")
 
-    with pytest.raises(RuntimeError, match="broken"):
-        rounds.compete([rounds.Contender("(a)", "float32", 1, broken)], 1, 1e-9, CPU, 1, lambda text: None)
+
+def vanish(tick):
+    tick()
+    os._exit(3)
+
+
+@pytest.mark.parametrize(("work", "says"), [(break_down, "out of order"), (vanish, "its process is gone")])
+def test_an_error_in_a_contender_ends_the_measurement(work, says):
+    with pytest.raises(RuntimeError, match=rf"^\(a\): .*{says}"):
+        rounds.compete([rounds.Contender("(a)", "float32", 1, work)], 1, 1e-9, CPU, 1, lambda text: None)
 
 
 def test_rows_hold_medians_ratios_within_rounds_and_shares():
@@ -139,12 +146,11 @@ def test_pictures_are_the_images_of_the_project():
     assert (len(pictures), label) == (3, 5)
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["training", "sampling"])
 def test_the_script_prints_a_table_and_saves_every_row(what, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(plain, "WORKERS", 0)
-    monkeypatch.setattr(plain, "loader", lambda data, size: torch.utils.data.DataLoader(data, size))
     out = tmp_path / "new" / "benchmark.json"
     options = [what, "--batch-sizes", "4", "8", "--rounds", "2", "--seconds", "0.001", "--threads", "1", "--no-compile"]
     runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]([*options, "--device", "cpu", "--out", str(out)])
