@@ -41,10 +41,10 @@ train: $(READY) ## train the tutorial's DDPM on MNIST
 	$(BIN)/python scripts/train.py experiment=ddpm_mnist
 
 test: $(READY) ## run the tests (no network, no GPU)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-full: $(READY) ## run all tests, those that take long included
-	$(BIN)/python -m pytest -q -m "full or not full" --timeout 1200
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "full or not full" --timeout 1200
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -69,13 +69,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(str(error))
     if device.type not in ("cpu", "cuda"):
         parser.error(f"--device must be auto, cpu or cuda, got {options.device}")
-    results = measure(options, device)
-    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    measure(options, device)
     print(f"{CAPTION}\n\nJSON: {options.out}")
 
 
-def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
-    """Take all measurements, print a table after each, and return what the JSON file holds."""
+def measure(options: argparse.Namespace, device: Any) -> None:
+    """Take all measurements; after each batch size, print its table and save what there is."""
     import platform
 
     import torch
@@ -117,14 +116,14 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
             ceilings.raise_to(rates, ceilings.ceilings(device, options.seconds / 4))
             rows = rounds.rows(contenders, flops, ceilings.limits(rates))
             found["rows"] += [{"what": what, **row} for row in rows]
+            found["load_average"].append(os.getloadavg()[0])
             print("\n" + rounds.table(f"{what}, batch {batch_size}", rows), flush=True)
+            options.out.write_text(json.dumps(found, indent=2) + "\n")
     print("\nThe highest rates of the machine that were seen")
     for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
         print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
-    found["load_average"].append(os.getloadavg()[0])
     load = " to ".join(f"{value:.1f}" for value in found["load_average"])
-    print(f"\nLoad average of the machine, from start to end: {load} (this measurement makes about {threads} of it).")
-    return found
+    print(f"\nLoad average of the machine, from table to table: {load} (this measurement makes about {threads} of it).")
 
 
 def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:

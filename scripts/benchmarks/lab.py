@@ -14,7 +14,7 @@ from diffusion_lab.config.build import build
 from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.runs.compiled import compile_network
 from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.train import make_trainer
+from diffusion_lab.runs.trainer import make_trainer
 
 #: Validation, checkpoints and samples are no part of a step.
 STEPS_ONLY = (

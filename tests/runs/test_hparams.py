@@ -149,6 +149,7 @@ def ask(address, path, body):
         return json.loads(answer.read())
 
 
+@pytest.mark.full
 def test_a_sweep_is_read_at_a_glance(tmp_path):
     """As TensorBoard's page asks: it shows the first five choices and metrics."""
     folders = sweep(tmp_path)

@@ -207,6 +207,7 @@ def script(tmp_path, *overrides):
     return sorted((tmp_path / "tiny").iterdir())
 
 
+@pytest.mark.full
 def test_a_sweep_gives_each_job_a_folder_and_two_processes_see_what_one_would(tmp_path):
     """`-m` with two gloo processes: children must not start the sweep again."""
     folders = script(tmp_path, "-m", "trainer=ddp_cpu,cpu", "trainer.max_epochs=1")

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
@@ -46,7 +46,7 @@ class MNIST(ImageDataModule):
         self,
         data_dir: str,
         batch_size: int = 128,
-        validation: int | str = 5000,
+        validation: int | Literal["test"] = 5000,
         split_seed: int = 0,
         limit_train: int | None = None,
         seed: int = 0,

@@ -85,6 +85,12 @@ class Recognition:
         self.hidden = hidden
         self.seed = seed
 
+    def check(self, labels: Tensor) -> None:
+        """Raise ValueError if the judge cannot learn from training images with these labels [N]."""
+        found = len(labels[: self.max_train].unique())
+        if found < 2:
+            raise ValueError(f"it needs training images of two classes at least, got {found}: raise data.limit_train")
+
     def __call__(
         self, samples: Tensor, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]
     ) -> RecognitionResult:
@@ -96,9 +102,10 @@ class Recognition:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.neural_network import MLPClassifier
 
-        network = MLPClassifier((self.hidden,), max_iter=60)
-        judge = BaggingClassifier(network, self.members, max_samples=0.8, bootstrap=False, random_state=self.seed)
         images, labels = (part[: self.max_train] for part in train)
+        network = MLPClassifier((self.hidden,), max_iter=60)
+        share = max(1, round(0.8 * len(images)))
+        judge = BaggingClassifier(network, self.members, max_samples=share, bootstrap=False, random_state=self.seed)
         with warnings.catch_warnings():
             # 60 passes are meant to be the end of it.
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -27,6 +27,7 @@ class RunFolder:
         self.path = Path(path).resolve()
         self.figures = self.path / "figures"
         self.samples = self.path / "samples"
+        self._made_for_it: list[Path] = []  # the folders around it that were not there before
 
     @classmethod
     def create(cls, outputs: str | Path, name: str) -> RunFolder:
@@ -36,6 +37,7 @@ class RunFolder:
             LabError: naming the folder, if it cannot be made.
         """
         parent = Path(outputs) / name
+        missing = [folder.resolve() for folder in (parent, Path(outputs)) if not folder.exists()]
         try:
             parent.mkdir(parents=True, exist_ok=True)
             while True:
@@ -45,7 +47,9 @@ class RunFolder:
                     path.mkdir()
                 except FileExistsError:
                     continue
-                return cls(path)
+                folder = cls(path)
+                folder._made_for_it = missing
+                return folder
         except OSError as error:
             raise LabError(f"cannot make a run folder in {parent} (paths.output_dir): {error.strerror}") from error
 
@@ -64,11 +68,11 @@ class RunFolder:
         return folder
 
     def discard(self) -> None:
-        """Remove the folder, and those it was made in as far as they are empty then."""
+        """Remove the folder, and those that were made for it as far as they are empty then."""
         shutil.rmtree(self.path)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
-            self.path.parent.parent.rmdir()
+        for folder in self._made_for_it:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def write_config(self, cfg: DictConfig, overrides: list[str]) -> None:
         """Record the resolved config, and what was typed to get it."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.strategies import ParallelStrategy
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from diffusion_lab import console
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.cli import INTERRUPTED_STATUS
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
@@ -29,15 +24,16 @@ from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
 from diffusion_lab.runs.compiled import compile_network
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
-from diffusion_lab.runs.loggers import close, make_loggers
+from diffusion_lab.runs.loggers import close
 from diffusion_lab.runs.manifest import Manifest, weights_hash
 from diffusion_lab.runs.memory import keep_freed_memory
+from diffusion_lab.runs.processes import environment_restored, is_rank_zero, second_to_rank_zero, start_processes_with
 from diffusion_lab.runs.report import figures_after_training, figures_before_training
-from diffusion_lab.runs.validate import check_settings, validated
-from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from diffusion_lab.runs.trainer import make_trainer
+from diffusion_lab.runs.validate import check_against_data, check_settings, validated
+from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.history import History
-from diffusion_lab.training.launcher import SECOND_TO_RANK_ZERO, Launcher, end_with_parent
-from diffusion_lab.training.processes import strategy_and_plugins
+from diffusion_lab.training.launcher import end_with_parent
 from diffusion_lab.training.sharded import FullySharded
 
 #: What may be changed when a run is resumed.
@@ -60,8 +56,8 @@ def train(cfg: DictConfig, overrides: list[str], options: Mapping[str, str | Non
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
     """
     check_settings(TrainConfig, cfg)
-    speaker = make(cfg.console, "console", {}) if _is_rank_zero() else console.Console()
-    with _second_to_rank_zero(), console.speaking(speaker):
+    speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
+    with second_to_rank_zero(), console.speaking(speaker):
         if cfg.resume is not None:
             folder = RunFolder.open(cfg.resume)
             changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
@@ -77,7 +73,7 @@ def join(path: str) -> None:
     end_with_parent()
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    with _second_to_rank_zero(), console.speaking(console.Console()):
+    with second_to_rank_zero(), console.speaking(console.Console()):
         _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [])
 
 
@@ -96,7 +92,7 @@ def _run(
         raise LabError(f"{folder.path / 'config.yaml'}: {error}" if folder else str(error)) from error
     warn_of_divergence(cfg)
     warn_of_lost_updates(cfg.trainer)
-    if _is_rank_zero():
+    if is_rank_zero():
         parts.data.prepare_data()
     source = checkpoint
     if source is None and cfg.init_from is not None:
@@ -108,15 +104,16 @@ def _run(
     if folder is None:
         # Ranks that were not started by rank 0 (torchrun, SLURM) write nothing, and need no folder.
         outputs = cfg.paths.output_dir
-        folder = RunFolder.create(outputs, cfg.name) if _is_rank_zero() else RunFolder(outputs)
+        folder = RunFolder.create(outputs, cfg.name) if is_rank_zero() else RunFolder(outputs)
     try:
         trainer = make_trainer(cfg, folder, parts)
+        check_against_data(cfg, parts, trainer)
     except BaseException:
-        if new and _is_rank_zero():
+        if new and is_rank_zero():
             folder.discard()
         raise
     if not trainer.is_global_zero:
-        with _environment_restored(trainer):
+        with environment_restored(trainer):
             _fit(cfg, trainer, parts, checkpoint)
         return folder
 
@@ -131,8 +128,8 @@ def _run(
         manifest.note(data=parts.data.fingerprint())
         hparams.begin(trainer.loggers, cfg, overrides, choices)
         figures_before_training(parts, folder, trainer.loggers)
-        with _environment_restored(trainer):
-            _start_processes_with(folder, trainer, manifest)
+        with environment_restored(trainer):
+            start_processes_with(folder, trainer, manifest)
             parts = _fit(cfg, trainer, parts, checkpoint)
         metrics = _finish(cfg, trainer, parts, folder)
         hparams.finish(trainer, choices, metrics, manifest.wall_time())
@@ -150,30 +147,6 @@ def _run(
     manifest.end("finished", steps=trainer.global_step, weights=weights_hash(parts.module))
     end.tell(folder, Path(cfg.paths.output_dir), metrics, time.monotonic() - start)
     return folder
-
-
-def _is_rank_zero() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
-    """The trainer that `cfg` describes, with its callbacks and loggers, for a run in `folder`."""
-    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    place = {"pipeline": parts.pipeline, "bar": node["trainer"]["enable_progress_bar"]}
-    replaced, plugins = strategy_and_plugins(node["trainer"])
-    callbacks = make(node["callbacks"], "callbacks", place)
-    filled = {
-        "callbacks": [callback for callback in callbacks.values() if callback is not None],
-        "logger": make_loggers(node["logger"], folder) or False,
-        "default_root_dir": str(folder.path),
-        "plugins": [AtomicCheckpointIO(), *plugins],
-    }
-    # The bar is a callback of ours.
-    arguments = {**node["trainer"], "enable_progress_bar": False, **replaced}
-    trainer = make({"_target_": "pytorch_lightning.Trainer", **arguments}, "trainer", filled)
-    if isinstance(node["trainer"]["profiler"], str):  # Lightning would write its table to the log
-        trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
-    return trainer
 
 
 def _fit(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, checkpoint: Path | None) -> Parts:
@@ -203,6 +176,7 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
 
     metrics: dict[str, Any] = {"step": step, "epochs": epochs}
     metrics |= {key: float(v) for key, v in trainer.callback_metrics.items() if key != "train/loss_step"}
+    folder.write_json("metrics.json", metrics)  # should an evaluation fail, this is there
     metrics |= _evaluate(cfg, parts, samples)
     folder.write_json("metrics.json", metrics)
     return metrics
@@ -248,51 +222,6 @@ def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
         if cfg.init_from is not None:
             cfg.init_from = str(Path(cfg.init_from).expanduser().resolve())
     return cfg
-
-
-def _start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
-    """Let the processes that the trainer starts join the run in `folder`, whatever argv says (`-m` included)."""
-
-    def on_lost(lost: str) -> None:
-        manifest.end("failed", error=lost)
-        console.current().stopped("failed", lost)
-        print(f"Error: {lost}", file=sys.stderr, flush=True)
-
-    strategy = trainer.strategy
-    if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
-        command = [sys.executable, "-m", "diffusion_lab.runs.child", str(folder.path)]
-        strategy._launcher = Launcher(strategy, command, on_lost)
-
-
-@contextlib.contextmanager
-def _environment_restored(trainer: pl.Trainer) -> Iterator[None]:
-    """Afterwards nothing is left of several processes: the next job of a sweep may have another number of them."""
-    environment, threads = dict(os.environ), torch.get_num_threads()
-    try:
-        yield
-        if isinstance(trainer.strategy.launcher, Launcher):
-            trainer.strategy.launcher.end()
-    finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        os.environ.clear()
-        os.environ.update(environment)
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _second_to_rank_zero() -> Iterator[None]:
-    """What all processes meet, rank 0 tells, and ends the others; an error of one's own is told after it."""
-    try:
-        yield
-    except (RunInterrupted, KeyboardInterrupt):
-        if _is_rank_zero():
-            raise
-        sys.exit(INTERRUPTED_STATUS)
-    except Exception:
-        if not _is_rank_zero():
-            time.sleep(SECOND_TO_RANK_ZERO)
-        raise
 
 
 def _how_to_go_on(folder: RunFolder, what: str) -> str:

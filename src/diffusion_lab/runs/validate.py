@@ -17,6 +17,7 @@ from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
 from diffusion_lab.config.schema import Part, SampleConfig, TrainConfig
 from diffusion_lab.config.values import accepted, did_you_mean, type_hints
+from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import check_hardware
@@ -66,6 +67,39 @@ def check_settings(schema: type, cfg: DictConfig) -> dict[str, Any]:
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     _settings(schema, node)
     return node
+
+
+def check_against_data(cfg: DictConfig, parts: Parts, trainer: pl.Trainer) -> None:
+    """Hold a config against the data, which must be there.
+
+    Raises:
+        LabError: naming a limit that leaves no batch or that no epoch reaches, or an evaluation that lacks data.
+    """
+    parts.data.setup()
+    train, val = parts.data.train, parts.data.val
+    assert train is not None
+    assert val is not None
+
+    def batches(split: Split, micro_batches: int = 1) -> int:
+        ranks, size = trainer.world_size, parts.data.batch_size
+        return len(Loader(split.images, split.labels, size, False, ranks=ranks, micro_batches=micro_batches))
+
+    counts = {"train": batches(train, trainer.accumulate_grad_batches), "val": batches(val)}
+    for name, count in counts.items():
+        key = f"limit_{name}_batches"
+        limit = getattr(trainer, key)
+        if isinstance(limit, float) and 0 < limit * count < 1:
+            raise LabError(f"trainer.{key}={limit} of {count} batches is less than one: take at least {1 / count:.3g}")
+    limit, every = trainer.limit_train_batches, trainer.val_check_interval
+    in_epoch = min(counts["train"], limit) if isinstance(limit, int) else int(counts["train"] * limit)
+    if isinstance(every, int) and trainer.check_val_every_n_epoch is not None and every > in_epoch:
+        raise LabError(
+            f"trainer.val_check_interval={every}: an epoch has {in_epoch} batches; take fewer, or "
+            "trainer.check_val_every_n_epoch=null to count over epochs"
+        )
+    for name, evaluation in make(OmegaConf.to_container(cfg.evaluation, resolve=True), "evaluation", {}).items():
+        if hasattr(evaluation, "check"):
+            constructed(functools.partial(evaluation.check, train.labels), f"evaluation.{name}")
 
 
 def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:

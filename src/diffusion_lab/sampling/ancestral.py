@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.grid import trailing
 from diffusion_lab.schedules import of_steps
 
-VARIANCES = ("beta", "beta_tilde")
+Variance = Literal["beta", "beta_tilde"]
 
 
 class Ancestral(Sampler):
@@ -31,10 +32,10 @@ class Ancestral(Sampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
-    def __init__(self, process: Gaussian, variance: str = "beta_tilde", num_steps: int | None = None) -> None:
+    def __init__(self, process: Gaussian, variance: Variance = "beta_tilde", num_steps: int | None = None) -> None:
         total = of_steps(process.schedule, "sampler=ancestral").steps
-        if variance not in VARIANCES:
-            raise ValueError(f"sampler.variance must be one of {', '.join(VARIANCES)}, got {variance!r}")
+        if variance not in get_args(Variance):
+            raise ValueError(f"sampler.variance must be one of {', '.join(get_args(Variance))}, got {variance!r}")
         if num_steps is not None and not 1 <= num_steps <= total:
             raise ValueError(f"sampler.num_steps must lie between 1 and schedule.steps={total}, got {num_steps}")
         self.process = process

@@ -38,6 +38,7 @@ class RunProgress(pl.Callback):
         self._drawn = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_start = time.monotonic()  # of an epoch that is resumed in its middle, Lightning tells no start
         if not trainer.is_global_zero:
             return
         total = trainer.estimated_stepping_batches

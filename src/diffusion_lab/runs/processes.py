@@ -1,0 +1,71 @@
+"""A run's processes: which one speaks, how the others come to join, and what is left of them in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import ParallelStrategy
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from diffusion_lab import console
+from diffusion_lab.config.cli import INTERRUPTED_STATUS
+from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.runs.manifest import Manifest
+from diffusion_lab.training.launcher import SECOND_TO_RANK_ZERO, Launcher
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
+    """Let the processes that the trainer starts join the run in `folder`, whatever argv says (`-m` included)."""
+
+    def on_lost(lost: str) -> None:
+        manifest.end("failed", error=lost)
+        console.current().stopped("failed", lost)
+        print(f"Error: {lost}", file=sys.stderr, flush=True)
+
+    strategy = trainer.strategy
+    if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
+        command = [sys.executable, "-m", "diffusion_lab.runs.child", str(folder.path)]
+        strategy._launcher = Launcher(strategy, command, on_lost)
+
+
+@contextlib.contextmanager
+def environment_restored(trainer: pl.Trainer) -> Iterator[None]:
+    """Afterwards nothing is left of several processes: the next job of a sweep may have another number of them."""
+    environment, threads = dict(os.environ), torch.get_num_threads()
+    try:
+        yield
+        if isinstance(trainer.strategy.launcher, Launcher):
+            trainer.strategy.launcher.end()
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def second_to_rank_zero() -> Iterator[None]:
+    """What all processes meet, rank 0 tells, and ends the others; an error of one's own is told after it."""
+    try:
+        yield
+    except (RunInterrupted, KeyboardInterrupt):
+        if is_rank_zero():
+            raise
+        sys.exit(INTERRUPTED_STATUS)
+    except Exception:
+        if not is_rank_zero():
+            time.sleep(SECOND_TO_RANK_ZERO)
+        raise

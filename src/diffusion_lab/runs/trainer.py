@@ -1,0 +1,35 @@
+"""Lightning's trainer, from a composed config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lab.config.build import Parts
+from diffusion_lab.config.instantiate import make
+from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.runs.loggers import make_loggers
+from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
+from diffusion_lab.training.processes import strategy_and_plugins
+
+
+def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
+    """The trainer that `cfg` describes, with its callbacks and loggers, for a run in `folder`."""
+    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    place = {"pipeline": parts.pipeline, "bar": node["trainer"]["enable_progress_bar"]}
+    replaced, plugins = strategy_and_plugins(node["trainer"])
+    callbacks = make(node["callbacks"], "callbacks", place)
+    filled = {
+        "callbacks": [callback for callback in callbacks.values() if callback is not None],
+        "logger": make_loggers(node["logger"], folder) or False,
+        "default_root_dir": str(folder.path),
+        "plugins": [AtomicCheckpointIO(), *plugins],
+    }
+    # The bar is a callback of ours.
+    arguments = {**node["trainer"], "enable_progress_bar": False, **replaced}
+    trainer = make({"_target_": "pytorch_lightning.Trainer", **arguments}, "trainer", filled)
+    if isinstance(node["trainer"]["profiler"], str):  # Lightning would write its table to the log
+        trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
+    return trainer
