@@ -8,6 +8,7 @@ from PIL import Image
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import load_run
+from diffusion_lab.runs.commands import shown
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
 
@@ -37,7 +38,7 @@ def test_the_script_writes_samples_grid_strip_and_animation(folder, composed, ca
     assert {p.name for p in written.iterdir()} == {"samples.npy", "grid.png", "denoising.png", "denoising.gif"}
     with Image.open(written / "denoising.gif") as gif:
         assert gif.n_frames > 1
-    assert str(written) in capsys.readouterr().out
+    assert shown(written) in capsys.readouterr().out
 
 
 def test_another_sampler_can_be_chosen_without_repeating_the_run(folder):
