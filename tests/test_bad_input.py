@@ -192,6 +192,7 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
         (["run_dir=x", "num_samples=0"], "num_samples must be at least 1"),
         (["run_dir=x", "num_samples=many"], "num_samples=many: it must be an integer"),
         (["run_dir=x", "sampler=ancestrl"], "did you mean ancestral?"),
+        (["run_dir=x", "sampler.num_steps=20"], "choose one first: sampler=ancestral sampler.num_steps=…"),
         (["run_dir=x", "num_sampls=3"], "did you mean num_samples?"),
         (["run_dir=x", "+schedule=cosine"], "schedule"),
         (["run_dir=x", "clip_x0=maybe"], "clip_x0=maybe: it must be true or false or null"),

@@ -52,9 +52,9 @@ def test_a_program_hears_of_start_epochs_and_end_and_nothing_else(tiny, capsys):
     folder = train(tiny("console=json"), [])
     events, err = heard(capsys)
     assert err == ""
-    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "end"]
+    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "note", "end"]
     assert {event["run_folder"] for event in events} == {str(folder.path)}
-    start, first, second, end = events
+    start, first, second, _, end = events
     assert start["network"]["parameters"] == 7601
     assert start["steps"] == {"total": 8, "per_epoch": 4, "epochs": 2}
     recorded = folder.read_json("metrics.json")
@@ -83,9 +83,10 @@ def test_a_person_sees_a_table_epochs_an_end_and_two_commands(tiny, tmp_path, mo
     assert lines[8] == f"run folder  {shown}"
     assert lines[9].startswith("epoch 1/2  train 0.")
     assert lines[10].startswith("epoch 2/2  train 0.")
-    assert lines[12].startswith("read with more than 90% confidence: ")
+    assert lines[11] == "drawing 9 samples"
+    assert lines[13].startswith("read with more than 90% confidence: ")
     recorded = folder.read_json("metrics.json")["epochs"][-1]
-    assert lines[14].startswith(
+    assert lines[15].startswith(
         f"training loss {recorded['train/loss']:.4f}, validation loss {recorded['val/loss']:.4f}, in "
     )
     assert lines[-2].endswith(f"sample.py run_dir={shown} num_samples=64 seed=7")
@@ -123,7 +124,9 @@ def test_how_a_run_speaks_can_change_when_it_is_resumed(tiny, capsys):
     capsys.readouterr()
     train(tiny(*typed), typed)
     events, _ = heard(capsys)
-    assert [(event["event"], event.get("epoch")) for event in events] == [("start", None), ("epoch", 3), ("end", None)]
+    assert [(event["event"], event.get("epoch")) for event in events] == [
+        ("start", None), ("epoch", 3), ("note", None), ("end", None),
+    ]  # fmt: skip
     assert "console=json" not in (folder.path / "overrides.yaml").read_text()
 
 
@@ -227,7 +230,7 @@ def test_a_program_that_starts_the_script_reads_events_alone(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=110)
     assert (done.returncode, done.stderr) == (0, "")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "end"]
+    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "note", "end"]
     assert events[0]["device"]["processes"] == 2
     (profile, *_) = events[-1]["profile"]
     assert "run_training_epoch" in Path(profile).read_text()

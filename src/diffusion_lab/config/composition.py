@@ -48,6 +48,8 @@ def _no_such_key(key: str, config_name: str) -> str:
         if not (isinstance(node, dict) and name in node):
             return _no_such_key(parent, config_name)
         node = node[name]
+    if node is None and options(parent):
+        return f"{key}: no option of {parent} is chosen; choose one first: {parent}={options(parent)[0]} {key}=…"
     if not isinstance(node, dict):
         return f"there is no key {key}: {parent} is a value"
     elsewhere = [path for path in _paths(_composed(config_name)) if path.rpartition(".")[2] == last]

@@ -42,7 +42,7 @@ def loss_curve(epochs: Sequence[Mapping[str, float]]) -> Figure:
     for key, label in (("train/loss", "training"), ("val/loss", "validation, fixed noise")):
         rows = [row for row in epochs if key in row]
         axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=label)
-    axes.set(title="Loss per epoch", xlabel="epoch", ylabel="mean squared error of the noise")
+    axes.set(title="Loss per epoch", xlabel="epoch", ylabel="mean squared error of the noise", yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()

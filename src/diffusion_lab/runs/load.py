@@ -97,7 +97,7 @@ def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
     if not path.is_file():
         there = sorted(p.stem for p in (folder.path / "checkpoints").glob("*.ckpt"))
         has = f"it has {', '.join(there)}" if there else "it has none yet"
-        raise LabError(f"checkpoint={checkpoint}: there is no {path}; the run: {has}")
+        raise LabError(f"checkpoint={checkpoint}: the run has no {path}; {has}")
     return path
 
 

@@ -172,6 +172,7 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
     sampling: dict[str, Any] = OmegaConf.to_container(cfg.sampling)  # type: ignore[assignment]
     step = trainer.global_step
     bar = cfg.trainer.enable_progress_bar and console.current().bar
+    console.current().note(f"drawing {sampling['num_samples']} samples")
     samples = figures_after_training(parts, folder, trainer.loggers, epochs, step, sampling, bar)
 
     metrics: dict[str, Any] = {"step": step, "epochs": epochs}

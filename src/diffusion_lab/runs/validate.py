@@ -38,7 +38,9 @@ def validated(cfg: DictConfig) -> Parts:
     """
     calm()  # a sweep is validated before its first run begins
     node = check_settings(TrainConfig, cfg)
-    check_arguments(pl.Trainer, node["trainer"], "trainer", _TRAINER_PARTS, _TRAINER_PARTS)
+    # Of the precisions that Lightning takes, some are not sound here: `check_hardware` knows those that are.
+    others = {key: value for key, value in node["trainer"].items() if key != "precision"}
+    check_arguments(pl.Trainer, others, "trainer", _TRAINER_PARTS, _TRAINER_PARTS)
     check_hardware(node["trainer"])
     pl.seed_everything(node["seed"], verbose=False)
     parts = build(cfg)
