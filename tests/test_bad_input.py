@@ -23,6 +23,7 @@ BAD = {
     "callbacks.checkpoint.every_n_epochs=3": ["no key callbacks.checkpoint", "did you mean checkpoints?"],
     "paths.datadir=x": ["no key paths.datadir", "did you mean data_dir?"],
     "hydra.rum.dir=x": ["no key hydra.rum.dir"],
+    "~trainer.profiler": ["~trainer.profiler", "null already"],
     "~nothing": ["no key nothing", "accepted are data"],
     # Unknown arguments behind + and ++, in constructors, partials and the trainer.
     "+sede=3": ["no key sede", "did you mean seed?"],

@@ -173,6 +173,11 @@ def test_a_checkpoint_holds_the_network_and_no_schedule_tables(tiny):
         assert not any(value.numel() in (1000, 1001) for value in state["state_dict"].values())
 
 
+def test_what_is_left_out_of_the_trainer_is_lightning_s_own_choice(tiny):
+    folder = run(tiny("~trainer.enable_progress_bar", "~trainer.precision", "~trainer.strategy", "~trainer.devices"))
+    assert status(folder.path) == "finished"
+
+
 def test_early_stopping_stops(tiny):
     folder = run(
         tiny(

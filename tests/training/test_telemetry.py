@@ -6,6 +6,7 @@ import torch
 from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
+from conftest import Batches
 from diffusion_lab.data import Batch
 from diffusion_lab.training import telemetry
 from diffusion_lab.training.telemetry import Telemetry
@@ -63,19 +64,6 @@ class Module(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Loader:
-    """Yields what it was given; a bare list would be several loaders to the trainer."""
-
-    def __init__(self, batches):
-        self.batches = batches
-
-    def __iter__(self):
-        return iter(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
-
-
 class Slow(pl.Callback):
     """What others do at an epoch's end takes a thousand seconds."""
 
@@ -96,7 +84,7 @@ def fitted(tmp_path, monkeypatch):
             enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
             default_root_dir=tmp_path, **arguments,
         )  # fmt: skip
-        trainer.fit(module, Loader(data), Loader(data[:1]))
+        trainer.fit(module, Batches(data), Batches(data[:1]))
         return {step: row for step, row in rows.rows.items() if NORMS[0] in row}, module, watched
 
     return fit

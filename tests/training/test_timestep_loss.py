@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 
+from conftest import Batches
 from diffusion_lab.training.timestep_loss import TimestepLoss
 
 #: Lightning and its torch, about themselves.
@@ -30,19 +31,6 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-class Loader:
-    """Yields what it was given; a bare list would be several loaders to the trainer."""
-
-    def __init__(self, batches):
-        self.batches = batches
-
-    def __iter__(self):
-        return iter(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
-
-
 def by_part(rows, buckets):
     """{upper end: mean}, one sample after another."""
     parts = {}
@@ -59,7 +47,7 @@ def fit(tmp_path, callback, batches, **arguments):
         enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path,
         log_every_n_steps=1, **arguments,
     )  # fmt: skip
-    trainer.fit(Module(), Loader(batches))
+    trainer.fit(Module(), Batches(batches))
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -116,7 +104,7 @@ def test_an_epoch_starts_from_nothing(tmp_path):
         accelerator="cpu", logger=False, callbacks=[callback], enable_progress_bar=False, enable_checkpointing=False,
         enable_model_summary=False, default_root_dir=tmp_path, max_epochs=3,
     )  # fmt: skip
-    trainer.fit(Worse(), Loader([torch.tensor([[1.0, 0.5]])]))
+    trainer.fit(Worse(), Batches([torch.tensor([[1.0, 0.5]])]))
     assert float(trainer.callback_metrics[callback.names[0]]) == 3.0
 
 

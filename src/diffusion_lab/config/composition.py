@@ -52,6 +52,8 @@ def _no_such_key(key: str, config_name: str) -> str:
         return f"{key}: no option of {parent} is chosen; choose one first: {parent}={options(parent)[0]} {key}=…"
     if not isinstance(node, dict):
         return f"there is no key {key}: {parent} is a value"
+    if last in node:  # Hydra takes away only what has a value
+        return f"~{key}: it is null already, so there is nothing to take away"
     elsewhere = [path for path in _paths(_composed(config_name)) if path.rpartition(".")[2] == last]
     if elsewhere:
         return f"there is no key {key}; did you mean {elsewhere[0]}?"

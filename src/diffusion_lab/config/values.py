@@ -74,9 +74,7 @@ def accepted(hint: Any) -> str:
         return f"a list of {len(arguments)}: {', '.join(map(accepted, arguments))}"
     if origin is not None and inspect.isclass(origin) and issubclass(origin, Mapping):
         return "a mapping"
-    if origin is not None and inspect.isclass(origin) and issubclass(Sequence, origin):
-        return f"a list of {_PLURALS.get(arguments[0], accepted(arguments[0]))}"
-    if origin is list:
+    if origin in (list, tuple) or (inspect.isclass(origin) and issubclass(Sequence, origin)):
         return f"a list of {_PLURALS.get(arguments[0], accepted(arguments[0]))}"
     if origin is Callable:
         return "a node with a _target_"

@@ -118,10 +118,6 @@ class ImageDataModule(pl.LightningDataModule):
         assert self.val is not None
         return self._loader(self.val, shuffle=False)
 
-    def test_dataloader(self) -> Loader:
-        assert self.test is not None
-        return self._loader(self.test, shuffle=False)
-
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         return batch.to(device)
 

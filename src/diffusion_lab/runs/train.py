@@ -171,7 +171,7 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
     epochs = next((c.epochs for c in trainer.callbacks if isinstance(c, History)), [])  # type: ignore[attr-defined]
     sampling: dict[str, Any] = OmegaConf.to_container(cfg.sampling)  # type: ignore[assignment]
     step = trainer.global_step
-    bar = cfg.trainer.enable_progress_bar and console.current().bar
+    bar = cfg.trainer.get("enable_progress_bar", True) and console.current().bar
     console.current().note(f"drawing {sampling['num_samples']} samples")
     samples = figures_after_training(parts, folder, trainer.loggers, epochs, step, sampling, bar)
 
@@ -209,7 +209,7 @@ def _resumed(folder: RunFolder, changes: list[str]) -> DictConfig:
             )
     if not changes and folder.read_json("manifest.json").get("status") == "finished":
         raise LabError(
-            f"{folder.path} has finished its training; raise trainer.max_epochs (it was {cfg.trainer.max_epochs}) "
+            f"{folder.path} has finished its training; raise trainer.max_epochs (it was {cfg.trainer.get('max_epochs')}) "
             "to train on"
         )
     return OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))  # type: ignore[return-value]

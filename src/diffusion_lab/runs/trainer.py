@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,9 +19,8 @@ from diffusion_lab.training.processes import strategy_and_plugins
 def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
     """The trainer that `cfg` describes, with its callbacks and loggers, for a run in `folder`."""
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    place = {"pipeline": parts.pipeline, "bar": node["trainer"]["enable_progress_bar"]}
     replaced, plugins = strategy_and_plugins(node["trainer"])
-    callbacks = make(node["callbacks"], "callbacks", place)
+    callbacks = make_callbacks(node, parts)
     filled = {
         "callbacks": [callback for callback in callbacks.values() if callback is not None],
         "logger": make_loggers(node["logger"], folder) or False,
@@ -30,6 +30,12 @@ def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer
     # The bar is a callback of ours.
     arguments = {**node["trainer"], "enable_progress_bar": False, **replaced}
     trainer = make({"_target_": "pytorch_lightning.Trainer", **arguments}, "trainer", filled)
-    if isinstance(node["trainer"]["profiler"], str):  # Lightning would write its table to the log
+    if isinstance(node["trainer"].get("profiler"), str):  # Lightning would write its table to the log
         trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
     return trainer
+
+
+def make_callbacks(node: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
+    """The callbacks by name, from the whole config as a plain container; what a run knows is filled in."""
+    bar = node["trainer"].get("enable_progress_bar", True)
+    return make(node["callbacks"], "callbacks", {"pipeline": parts.pipeline, "bar": bar})

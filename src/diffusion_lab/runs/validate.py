@@ -21,6 +21,7 @@ from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.checks import check_hardware
+from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.processes import strategy_and_plugins
 
 #: What a callback may wait for.
@@ -44,7 +45,7 @@ def validated(cfg: DictConfig) -> Parts:
     check_hardware(node["trainer"])
     pl.seed_everything(node["seed"], verbose=False)
     parts = build(cfg)
-    callbacks = make(node["callbacks"], "callbacks", {"save_dir": "", "pipeline": parts.pipeline})
+    callbacks = make_callbacks(node, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, node["trainer"])
     _check_made(make(node["evaluation"], "evaluation", {}), "evaluation", Callable)

@@ -19,8 +19,8 @@ def strategy_and_plugins(trainer: Mapping[str, Any]) -> tuple[dict[str, Any], li
     """
     replaced: dict[str, Any] = {}
     plugins: list[Any] = []
-    precision = trainer["precision"]
-    if trainer["strategy"] == "fsdp":
+    precision = trainer.get("precision", "32-true")
+    if trainer.get("strategy") == "fsdp":
         replaced = {"strategy": FullySharded(), "precision": None}
         plugins.append(ShardedPrecision("32-true" if precision == 32 else precision))
     elif precision == "bf16-true":
