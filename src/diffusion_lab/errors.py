@@ -1,4 +1,4 @@
-"""The two ways a run ends early that are no bugs."""
+"""The ways a run ends early that are no bugs."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class LabError(Exception):
 
 class RunInterrupted(Exception):
     """The person asked the run to stop, and what was computed has been saved."""
+
+
+class RunPruned(Exception):
+    """A search has seen enough of this run: it does worse than others did."""

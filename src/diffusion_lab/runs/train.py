@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.runs import commands, end, facts, hparams
 from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
 from diffusion_lab.runs.compiled import compile_network
@@ -43,17 +43,24 @@ RESUMABLE = ("trainer.max_epochs", "trainer.max_steps")
 _OF_THE_SESSION = ("resume=", "console=")
 
 
-def train(cfg: DictConfig, overrides: list[str], options: Mapping[str, str | None] | None = None) -> RunFolder:
+def train(
+    cfg: DictConfig,
+    overrides: list[str],
+    options: Mapping[str, str | None] | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> RunFolder:
     """Train as `cfg` says, and return the folder that holds the results.
 
     Args:
         cfg: the composed config.
         overrides: what was typed, for the record.
         options: of each config group, for the record; those of Hydra's own groups are left out.
+        callbacks: besides those of `cfg`; they change nothing of the result but when it ends.
 
     Raises:
         LabError: naming what does not fit; nothing has been written then.
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
+        RunPruned: where one of `callbacks` raised it.
     """
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
@@ -62,10 +69,11 @@ def train(cfg: DictConfig, overrides: list[str], options: Mapping[str, str | Non
             folder = RunFolder.open(cfg.resume)
             changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
             cfg = _resumed(folder, changes)
-            return _run(cfg, folder, named_checkpoint(folder, "last"), folder.read_overrides() + changes)
+            checkpoint = named_checkpoint(folder, "last")
+            return _run(cfg, folder, checkpoint, folder.read_overrides() + changes, callbacks=callbacks)
         cfg = _with_absolute_paths(cfg)
         chosen = {group: option for group, option in (options or {}).items() if not group.startswith("hydra/")}
-        return _run(cfg, None, None, overrides, chosen)
+        return _run(cfg, None, None, overrides, chosen, callbacks)
 
 
 def join(path: str) -> None:
@@ -83,6 +91,7 @@ def _run(
     checkpoint: Path | None,
     overrides: list[str],
     options: Mapping[str, str | None] | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> RunFolder:
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
@@ -106,7 +115,7 @@ def _run(
         outputs = cfg.paths.output_dir
         folder = RunFolder.create(outputs, cfg.name) if is_rank_zero() else RunFolder(outputs)
     try:
-        trainer = make_trainer(cfg, folder, parts)
+        trainer = make_trainer(cfg, folder, parts, callbacks)
         check_against_data(cfg, parts, trainer)
     except BaseException:
         if new and is_rank_zero():
@@ -139,6 +148,11 @@ def _run(
         with contextlib.suppress(Exception):
             close(trainer.loggers, "failed")
         raise RunInterrupted(_how_to_go_on(folder, "Interrupted.")) from error
+    except RunPruned as error:
+        manifest.end("pruned", error=str(error))
+        with contextlib.suppress(Exception):
+            close(trainer.loggers, "success")
+        raise
     except BaseException as error:
         manifest.end("failed", error=" ".join(str(error).split())[:500])
         with contextlib.suppress(Exception):  # it is the first error that counts
@@ -208,10 +222,8 @@ def _resumed(folder: RunFolder, changes: list[str]) -> DictConfig:
                 "can be changed; to start a new run from its weights, use init_from"
             )
     if not changes and folder.read_json("manifest.json").get("status") == "finished":
-        raise LabError(
-            f"{folder.path} has finished its training; raise trainer.max_epochs (it was {cfg.trainer.get('max_epochs')}) "
-            "to train on"
-        )
+        was = cfg.trainer.get("max_epochs")
+        raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
     return OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))  # type: ignore[return-value]
 
 

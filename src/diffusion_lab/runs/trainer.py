@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,13 +16,13 @@ from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.processes import strategy_and_plugins
 
 
-def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts) -> pl.Trainer:
-    """The trainer that `cfg` describes, with its callbacks and loggers, for a run in `folder`."""
+def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """The trainer that `cfg` describes, with its callbacks (and `callbacks`) and loggers, for a run in `folder`."""
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     replaced, plugins = strategy_and_plugins(node["trainer"])
-    callbacks = make_callbacks(node, parts)
+    made = make_callbacks(node, parts)
     filled = {
-        "callbacks": [callback for callback in callbacks.values() if callback is not None],
+        "callbacks": [*(callback for callback in made.values() if callback is not None), *callbacks],
         "logger": make_loggers(node["logger"], folder) or False,
         "default_root_dir": str(folder.path),
         "plugins": [AtomicCheckpointIO(), *plugins],
