@@ -45,7 +45,7 @@ def test_what_was_typed_is_there_as_it_was_resolved():
     chosen = choices(
         "data=digits", "name=other", "optimizer.weight_decay=0.5", "compile=true", "+trainer.benchmark=false",
         "network.time_dim=16", "callbacks.early_stopping.patience=2", "callbacks=early_stopping",
-        "paths.output_dir=/elsewhere",
+        "paths.output_dir=/elsewhere", "tags=[wide]", "notes=first try",
     )  # fmt: skip
     expected = {
         "data": "digits", "optimizer.weight_decay": 0.5, "compile": True, "trainer.benchmark": False,
@@ -53,7 +53,7 @@ def test_what_was_typed_is_there_as_it_was_resolved():
     }  # fmt: skip
     assert expected.items() <= chosen.items()
     assert not any("elsewhere" in str(value) for value in chosen.values())
-    assert "name" not in chosen
+    assert not {"name", "tags", "notes"} & chosen.keys()
     assert "data.image_size" not in chosen
 
 

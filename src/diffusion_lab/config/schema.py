@@ -6,7 +6,7 @@ What is inside a part (`data`, `network`, …) is held against the constructor t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: A config node that is checked by itself.
@@ -50,6 +50,7 @@ class TrainConfig:
     sampler: Part
     optimizer: Part
     lr_schedule: Part
+    ema: Part
     trainer: Part
     callbacks: Part
     logger: Part
@@ -62,10 +63,13 @@ class TrainConfig:
     resume: str | None
     init_from: str | None
     sampling: Sampling
+    tags: list[str] = field(default_factory=list)  # runs of before there were tags lack them
+    notes: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", self.name):
             raise ValueError(f"name must be a folder's name, of letters, digits, '-', '_', '.', got {self.name!r}")
+        check_tags("tags", self.tags)
         at_least(0, "seed", self.seed)
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2**32, got {self.seed}")
@@ -104,3 +108,10 @@ def at_least(least: int, key: str, value: int) -> None:
     """Raise ValueError, naming the key, if the value is smaller."""
     if value < least:
         raise ValueError(f"{key} must be at least {least}, got {value}")
+
+
+def check_tags(key: str, tags: list[str]) -> None:
+    """Raise ValueError, naming the key, if one of the tags is no word."""
+    for tag in tags:
+        if not re.fullmatch(r"[\w\-+.]{1,40}", tag):
+            raise ValueError(f"{key}: a tag is a word of letters, digits, '-', '_', '+', '.', got {tag!r}")
