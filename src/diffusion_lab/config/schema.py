@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 #: A config node that is checked by itself.
 Part = dict[str, Any]
@@ -67,8 +67,7 @@ class TrainConfig:
     notes: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", self.name):
-            raise ValueError(f"name must be a folder's name, of letters, digits, '-', '_', '.', got {self.name!r}")
+        check_folder_name("name", self.name)
         check_tags("tags", self.tags)
         at_least(0, "seed", self.seed)
         if self.seed >= 2**32:
@@ -77,6 +76,36 @@ class TrainConfig:
             raise ValueError(
                 "resume and init_from exclude each other: resume goes on with a run, init_from starts a new one"
             )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search varies, and what for; its space and objectives are read by `diffusion_lab.search`."""
+
+    name: str
+    space: Any
+    objectives: list[dict[str, Any]]
+    n_trials: int
+    workers: int
+    sampler: Literal["tpe", "random", "grid", "qmc", "gp", "nsgaii"]
+    seed: int
+    pruner: Literal["none", "median", "hyperband"]
+    storage: str | None
+    heartbeat: int
+
+    def __post_init__(self) -> None:
+        check_folder_name("search.name", self.name)
+        at_least(1, "search.n_trials", self.n_trials)
+        at_least(1, "search.workers", self.workers)
+        at_least(0, "search.seed", self.seed)
+        at_least(1, "search.heartbeat", self.heartbeat)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(TrainConfig):
+    """A search: a training run, and what is varied of it."""
+
+    search: Search
 
 
 @dataclass(frozen=True)
@@ -102,6 +131,12 @@ class SampleConfig:
         at_least(1, "num_samples", self.num_samples)
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)
+
+
+def check_folder_name(key: str, name: str) -> None:
+    """Raise ValueError, naming the key, if a folder cannot have this name."""
+    if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", name):
+        raise ValueError(f"{key} must be a folder's name, of letters, digits, '-', '_', '.', got {name!r}")
 
 
 def at_least(least: int, key: str, value: int) -> None:

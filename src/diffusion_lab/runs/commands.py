@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_lab.config.cli import conf_dir
@@ -21,9 +22,14 @@ def shown(path: Path) -> str:
 
 def script(name: str, **values: str) -> str:
     """The command line that runs ``scripts/<name>.py`` with Hydra's overrides, quoted for the shell."""
+    return typed(name, [f"{key}={_hydra(value)}" for key, value in values.items()])
+
+
+def typed(name: str, arguments: Sequence[str]) -> str:
+    """The command line of ``scripts/<name>.py`` with arguments as they were typed."""
     path = conf_dir().parent / "scripts" / f"{name}.py"
     where = shown(path) if path.is_file() else f"scripts/{name}.py"
-    return shlex.join(["python", where, *(f"{key}={_hydra(value)}" for key, value in values.items())])
+    return shlex.join(["python", where, *arguments])
 
 
 def resume(folder: RunFolder) -> str:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
-from diffusion_lab.config.schema import Part, SampleConfig, TrainConfig
+from diffusion_lab.config.schema import Part, SampleConfig, SearchConfig, TrainConfig
 from diffusion_lab.config.values import accepted, did_you_mean, type_hints
 from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError
@@ -139,6 +139,7 @@ def _check_batch(parts: Parts, trainer: pl.Trainer) -> None:
 CHECKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": validated,
     "sample": functools.partial(check_settings, SampleConfig),
+    "search": functools.partial(check_settings, SearchConfig),
 }
 
 
