@@ -13,13 +13,13 @@ from diffusion_lab.runs.fingerprint import DECIDES_NOTHING, code_hash, config_ha
 SAME = (
     "paths.output_dir=/elsewhere", "paths.data_dir=/elsewhere", "logger=none", "console=json", "name=other",
     "resume=/a/run", "callbacks.progress.refresh_seconds=9", "trainer.enable_progress_bar=false",
-    "trainer.enable_model_summary=true", "trainer.profiler=simple", "optimizer.lr=0.001",
+    "callbacks.checkpoints.every_n_epochs=2", "trainer.enable_model_summary=true", "trainer.profiler=simple",
+    "optimizer.lr=0.001",
 )  # fmt: skip
 OTHER = (
     "seed=1", "compile=true", "init_from=/a/run", "optimizer.lr=2e-3", "network.base_channels=16", "data.image_size=9",
     "schedule=cosine", "sampling.seed=1", "trainer.precision=bf16-mixed",
     "trainer.max_epochs=3", "trainer.devices=2", "trainer.limit_val_batches=1", "evaluation=recognition",
-    "callbacks.checkpoints.every_n_epochs=2",
 )  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +16,7 @@ from diffusion_lab.console import Row
 from diffusion_lab.data.loader import Loader
 from diffusion_lab.parameterizations import Denoiser
 from diffusion_lab.runs.commands import shown
+from diffusion_lab.runs.environment import processor
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.schedules import DiscreteSchedule
 
@@ -102,7 +101,7 @@ def _optimizer(cfg: DictConfig) -> Row:
 def _device(trainer: pl.Trainer) -> Row:
     kind = trainer.strategy.root_device.type
     threads = torch.get_num_threads()
-    name = torch.cuda.get_device_name(trainer.strategy.root_device) if kind == "cuda" else _processor()
+    name = torch.cuda.get_device_name(trainer.strategy.root_device) if kind == "cuda" else processor()
     count = trainer.world_size
     text = name if kind == "cuda" else f"{'CPU' if kind == 'cpu' else kind.upper()} ({name})"
     if kind == "cpu":
@@ -154,11 +153,3 @@ def _flops(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}FLOPs"
     return f"{count:,} FLOPs"
-
-
-def _processor() -> str:
-    """What /proc/cpuinfo calls it, or whatever Python knows."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.processor() or platform.machine()])[0]

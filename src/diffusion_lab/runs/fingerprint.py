@@ -18,6 +18,7 @@ import diffusion_lab
 
 #: The keys that decide nothing of a run's losses, weights, samples and metrics, and why.
 DECIDES_NOTHING = {
+    "callbacks.checkpoints": "when weights are saved",
     "callbacks.progress": "what the terminal shows while training",
     "console": "what the terminal is told",
     "launcher": "where the jobs of a sweep run",

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.metadata
 import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig
 
-from diffusion_lab.runs.folder import RunFolder, write_text
-
-_PACKAGES = (
-    "diffusion-lab",
-    "torch",
-    "torchvision",
-    "pytorch-lightning",
-    "torchmetrics",
-    "hydra-core",
-    "omegaconf",
-    "numpy",
-    "scikit-learn",
-)
+from diffusion_lab.config.build import Parts
+from diffusion_lab.runs.environment import computing, hardware, versions
+from diffusion_lab.runs.fingerprint import fingerprint
+from diffusion_lab.runs.folder import RunFolder, write_bytes
+from diffusion_lab.runs.patch import GitError, working_tree
 
 
 class Manifest:
@@ -37,7 +28,8 @@ class Manifest:
         folder: the run's.
         seed: the experiment's.
 
-    Each start, the first and every resumption, is a session with its own argv, code, versions and hardware.
+    Each start, the first and every resumption, is a session with its own argv, code, versions, hardware and
+    fingerprint.
     """
 
     def __init__(self, folder: RunFolder, seed: int) -> None:
@@ -58,6 +50,18 @@ class Manifest:
             }
         )
         self._write()
+
+    def identify(self, cfg: DictConfig, parts: Parts, trainer: pl.Trainer) -> None:
+        """Note, before training, what tells whether another run is the same: see `fingerprint`.
+
+        The weights are those that the session starts from.
+        """
+        data, environment = parts.data.fingerprint(), {"versions": versions(), **computing(trainer)}
+        session = self.content["sessions"][-1]
+        session["computing"] = computing(trainer)
+        session["weights"] = weights_hash(parts.module)
+        session["fingerprint"] = fingerprint(cfg, data, environment)
+        self.note(data=data, fingerprint=session["fingerprint"])
 
     def note(self, **facts: Any) -> None:
         """Add facts about the run."""
@@ -83,48 +87,21 @@ class Manifest:
         self.folder.write_json("manifest.json", self.content)
 
     def _git(self) -> dict[str, Any]:
-        commit = _git("rev-parse", "HEAD")
-        if commit is None:
-            return {}
-        patch = _git("diff", "HEAD", "--binary") or ""
-        if patch:
-            number = len(self.content["sessions"])
-            write_text(self.folder.path / f"code_{number}.patch", patch)
-        return {"commit": commit.strip(), "dirty": bool(patch)}
-
-
-def _git(*arguments: str) -> str | None:
-    here = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that can change a result."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+        """Of the code that runs; what differs from the commit is in the patch, but for what is `left_out` of it."""
+        outputs = self.folder.path.parents[1]
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def hardware() -> dict[str, Any]:
-    """Of this machine, as far as it can change a result."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "gpus": gpus,
-        "cuda": torch.version.cuda,
-    }
+            tree = working_tree(Path(__file__).parent, without=outputs)
+        except GitError as error:
+            return {"error": str(error)}
+        if tree is None:
+            return {}
+        told: dict[str, Any] = {"commit": tree.commit, "dirty": bool(tree.patch or tree.left_out)}
+        if tree.patch:
+            told["patch"] = f"code_{len(self.content['sessions'])}.patch"
+            write_bytes(self.folder.path / told["patch"], tree.patch)
+        if tree.left_out:
+            told["left_out"] = list(tree.left_out)
+        return told
 
 
 def weights_hash(module: torch.nn.Module) -> str:

@@ -134,7 +134,7 @@ def _run(
     start = time.monotonic()
     try:
         console.current().start(facts.table(cfg, parts, trainer, folder))
-        manifest.note(data=parts.data.fingerprint())
+        manifest.identify(cfg, parts, trainer)
         hparams.begin(trainer.loggers, cfg, overrides, choices)
         figures_before_training(parts, folder, trainer.loggers)
         with environment_restored(trainer):

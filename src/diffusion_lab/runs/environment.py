@@ -1,0 +1,92 @@
+"""What a run's bits depend on besides config, code and data: versions, threads and hardware."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.distributed import _suggested_max_num_threads
+
+_PACKAGES = (
+    "diffusion-lab",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "scikit-learn",
+)
+
+#: What is set of these in the process's environment chooses kernels.
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Of this machine, as far as it can change a result."""
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cpu_count": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+    }
+
+
+def computing(trainer: pl.Trainer) -> dict[str, Any]:
+    """What the training computes with, of all that there is: the part of an environment that decides bits.
+
+    Its kernel, its other processors and what is installed for GPUs that it does not use are left out.
+    """
+    device = trainer.strategy.root_device
+    on_gpu = device.type == "cuda"
+    here = hardware()
+    return {
+        "device": device.type,
+        "name": torch.cuda.get_device_name(device) if on_gpu else here["processor"],
+        "processes": trainer.world_size,
+        "threads": _threads(trainer.world_size),
+        "precision": str(trainer.precision),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_capability": here["cpu_capability"],
+        "cuda": here["cuda"] if on_gpu else None,
+        "cudnn": here["cudnn"] if on_gpu else None,
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    }
+
+
+def processor() -> str:
+    """What /proc/cpuinfo calls it, or whatever Python knows."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names or [platform.processor() or platform.machine()])[0]
+
+
+def _threads(processes: int) -> int:
+    """Of each process while it trains: of several, Lightning gives each its share unless somebody said how many."""
+    shared = processes > 1 and "OMP_NUM_THREADS" not in os.environ
+    return _suggested_max_num_threads(processes) if shared else torch.get_num_threads()

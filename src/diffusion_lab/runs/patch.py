@@ -1,0 +1,139 @@
+"""The code of a working tree: its commit, and what differs from it as a patch that `git apply` takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Bytes. What is larger is no code; it is left out of a patch, and named.
+LARGEST_FILE = 4 * 2**20
+LARGEST_PATCH = 32 * 2**20
+
+#: Whatever a person's git is set to, the patch has the one form that every `git apply` takes.
+_FORM = [
+    *("-p", "--binary", "--full-index", "-U3", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv"),
+    *("--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"),
+]
+
+#: Of git's own variables, those that a patch is made with; those of a hook that we may run in are about its work.
+_KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
+
+
+@dataclass(frozen=True)
+class WorkingTree:
+    """What a git working tree holds.
+
+    Attributes:
+        commit: that is checked out.
+        patch: from there to what the files say; empty if they say the same. Bytes, for code may be in any encoding.
+        left_out: the paths of what differs and is not in the patch, since it is too large or cannot be read.
+    """
+
+    commit: str
+    patch: bytes
+    left_out: tuple[str, ...] = ()
+
+
+class GitError(Exception):
+    """Git is not here, or refused; its last line is the message."""
+
+
+def working_tree(inside: Path, without: Path | None = None) -> WorkingTree | None:
+    """The working tree that `inside` belongs to; None if it is in none, or git does not keep it.
+
+    New files count, unless git is told to ignore them. Nothing of the repository is changed: neither its index nor
+    its objects.
+
+    Args:
+        inside: a folder.
+        without: a folder in it whose files do not count.
+
+    Raises:
+        GitError: if git fails half-way.
+    """
+    try:
+        top = Path(os.fsdecode(_git(inside, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+        commit = _git(inside, "rev-parse", "--verify", "HEAD").decode().strip()
+        if not _git(inside, "ls-files", "-z", "--", "."):  # an installed package, say, in the .venv of another project
+            return None
+    except GitError:
+        return None
+    written, removed, left_out = _changed(top, without)
+    objects = top / os.fsdecode(_git(top, "rev-parse", "--git-path", "objects").rstrip(b"\n"))
+    with tempfile.TemporaryDirectory() as temporary:
+        own = Path(temporary) / "objects"
+        (own / "info").mkdir(parents=True)
+        (own / "info" / "alternates").write_bytes(os.fsencode(objects) + b"\n")
+        elsewhere = {"GIT_INDEX_FILE": f"{temporary}/index", "GIT_OBJECT_DIRECTORY": str(own)}
+        _git(top, "read-tree", "HEAD", variables=elsewhere)
+        for how, paths in (("--force-remove", removed), ("--add", written)):
+            typed = b"".join(path + b"\0" for path in paths)
+            _git(top, "update-index", "--replace", how, "-z", "--stdin", typed=typed, variables=elsewhere)
+        patch = _git(top, "diff-index", "--cached", *_FORM, "HEAD", variables=elsewhere)
+    return WorkingTree(commit, patch, tuple(left_out))
+
+
+def changed_files(inside: Path, one: str, other: str) -> list[str] | None:
+    """The files that differ between two commits, given in full; None if git does not know both."""
+    if not all(
+        re.fullmatch(r"[0-9a-f]{40,64}", commit) for commit in (one, other)
+    ):  # what else git takes for an option
+        return None
+    try:
+        names = _git(inside, "diff-tree", "-r", "-z", "--name-only", "--no-renames", one, other, "--")
+    except GitError:
+        return None
+    return [os.fsdecode(name) for name in names.split(b"\0") if name]
+
+
+def files_of(patch: bytes) -> list[str]:
+    """The files that a patch of ours changes, as git writes their names."""
+    heads = [line.removeprefix(b"diff --git ") for line in patch.split(b"\n") if line.startswith(b"diff --git ")]
+    # Without renames a name stands there twice: a/name b/name, or each in quotes.
+    names = [head[: len(head) // 2].strip(b'"').removeprefix(b"a/") for head in heads]
+    return [name.decode(errors="replace") for name in names]
+
+
+def _changed(top: Path, without: Path | None) -> tuple[list[bytes], list[bytes], list[str]]:
+    """The paths that may differ from HEAD: those that are there, those that are gone, those that are left out."""
+    tracked = _git(top, "diff-index", "-z", "--name-only", "--no-renames", "--ignore-submodules=dirty", "HEAD")
+    new = _git(top, "ls-files", "-z", "--others", "--exclude-standard")
+    paths = {path: top / os.fsdecode(path) for path in sorted((tracked + new).split(b"\0")) if path}
+    if without is not None and not top.is_relative_to(without := without.resolve()):
+        paths = {path: file for path, file in paths.items() if not file.is_relative_to(without)}
+    removed = [path for path, file in paths.items() if _is_gone(file)]
+    there = {path: file for path, file in paths.items() if path not in removed}
+    readable = {
+        path: file.lstat().st_size
+        for path, file in there.items()
+        if file.is_symlink() or (file.is_file() and os.access(file, os.R_OK))  # else a repository of its own
+    }
+    written: list[bytes] = []
+    total = 0
+    for path, size in sorted(readable.items(), key=lambda item: item[1]):
+        if size <= LARGEST_FILE and total + size <= LARGEST_PATCH:
+            written.append(path)
+            total += size
+    return written, removed, [path.decode(errors="replace") for path in there if path not in written]
+
+
+def _is_gone(file: Path) -> bool:
+    """Whether there is no such file, or a plain folder where it was."""
+    return not os.path.lexists(file) or (file.is_dir() and not file.is_symlink() and not (file / ".git").exists())
+
+
+def _git(inside: Path, *arguments: str, typed: bytes = b"", variables: dict[str, str] | None = None) -> bytes:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith(_KEPT)}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", **(variables or {})}
+    command = ["git", "-C", str(inside), "-c", "core.fsmonitor=false", *arguments]
+    try:
+        done = subprocess.run(command, input=typed, capture_output=True, env=environment, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GitError(str(error)) from error
+    if done.returncode:
+        raise GitError((done.stderr.decode(errors="replace").strip().splitlines() or ["git failed"])[-1])
+    return done.stdout
