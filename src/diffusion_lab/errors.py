@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+
 
 class LabError(Exception):
     """Something a person can mend. The message is one line that names the key or the file and what would do."""
 
 
 class RunInterrupted(Exception):
-    """The person asked the run to stop, and what was computed has been saved."""
+    """The person, or the machine's keeper, asked the run to stop, and what was computed has been saved.
+
+    Args:
+        message: how to go on.
+        signal_number: of the signal that asked; the program's exit status is 128 more.
+    """
+
+    def __init__(self, message: str = "", signal_number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.status = 128 + signal_number
 
 
 class RunPruned(Exception):

@@ -62,7 +62,7 @@ def guarded(work: Callable[[], Any], config_name: str = "train") -> None:
         work()
     except RunInterrupted as interruption:
         print(interruption, file=sys.stderr)
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(interruption.status)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)

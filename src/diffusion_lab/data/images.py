@@ -109,7 +109,10 @@ class ImageDataModule(pl.LightningDataModule):
     # Lightning restores a loader's own state only in the middle of an epoch, so the place is kept here.
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._train_loader is None else self._train_loader.state_dict()
+        if self._train_loader is None or self.trainer is None:
+            return {}
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return self._train_loader.state_dict(unfinished=batches.ready - batches.completed)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._place = state_dict

@@ -103,11 +103,15 @@ class Loader:
             yield self._part(order, index, self.rank * self.micro_batches + micro)
         self._next_epoch()
 
-    def state_dict(self) -> dict[str, Any]:
-        """The place: epoch and batches yielded in it. The end of an epoch is the start of the next one."""
-        if self._yielded == len(self):
+    def state_dict(self, unfinished: int = 0) -> dict[str, Any]:
+        """The place: epoch and batches yielded in it. The end of an epoch is the start of the next one.
+
+        The last so many batches as are `unfinished` are to come again.
+        """
+        done = self._yielded - unfinished
+        if done == len(self):
             return {"epoch": self.epoch + 1, "yielded": 0}
-        return {"epoch": self.epoch, "yielded": self._yielded}
+        return {"epoch": self.epoch, "yielded": done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a place."""

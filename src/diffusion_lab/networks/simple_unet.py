@@ -51,13 +51,14 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Conv 3×3 → GroupNorm → SiLU, then the time embedding is added to every position."""
+    """Conv 3×3 → GroupNorm → SiLU, then the time embedding is added to every position; dropout, if any, is last."""
 
-    def __init__(self, in_channels: int, out_channels: int, time_dim: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, time_dim: int, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, out_channels)
         self.time = nn.Linear(time_dim, out_channels)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, time: Tensor, below: Tensor | None = None) -> Tensor:
         """Map x [B, C, H, W] and time [B, time_dim] to [B, out, H, W].
@@ -71,7 +72,8 @@ class Block(nn.Module):
             of_below, of_x = self.conv.weight.split([below.shape[1], x.shape[1]], dim=1)
             h = conv_of_upsampled(below, of_below) + nn.functional.conv2d(x, of_x, self.conv.bias, padding=1)
         h = nn.functional.silu(group_norm(self.norm, h))  # [B, out, H, W]
-        return h + self.time(time)[:, :, None, None]
+        h = h + self.time(time)[:, :, None, None]
+        return nn.functional.dropout(h, self.dropout, self.training) if self.dropout else h
 
 
 class SimpleUNet(nn.Module):
@@ -84,6 +86,7 @@ class SimpleUNet(nn.Module):
         base_channels: width of the first level, a multiple of 8.
         channel_multipliers: width of each level as a multiple of `base_channels`.
         time_dim: size of the time embedding, even and at least 4.
+        dropout: the share of each block's output that is dropped while training, from 0 to below 1.
 
     Raises:
         ValueError: naming the key, if the sizes do not fit together.
@@ -97,6 +100,7 @@ class SimpleUNet(nn.Module):
         base_channels: int = 32,
         channel_multipliers: Sequence[int] = (1, 2),
         time_dim: int = 64,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         levels = len(channel_multipliers)
@@ -115,6 +119,9 @@ class SimpleUNet(nn.Module):
         if time_dim < 4 or time_dim % 2:
             raise ValueError(f"network.time_dim must be even and at least 4, got {time_dim}")
 
+        if not 0 <= dropout < 1:
+            raise ValueError(f"network.dropout must be at least 0 and below 1, got {dropout}")
+
         widths = [base_channels * m for m in channel_multipliers]
         if image_size == 2**levels and widths[-1] == GROUPS:
             raise ValueError(
@@ -124,13 +131,14 @@ class SimpleUNet(nn.Module):
         self.position = SinusoidalEmbedding(time_dim)
         self.time_embedding = nn.Sequential(nn.Linear(time_dim, time_dim), nn.SiLU())
         self.encoder = nn.ModuleList(
-            Block(before, width, time_dim) for before, width in zip([in_channels, *widths[:-1]], widths, strict=True)
+            Block(before, width, time_dim, dropout)
+            for before, width in zip([in_channels, *widths[:-1]], widths, strict=True)
         )
-        self.bottleneck = Block(widths[-1], widths[-1], time_dim)
+        self.bottleneck = Block(widths[-1], widths[-1], time_dim, dropout)
         # A level of the decoder takes what comes from below beside the skip, and leaves with the width of
         # the level above it.
         self.decoder = nn.ModuleList(
-            Block(below + skip, above, time_dim)
+            Block(below + skip, above, time_dim, dropout)
             for below, skip, above in zip(
                 [widths[-1], *widths[:-1][::-1]], widths[::-1], [*widths[:-1][::-1], widths[0]], strict=True
             )

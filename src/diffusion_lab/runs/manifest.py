@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import platform
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from diffusion_lab.runs.environment import computing, hardware, versions
 from diffusion_lab.runs.fingerprint import fingerprint
 from diffusion_lab.runs.folder import RunFolder, write_bytes
 from diffusion_lab.runs.patch import GitError, working_tree
+from diffusion_lab.training.interrupt import slurm_job
 
 
 class Manifest:
@@ -47,6 +50,8 @@ class Manifest:
                 "versions": versions(),
                 "hardware": hardware(),
                 "process_id": os.getpid(),
+                "host": platform.node(),
+                "slurm_job": slurm_job(),
             }
         )
         self._write()
@@ -59,7 +64,7 @@ class Manifest:
         data, environment = parts.data.fingerprint(), {"versions": versions(), **computing(trainer)}
         session = self.content["sessions"][-1]
         session["computing"] = computing(trainer)
-        session["weights"] = weights_hash(parts.module)
+        session["weights"] = weights_hash(parts.module.state_dict())
         session["fingerprint"] = fingerprint(cfg, data, environment)
         self.note(data=data, fingerprint=session["fingerprint"])
 
@@ -104,10 +109,10 @@ class Manifest:
         return told
 
 
-def weights_hash(module: torch.nn.Module) -> str:
-    """A hash of every parameter and stored buffer, by name and bit."""
+def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
+    """A hash of every tensor, by name and bit."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(
             tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format).flatten().view(torch.uint8).numpy()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -57,14 +60,31 @@ def environment_restored(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does, and not the process at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise RunInterrupted(signal_number=number)
+
+    if threading.current_thread() is not threading.main_thread():  # its owner decides about signals
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
 def second_to_rank_zero() -> Iterator[None]:
     """What all processes meet, rank 0 tells, and ends the others; an error of one's own is told after it."""
     try:
         yield
-    except (RunInterrupted, KeyboardInterrupt):
+    except (RunInterrupted, KeyboardInterrupt) as interruption:
         if is_rank_zero():
             raise
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(getattr(interruption, "status", INTERRUPTED_STATUS))
     except Exception:
         if not is_rank_zero():
             time.sleep(SECOND_TO_RANK_ZERO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,25 +20,29 @@ from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
-from diffusion_lab.runs import commands, end, facts, hparams
+from diffusion_lab.runs import commands, end, facts, hparams, resume
 from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
 from diffusion_lab.runs.compiled import compile_network
 from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import load_weights, named_checkpoint, trusted
+from diffusion_lab.runs.load import load_weights, named_checkpoint
 from diffusion_lab.runs.loggers import close
 from diffusion_lab.runs.manifest import Manifest, weights_hash
 from diffusion_lab.runs.memory import keep_freed_memory
-from diffusion_lab.runs.processes import environment_restored, is_rank_zero, second_to_rank_zero, start_processes_with
+from diffusion_lab.runs.processes import (
+    environment_restored,
+    is_rank_zero,
+    second_to_rank_zero,
+    start_processes_with,
+    terminable,
+)
 from diffusion_lab.runs.report import figures_after_training, figures_before_training
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, check_settings, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
+from diffusion_lab.training.ema import EMA, averaged
 from diffusion_lab.training.history import History
 from diffusion_lab.training.launcher import end_with_parent
 from diffusion_lab.training.sharded import FullySharded
-
-#: What may be changed when a run is resumed.
-RESUMABLE = ("trainer.max_epochs", "trainer.max_steps")
 
 #: What is typed for this session and is no part of the run.
 _OF_THE_SESSION = ("resume=", "console=")
@@ -64,12 +69,13 @@ def train(
     """
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with second_to_rank_zero(), console.speaking(speaker):
-        if cfg.resume is not None:
-            folder = RunFolder.open(cfg.resume)
+    with second_to_rank_zero(), terminable(), console.speaking(speaker):
+        before = cfg.resume or resume.requeued(cfg)
+        if before is not None:
+            folder = RunFolder.open(before)
             changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
-            cfg = _resumed(folder, changes)
-            checkpoint = named_checkpoint(folder, "last")
+            cfg = resume.resumed(folder, changes if cfg.resume else [])
+            checkpoint = resume.last_good_checkpoint(folder)
             return _run(cfg, folder, checkpoint, folder.read_overrides() + changes, callbacks=callbacks)
         cfg = _with_absolute_paths(cfg)
         chosen = {group: option for group, option in (options or {}).items() if not group.startswith("hydra/")}
@@ -81,7 +87,7 @@ def join(path: str) -> None:
     end_with_parent()
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    with second_to_rank_zero(), console.speaking(console.Console()):
+    with second_to_rank_zero(), terminable(), console.speaking(console.Console()):
         _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [])
 
 
@@ -106,8 +112,10 @@ def _run(
     source = checkpoint
     if source is None and cfg.init_from is not None:
         source = named_checkpoint(RunFolder.open(cfg.init_from), "last")
+    state: dict[str, Any] = {}
     if source is not None:  # before anything is written, also where the trainer will restore them once more
-        load_weights(parts.module, read_checkpoint(source)["state_dict"], source)
+        state = read_checkpoint(source)
+        load_weights(parts.module, state["state_dict"], source)
 
     new = folder is None
     if folder is None:
@@ -126,8 +134,12 @@ def _run(
             _fit(cfg, trainer, parts, checkpoint)
         return folder
 
+    if not new:
+        resume.check_data(folder, parts.data)
+        resume.go_back(folder, trainer.loggers, int(state["global_step"]) if checkpoint else 0)
     folder.write_config(cfg, overrides)
     manifest = Manifest(folder, cfg.seed)
+    resume.warn_of_other_bits(manifest.content["sessions"])
     if new:
         manifest.note(options=options)
     choices = hparams.choices(cfg, overrides, manifest.content.get("options") or {})
@@ -147,7 +159,8 @@ def _run(
         manifest.end("interrupted")
         with contextlib.suppress(Exception):
             close(trainer.loggers, "failed")
-        raise RunInterrupted(_how_to_go_on(folder, "Interrupted.")) from error
+        number = getattr(error, "status", 128 + signal.SIGINT) - 128
+        raise RunInterrupted(_how_to_go_on(folder, "Interrupted."), number) from error
     except RunPruned as error:
         manifest.end("pruned", error=str(error))
         with contextlib.suppress(Exception):
@@ -158,7 +171,11 @@ def _run(
         with contextlib.suppress(Exception):  # it is the first error that counts
             close(trainer.loggers, "failed")
         raise
-    manifest.end("finished", steps=trainer.global_step, weights=weights_hash(parts.module))
+    hashes = {"weights": weights_hash(parts.module.state_dict())}
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EMA):
+            hashes["ema_weights"] = weights_hash(callback.average)
+    manifest.end("finished", steps=trainer.global_step, **hashes)
     end.tell(folder, Path(cfg.paths.output_dir), metrics, time.monotonic() - start)
     return folder
 
@@ -182,15 +199,16 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
     """Samples, figures and metrics of a run that has trained to its end."""
     # The trainer leaves the module on the CPU.
     parts.module.to(trainer.strategy.root_device)
-    epochs = next((c.epochs for c in trainer.callbacks if isinstance(c, History)), [])  # type: ignore[attr-defined]
+    history = next((c for c in trainer.callbacks if isinstance(c, History)), History())  # type: ignore[attr-defined]
     sampling: dict[str, Any] = OmegaConf.to_container(cfg.sampling)  # type: ignore[assignment]
     step = trainer.global_step
     bar = cfg.trainer.get("enable_progress_bar", True) and console.current().bar
     console.current().note(f"drawing {sampling['num_samples']} samples")
-    samples = figures_after_training(parts, folder, trainer.loggers, epochs, step, sampling, bar)
+    with averaged(trainer, parts.module):
+        samples = figures_after_training(parts, folder, trainer.loggers, history.epochs, step, sampling, bar)
 
-    metrics: dict[str, Any] = {"step": step, "epochs": epochs}
-    metrics |= {key: float(v) for key, v in trainer.callback_metrics.items() if key != "train/loss_step"}
+    metrics: dict[str, Any] = {"step": step, "epochs": history.epochs}
+    metrics |= {key: value for key, value in history.metrics.items() if key != "train/loss_step"}
     folder.write_json("metrics.json", metrics)  # should an evaluation fail, this is there
     metrics |= _evaluate(cfg, parts, samples)
     folder.write_json("metrics.json", metrics)
@@ -210,21 +228,6 @@ def _evaluate(cfg: DictConfig, parts: Parts, samples: Tensor) -> dict[str, Any]:
         results[name] = result.as_dict()
         console.current().event("evaluation", result.summary(), name=name, **results[name])
     return results
-
-
-def _resumed(folder: RunFolder, changes: list[str]) -> DictConfig:
-    """The config of the run in `folder`, with what may be changed of it."""
-    cfg = trusted(folder.read_config(), folder.path / "config.yaml")
-    for change in changes:
-        if change.split("=")[0] not in RESUMABLE:
-            raise LabError(
-                f"{change}: a resumed run goes on with its own config, of which only {' and '.join(RESUMABLE)} "
-                "can be changed; to start a new run from its weights, use init_from"
-            )
-    if not changes and folder.read_json("manifest.json").get("status") == "finished":
-        was = cfg.trainer.get("max_epochs")
-        raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
-    return OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))  # type: ignore[return-value]
 
 
 def _with_absolute_paths(cfg: DictConfig) -> DictConfig:

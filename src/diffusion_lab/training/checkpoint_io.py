@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,17 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise LabError(f"there is no checkpoint {path}")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise LabError(f"{path} is damaged: the checksum of {damaged} in it is not right")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise LabError(f"{path} is damaged, or holds more than tensors and plain values: it was not read") from error
+    except LabError:
+        raise
     except Exception as error:  # a damaged file can fail anywhere in the reader
         raise LabError(f"{path} is damaged or no checkpoint: {_one_line(error)}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:

@@ -1,8 +1,12 @@
-"""The checkpoints of a run: `last.ckpt` after every epoch, `best.ckpt` at the lowest validation loss."""
+"""The checkpoints of a run: `last.ckpt` from which it goes on, those before it, and `best.ckpt`."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from diffusion_lab.training.finite import FiniteLoss
+from diffusion_lab.training.ledger import LossLedger
+from diffusion_lab.training.vote import Vote
 
 MONITORED = "val/loss"
 
@@ -19,27 +25,49 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
     return Path(run_dir) / "checkpoints" / f"{name}.ckpt"
 
 
+def earlier_checkpoints(run_dir: str | Path) -> list[Path]:
+    """Those that were the last one before `last.ckpt` was, the newest first."""
+    return sorted((Path(run_dir) / "checkpoints").glob("step_*.ckpt"), reverse=True)
+
+
 class Checkpoints(Checkpoint):
-    """Keeps the newest state and the best one.
+    """Keeps the newest state, a few before it, and the best one.
+
+    A state is saved between two steps: when all that belongs to the step before (its validation, its epoch's end,
+    its rows in the logs) is done and on the disk, and nothing of the next one has been. So a run that is killed at
+    any time goes on from there exactly.
 
     Args:
-        every_n_epochs: how often `last.ckpt` is written; it is written at the end of training in any case.
-        every_n_steps: write it after so many optimizer steps, too; None not to.
+        every_n_epochs: how often the state is saved; it is saved at the end of training in any case.
+        every_n_steps: save it after so many optimizer steps, too; None not to.
+        every_n_minutes: save it after so many minutes, too; None not to.
+        keep: how many states are kept, `last.ckpt` among them; None for all. The others are `step_<number>.ckpt`.
 
-    Lightning's own ModelCheckpoint refreshes its last checkpoint only when a best one was found, and records
-    absolute paths in its state; this one does neither.
+    Lightning's own ModelCheckpoint saves before the row of a step is logged, refreshes its last checkpoint only
+    when a best one was found, and records absolute paths in its state; this one does none of it.
     """
 
-    def __init__(self, every_n_epochs: int = 1, every_n_steps: int | None = None) -> None:
-        if every_n_epochs < 1 or (every_n_steps is not None and every_n_steps < 1):
-            raise ValueError(
-                "callbacks.checkpoints.every_n_epochs and every_n_steps must be at least 1, "
-                f"got {every_n_epochs} and {every_n_steps}"
-            )
+    def __init__(
+        self,
+        every_n_epochs: int = 1,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        keep: int | None = 2,
+    ) -> None:
+        for name, value in (("every_n_epochs", every_n_epochs), ("every_n_steps", every_n_steps), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ValueError(f"callbacks.checkpoints.{name} must be at least 1, got {value}")
+        if every_n_minutes is not None and not every_n_minutes > 0:
+            raise ValueError(f"callbacks.checkpoints.every_n_minutes must be above 0 or null, got {every_n_minutes}")
         self.every_n_epochs = every_n_epochs
         self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
+        self.keep = keep
         self.best_loss = math.inf
-        self._saved_at_step = -1
+        self._saved_at_step = 0
+        self._saved_at_time = 0.0
+        self._vote: Vote | None = None
+        self._saving = False
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_loss": self.best_loss}
@@ -48,16 +76,44 @@ class Checkpoints(Checkpoint):
         self.best_loss = float(state_dict["best_loss"])
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Write `last.ckpt`; weights that are not finite never replace it."""
+        """Save the state between two steps; weights that are not finite never replace an earlier state.
+
+        To be called from `on_train_batch_start` of an optimizer step's first batch, or `on_train_end`, by all
+        processes.
+        """
+        step = trainer.global_step
+        if step == self._saved_at_step:
+            return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, FiniteLoss):
                 callback.check(trainer)
-        trainer.save_checkpoint(checkpoint_path(trainer.default_root_dir, "last"))
-        self._saved_at_step = trainer.global_step
+            if isinstance(callback, LossLedger):
+                callback.flush(trainer)
+        for logger in trainer.loggers:  # their rows are on the disk before the state that does not repeat them
+            logger.save()
+        if trainer.is_global_zero:
+            self._keep_the_last(Path(trainer.default_root_dir))
+        self._saving = True
+        try:
+            trainer.save_checkpoint(checkpoint_path(trainer.default_root_dir, "last"))
+        finally:
+            self._saving = False
+        self._saved_at_step, self._saved_at_time = step, time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        step = trainer.global_step
-        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_at_step:
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._saving:
+            _bring_between_steps(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
+        self._vote = Vote(trainer.world_size)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx % trainer.accumulate_grad_batches == 0 and self._due(trainer, batch_idx):
             self.save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -68,10 +124,58 @@ class Checkpoints(Checkpoint):
             self.best_loss = loss
             trainer.save_checkpoint(checkpoint_path(trainer.default_root_dir, "best"))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self.save_last(trainer)
-
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step != self._saved_at_step:
-            self.save_last(trainer)
+        self.save_last(trainer)
+
+    def _due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        epochs, step = trainer.current_epoch, trainer.global_step
+        due = batch_idx == 0 and epochs > 0 and epochs % self.every_n_epochs == 0
+        if self.every_n_steps:
+            due |= step // self.every_n_steps > self._saved_at_step // self.every_n_steps
+        if self.every_n_minutes:
+            assert self._vote is not None
+            minutes = (time.monotonic() - self._saved_at_time) / 60
+            due |= bool(self._vote.cast(int(minutes >= self.every_n_minutes)))
+        return due
+
+    def _keep_the_last(self, run_dir: Path) -> None:
+        """Give the last state a name of its own, and remove those that are too many."""
+        last = checkpoint_path(run_dir, "last")
+        if last.is_file() and (self.keep is None or self.keep > 1):
+            kept = last.with_name(f"step_{self._saved_at_step:08d}.ckpt")
+            kept.unlink(missing_ok=True)
+            try:
+                os.link(last, kept)
+            except OSError:  # a file system without hard links
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(last, kept)
+        if self.keep is not None:
+            for path in earlier_checkpoints(run_dir)[self.keep - 1 :]:
+                path.unlink()
+
+
+def _bring_between_steps(fit_loop: dict[str, Any], batches: float) -> None:
+    """Bring the trainer's progress into the one form from which it goes on exactly.
+
+    That is the form of a state saved at the end of a batch in the middle of an epoch, with no batch done where the
+    epoch is about to begin. Of other forms the trainer repeats or leaves out what comes after a step: a validation, a
+    step's number in the logs, or with `max_steps` a whole epoch.
+    """
+    # Lightning would ask the loader itself; the data module knows its place.
+    fit_loop["state_dict"].pop("combined_loader", None)
+    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+    epochs, progress = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
+    total, current = progress["total"], progress["current"]
+    if current["ready"] > current["completed"]:  # a batch has been handed out and is not begun
+        total["ready"] -= 1
+        current["ready"] -= 1
+    else:  # training has ended, and with it, for the trainer, an epoch
+        over = current["completed"] >= batches
+        for counts in epochs.values():
+            counts["ready"] = counts["started"] = counts["processed"] + over
+            counts["processed"] = counts["completed"] = counts["processed"] - (not over)
+        if over:
+            current |= dict.fromkeys(current, 0)
+    total["completed"] -= 1
+    current["completed"] -= 1
+    progress["is_last_batch"] = False

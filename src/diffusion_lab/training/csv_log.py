@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
@@ -11,13 +14,26 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 
 class _AppendingWriter(ExperimentWriter):
-    """Lightning's writer empties a folder that is not new; this one reads the header and goes on."""
+    """Lightning's writer empties a folder that is not new, and writes a longer header over the file; this one goes on.
+
+    Rows are on the disk when `save` returns, and whatever happens, the file holds all rows that were saved before.
+    """
 
     def _check_log_dir_exists(self) -> None:
+        self.metrics_keys = _read(Path(self.metrics_file_path))[0]
+
+    def save(self) -> None:
+        if not self.metrics:
+            return
         path = Path(self.metrics_file_path)
-        if path.is_file():
-            with path.open(newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
+        if self._record_new_keys():
+            _write(path, self.metrics_keys, [*_read(path)[1], *self.metrics])
+        else:
+            with path.open("a", newline="") as file:
+                csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
+                file.flush()
+                os.fsync(file.fileno())
+        self.metrics = []
 
 
 class AppendingCSVLogger(CSVLogger):
@@ -25,7 +41,7 @@ class AppendingCSVLogger(CSVLogger):
 
     Args:
         save_dir: the run folder; filled in by the run.
-        flush_logs_every_n_steps: how often rows reach the disk.
+        flush_logs_every_n_steps: how often rows reach the disk; they do so before each checkpoint in any case.
     """
 
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 100) -> None:
@@ -37,3 +53,32 @@ class AppendingCSVLogger(CSVLogger):
             Path(self.log_dir).mkdir(parents=True, exist_ok=True)
             self._experiment = _AppendingWriter(log_dir=self.log_dir)
         return super().experiment
+
+    def forget_from(self, step: int) -> None:
+        """Remove the rows of the optimizer step `step` (from 0) and later ones: they will be made again."""
+        path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
+        keys, rows = _read(path)
+        kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) < step]
+        if len(kept) < len(rows):
+            _write(path, keys, kept)
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """The header and the rows; none where there is no file."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="", errors="replace") as file:
+        reader = csv.DictReader(file)
+        rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
+        return list(reader.fieldnames or []), rows
+
+
+def _write(path: Path, keys: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, keys)
+        writer.writeheader()
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -12,25 +12,37 @@ class History(pl.Callback):
 
     Attributes:
         epochs: dicts with ``epoch`` (from 1), ``step``, ``train/loss`` and, where it was measured, ``val/loss``.
+        metrics: the newest value of all that was logged, as of the last epoch's end or validation.
     """
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
+        self.metrics: dict[str, float] = {}
         self._validated = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = not trainer.sanity_checking
+        self._remember(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._remember(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         for name, key in (("train/loss", "train/loss_epoch"), ("val/loss", "val/loss")):
             if key in trainer.callback_metrics and (self._validated or key != "val/loss"):
                 row[name] = float(trainer.callback_metrics[key])
-        self.epochs.append(row)
+        # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.
+        self.epochs = [known for known in self.epochs if known["epoch"] != row["epoch"]] + [row]
         self._validated = False
+        self._remember(trainer)
+
+    def _remember(self, trainer: pl.Trainer) -> None:
+        self.metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs}
+        return {"epochs": self.epochs, "metrics": self.metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = [dict(row) for row in state_dict["epochs"]]
+        self.metrics = dict(state_dict.get("metrics", {}))

@@ -1,46 +1,52 @@
-"""Ctrl-C ends a run between two steps, with a checkpoint."""
+"""Ctrl-C, or the signal of a cluster that wants its machine back, ends a run between two steps with a checkpoint."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from torch import Tensor, distributed
+from lightning_fabric.plugins.environments import SLURMEnvironment
 
-from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.training.checkpoints import Checkpoints
+from diffusion_lab.training.vote import Vote
 
 #: A signal that follows so soon is the same keypress: torchrun passes on what the terminal has sent already.
 _SAME_KEYPRESS_SECONDS = 0.5
 
 
 class GracefulInterrupt(pl.Callback):
-    """On the first Ctrl-C, finishes the step under way, saves and stops; on the second, stops at once.
+    """On the first signal, finishes the step under way, saves and stops; on the second, stops at once.
+
+    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time
+    (SIGUSR1, or what Lightning's SLURMEnvironment was told): then the job is put into the queue again.
 
     A stop between steps leaves a state that training can go on from exactly. All processes of a run stop after
     the same step, whichever of them were sent the signal.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = 0  # the number of the signal
         self._requested_at = 0.0
-        self._saved = False
-        self._previous: Any = None
-        self._vote: _Vote | None = None
+        self._previous: dict[int, Any] = {}
+        self._vote: Vote | None = None
         self._speaks = True
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._vote = _Vote() if trainer.world_size > 1 else None
+        self._vote = Vote(trainer.world_size)
         self._speaks = trainer.is_global_zero
-        try:
-            self._previous = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:  # not the main thread: its owner decides about signals
-            self._previous = None
+        for number in (signal.SIGINT, signal.SIGTERM, _requeue_signal(trainer)):
+            if number is not None:
+                try:
+                    self._previous[number] = signal.signal(number, self._handle)
+                except ValueError:  # not the main thread: its owner decides about signals
+                    return
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
@@ -48,28 +54,15 @@ class GracefulInterrupt(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()
 
-    # The state is saved at the end of a step or epoch, and the run stopped at the start of the next one:
-    # in between, the trainer writes the log of what was done.
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Between the parts of an accumulated batch the gradients of the first ones would be lost. After the last
-        # batch of an epoch comes its validation, and then the epoch's end.
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch:
-            self._save_if(self._stop(), trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save_if(self._stop(now=True), trainer)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if_saved()
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._stop_if_saved()
+        # Between the parts of an accumulated batch the gradients of the first ones would be lost.
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._stop_if(self._ask(), trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if_saved()
+        self._stop_if(self._ask(now=True), trainer)
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -77,55 +70,54 @@ class GracefulInterrupt(pl.Callback):
             if now - self._requested_at < _SAME_KEYPRESS_SECONDS:
                 return
             raise KeyboardInterrupt
-        self.requested, self._requested_at = True, now
+        self.requested, self._requested_at = signal_number, now
         if self._speaks:
-            print("\nStopping after this step; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+            again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
+            print(f"\nStopping after this step{again}.", file=sys.stderr, flush=True)
 
-    def _stop(self, now: bool = False) -> bool:
-        return self.requested if self._vote is None else self._vote.cast(self.requested, now)
+    def _ask(self, now: bool = False) -> int:
+        assert self._vote is not None
+        return self._vote.cast(self.requested, now)
 
-    def _save_if(self, stop: bool, trainer: pl.Trainer) -> None:
-        if not stop:
+    def _stop_if(self, number: int, trainer: pl.Trainer) -> None:
+        if not number:
             return
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.save_last(trainer)
-        self._saved = True
-
-    def _stop_if_saved(self) -> None:
-        if self._saved:
-            raise RunInterrupted
+        if number == _requeue_signal(trainer) and trainer.is_global_zero:
+            _requeue()
+        raise RunInterrupted(signal_number=number)
 
     def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
 
 
-class _Vote:
-    """All processes learn whether any of them was asked to stop.
+def _requeue_signal(trainer: pl.Trainer) -> int | None:
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+        return environment.requeue_signal
+    return None
 
-    The answer to a vote is read at the next one, and the messages go from CPU to CPU: no step waits for them,
-    and no GPU.
+
+def slurm_job() -> str | None:
+    """The job's name in SLURM's queue, which it keeps when it is put there again; None where there is no SLURM."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _requeue() -> None:
+    """Put this SLURM job into the queue again.
+
+    Raises:
+        LabError: if SLURM does not take it; the state has been saved.
     """
-
-    def __init__(self) -> None:
-        self._group: Any = distributed.new_group(backend="gloo")
-        self._pending: tuple[Tensor, Any] | None = None
-
-    def cast(self, stop: bool, now: bool) -> bool:
-        """Vote, and return the outcome of the vote before this one; with `now`, of this one, too."""
-        outcome = self._outcome()
-        if not outcome:
-            ballot = torch.tensor(int(stop))
-            self._pending = ballot, distributed.all_reduce(ballot, distributed.ReduceOp.MAX, self._group, async_op=True)
-            if now:
-                outcome = self._outcome()
-        return outcome
-
-    def _outcome(self) -> bool:
-        if self._pending is None:
-            return False
-        (ballot, work), self._pending = self._pending, None
-        work.wait()
-        return bool(ballot)
+    job = slurm_job() or ""
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise LabError(f"the state is saved, but SLURM did not take job {job} back into its queue: {said}") from error

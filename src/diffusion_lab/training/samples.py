@@ -10,6 +10,7 @@ from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.figures import denoising_strip, image_grid, record
 from diffusion_lab.sampling import Pipeline, Step, Trajectory
 from diffusion_lab.schedules import DiscreteSchedule
+from diffusion_lab.training.ema import averaged
 from diffusion_lab.training.interrupt import GracefulInterrupt
 from diffusion_lab.training.sharded import whole_network
 
@@ -45,7 +46,7 @@ class SampleGrid(pl.Callback):
         last = epoch == trainer.max_epochs or step == trainer.max_steps
         if not self.every_n_epochs or epoch % self.every_n_epochs or last:
             return
-        with whole_network(trainer):
+        with whole_network(trainer), averaged(trainer, pl_module):
             if trainer.is_global_zero:
                 self._draw(trainer, epoch, step)
 

@@ -53,7 +53,9 @@ class TimestepLoss(pl.Callback):
             if count:
                 # Every process has the total: with `rank_zero_only`, there is nothing left to reduce.
                 pl_module.log(name, total / count, on_epoch=True, batch_size=1, sync_dist=True, rank_zero_only=True)
-        self._sums = None
+        # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.
+        if trainer.is_last_batch:
+            self._sums = None
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -1,0 +1,163 @@
+"""What it takes to go on with a run as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from diffusion_lab import console
+from diffusion_lab.data import ImageDataModule
+from diffusion_lab.errors import LabError
+from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.runs.load import trusted
+from diffusion_lab.training.checkpoint_io import read_checkpoint
+from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
+from diffusion_lab.training.csv_log import AppendingCSVLogger
+from diffusion_lab.training.interrupt import slurm_job
+
+#: What may be raised when a run is resumed.
+_LIMITS = ("trainer.max_epochs", "trainer.max_steps")
+
+#: What may be changed, since it decides nothing of the result: keys, and all below them.
+_FREE = (
+    "paths.data_dir",
+    "callbacks.checkpoints",
+    "callbacks.progress",
+    "trainer.enable_progress_bar",
+    "tags",
+    "notes",
+)
+
+
+def resumed(folder: RunFolder, changes: Sequence[str]) -> DictConfig:
+    """The config of the run in `folder`, with what may be changed of it.
+
+    Raises:
+        LabError: naming the change that would make another run of it, or the limit that leaves nothing to do.
+    """
+    cfg = trusted(folder.read_config(), folder.path / "config.yaml")
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key in _LIMITS:
+            _check_limit(folder, cfg, key, value)
+        elif not any(key == free or key.startswith(f"{free}.") for free in _FREE):
+            raise LabError(
+                f"{change}: a resumed run goes on with its own config, of which {' and '.join(_LIMITS)} can be raised, "
+                f"and {', '.join(_FREE)} changed; to start a new run from its weights, use init_from"
+            )
+    if not any(change.startswith(_LIMITS) for change in changes) and _status(folder) == "finished":
+        was = cfg.trainer.get("max_epochs")
+        raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
+    return OmegaConf.merge(cfg, OmegaConf.from_dotlist(list(changes)))  # type: ignore[return-value]
+
+
+def _check_limit(folder: RunFolder, cfg: DictConfig, key: str, value: str) -> None:
+    was, new = (_limit(OmegaConf.select(cfg, key)), _limit(OmegaConf.create({"v": value}).v))
+    if new < was:
+        raise LabError(f"{key}={value}: it was {was:g}, and of a resumed run it can only be raised")
+    for typed in folder.read_overrides():
+        if f"${{{key}}}" in typed and new > was:
+            raise LabError(
+                f"{key}={value}: {typed} was derived from it, and a run that is trained on would not be the run that "
+                f"had {key}={value} from the start; start a new run, with init_from if you like"
+            )
+
+
+def _limit(value: Any) -> float:
+    """How many epochs or steps; -1 and null are no limit."""
+    try:
+        number = math.inf if value in (None, "null") else float(value)
+    except (TypeError, ValueError):
+        return math.inf  # its type is checked with the rest of the config
+    return math.inf if number < 0 else number
+
+
+def requeued(cfg: DictConfig) -> Path | None:
+    """The folder of the run that this SLURM job was training before it was put into the queue again."""
+    job = slurm_job()
+    if job is None or not int(os.environ.get("SLURM_RESTART_COUNT", "0")):
+        return None
+    for config in sorted((Path(cfg.paths.output_dir) / cfg.name).glob("*/config.yaml"), reverse=True):
+        folder = RunFolder(config.parent)
+        sessions = folder.read_json("manifest.json").get("sessions") or [{}]
+        unfinished = _status(folder) in ("running", "interrupted")
+        if sessions[-1].get("slurm_job") == job and unfinished and checkpoint_path(folder.path, "last").is_file():
+            return folder.path
+    return None
+
+
+def last_good_checkpoint(folder: RunFolder) -> Path | None:
+    """`last.ckpt`, or the newest one before it that can be read; what cannot is reported and put aside.
+
+    None where nothing had been saved yet: the run begins anew.
+
+    Raises:
+        LabError: if there were some, and none can be read.
+    """
+    last = checkpoint_path(folder.path, "last")
+    damaged = ""
+    for path in [last, *earlier_checkpoints(folder.path)]:
+        if not path.is_file():
+            continue
+        try:
+            read_checkpoint(path)
+        except LabError as error:
+            damaged = damaged or str(error)
+            path.replace(path.with_suffix(".damaged"))
+            console.current().warning(f"{error}; it is put aside as {path.with_suffix('.damaged').name}")
+            continue
+        if path != last:
+            console.current().note(f"going on from {path.name}, which was saved before it")
+            path.replace(last)
+        return last
+    if damaged:
+        raise LabError(f"{damaged}; there is no checkpoint before it that could be used")
+    console.current().note("nothing had been saved yet: the run begins anew")
+    return None
+
+
+def check_data(folder: RunFolder, data: ImageDataModule) -> None:
+    """Refuse to go on with other data.
+
+    Raises:
+        LabError: naming the split that differs.
+    """
+    recorded = folder.read_json("manifest.json").get("data") or {}
+    for split, found in data.fingerprint().items():
+        if recorded.get(split, found) != found:
+            raise LabError(
+                f"the {split} images are not those that {folder.path} was trained on (hash {found}, there "
+                f"{recorded[split]}): paths.data_dir holds other files"
+            )
+
+
+def go_back(folder: RunFolder, loggers: Iterable[Any], step: int) -> None:
+    """Let the logs forget what was done after `step` optimizer steps, the checkpoint's: it will be done again."""
+    for logger in loggers:
+        if isinstance(logger, AppendingCSVLogger):
+            logger.forget_from(step)
+        if isinstance(logger, TensorBoardLogger):  # it shows no older point from there on
+            logger._kwargs["purge_step"] = step
+
+
+def warn_of_other_bits(sessions: Sequence[Mapping[str, Any]]) -> None:
+    """One line if this session's versions, threads or hardware are not those of the one before."""
+    if len(sessions) < 2:
+        return
+    before, now = ({**session.get("versions", {}), **session.get("hardware", {})} for session in sessions[-2:])
+    others = [f"{name} {now[name]} (it was {before[name]})" for name in now if before.get(name, now[name]) != now[name]]
+    if others:
+        console.current().warning(
+            f"the run goes on with {', '.join(others)}: from here on it may differ in the last bits from what it would "
+            "have been"
+        )
+
+
+def _status(folder: RunFolder) -> Any:
+    return folder.read_json("manifest.json").get("status")

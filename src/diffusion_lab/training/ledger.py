@@ -1,0 +1,83 @@
+"""The loss of every optimizer step, on the disk: what tells two runs apart at the very step they part."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+FILE = "step_losses.f32"
+
+_BUFFERED = 1024  # steps on the device
+
+
+def read_step_losses(run_dir: str | Path) -> np.ndarray:
+    """[steps] float32: of each optimizer step the loss of its global batch; empty where nothing is recorded.
+
+    NaN stands for steps that are not known. A last number that was not written whole is left out.
+    """
+    path = Path(run_dir) / FILE
+    content = path.read_bytes() if path.is_file() else b""
+    return np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
+
+
+class LossLedger(pl.Callback):
+    """Writes the loss of every step to ``step_losses.f32`` in the run folder, as little-endian float32.
+
+    The numbers stay on the device until a checkpoint is written, or there are a thousand, or training ends; so no
+    step waits for them. A run that is resumed goes on at the step it resumes from.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0  # the step of the first buffered loss
+        self._count = 0
+        self._buffer: Tensor | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first, self._count = trainer.global_step, 0
+        self._buffer = torch.empty(_BUFFERED, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert self._buffer is not None
+        if trainer.global_step == self._first + self._count:  # the batch is not complete yet
+            return
+        self._buffer[self._count] = outputs["step_loss"]
+        self._count += 1
+        if self._count == _BUFFERED:
+            self.flush(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.flush(trainer)
+
+    def flush(self, trainer: pl.Trainer) -> None:
+        """Write what is buffered. All processes must take part."""
+        if self._buffer is None or not self._count:
+            return
+        losses = self._buffer[: self._count]
+        if trainer.world_size > 1:  # scaled such that their mean is that of the global batch
+            losses = trainer.strategy.reduce(losses.clone(), reduce_op="mean")
+        if trainer.is_global_zero:
+            write_step_losses(Path(trainer.default_root_dir), self._first, losses.cpu().numpy())
+        self._first, self._count = self._first + self._count, 0
+
+
+def write_step_losses(run_dir: Path, first: int, losses: np.ndarray) -> None:
+    """Write the losses of the steps from `first` on, in the place of any that were there; what is not known is NaN."""
+    path = run_dir / FILE
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        known = file.seek(0, os.SEEK_END) // 4
+        if known < first:
+            file.seek(4 * known)
+            file.write(np.full(first - known, np.nan, "<f4").tobytes())
+        file.seek(4 * first)
+        file.truncate()
+        file.write(losses.astype("<f4").tobytes())
+        file.flush()
+        os.fsync(file.fileno())

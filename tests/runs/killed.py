@@ -1,0 +1,161 @@
+"""Runs in processes of their own that are killed (SIGKILL) at a chosen moment. No test."""
+
+import contextlib
+import csv
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from conftest import TINY
+from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.runs.train import train
+from diffusion_lab.training import checkpoint_io
+from diffusion_lab.training.checkpoints import Checkpoints
+from diffusion_lab.training.ledger import read_step_losses
+
+#: One process that has imported everything; the runs are its forks.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["killed"])
+
+#: Columns of the log that tell of time and memory.
+TIMING = ("speed/", "memory/")
+
+
+class Kill(pl.Callback):
+    """Kills its process at a moment of the step numbered `step`, from 0."""
+
+    def __init__(self, moment, step):
+        self.moment, self.step = moment, step
+
+    def _at(self, moment, trainer):
+        if moment == self.moment and trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_batch_start(self, trainer, *_):
+        if self.moment in ("writing a checkpoint", "after a checkpoint") and trainer.global_step == self.step:
+            self._kill_while_saving()
+        self._at("between steps", trainer)
+
+    def on_before_optimizer_step(self, trainer, *_):
+        self._at("in a step", trainer)
+
+    def on_train_batch_end(self, trainer, *_):
+        self._at("after a step", trainer)
+
+    def on_validation_batch_start(self, trainer, *_):
+        self._at("in a validation", trainer)
+
+    def on_validation_end(self, trainer, *_):
+        self._at("after a validation", trainer)
+
+    def on_train_epoch_end(self, trainer, *_):
+        self._at("at an epoch's end", trainer)
+
+    def on_train_end(self, trainer, *_):
+        self._at("at the end", trainer)
+
+    def _kill_while_saving(self):
+        """The next checkpoint is half written when the process dies; or whole, and nothing comes after it."""
+        save, replace = torch.save, Path.replace
+
+        def half(content, file):
+            save(content, file)
+            file.truncate(file.tell() // 2)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def whole(path, target):
+            replace(path, target)
+            if Path(target).suffix == ".ckpt":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if self.moment == "writing a checkpoint":
+            checkpoint_io.torch.save = half
+        else:
+            Path.replace = whole
+
+
+def trained(overrides, callbacks, output, threads=1):
+    """In the child: a run of the tiny config, silent."""
+    torch.set_num_threads(threads)
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("train", [*TINY, f"paths.output_dir={output}", *overrides])
+        try:
+            train(cfg, [o for o in overrides if o.startswith(("resume=", "trainer.max_"))], callbacks=callbacks)
+        except BaseException as error:
+            Path(output, "error").write_text(f"{type(error).__name__}: {error}")
+            sys.exit(getattr(error, "status", 1))
+
+
+def run(output, *overrides, callbacks=()):
+    """Run to the end, or to its violent one; returns the exit status and the run folder."""
+    output.mkdir(exist_ok=True)
+    child = SERVER.Process(target=trained, args=(list(overrides), list(callbacks), str(output)))
+    child.start()
+    child.join(100)
+    assert child.exitcode is not None, "it hangs"
+    folders = list((output / "tiny").iterdir())
+    assert len(folders) == 1
+    error = output / "error"
+    return child.exitcode, folders[0], error.read_text() if error.exists() else ""
+
+
+def differences(one, other):
+    """What differs between two finished runs: names of files, keys and columns; empty if they are the same run."""
+    found = []
+    losses = [read_step_losses(folder) for folder in (one, other)]
+    if not np.array_equal(*losses, equal_nan=False):
+        found.append(f"step losses {losses}")
+    rows = [_rows(folder / "csv" / "metrics.csv") for folder in (one, other)]
+    if rows[0] != rows[1]:
+        found.append(f"rows {[row for row in zip(*rows) if row[0] != row[1]][:3]} of {list(map(len, rows))}")
+    states = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (one, other)]
+    found += [f"last.ckpt {place}" for place in _unequal(*map(_without_clocks, states))]
+    best = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (one, other)]
+    found += [f"best.ckpt {place}" for place in _unequal(*[b["state_dict"] for b in best])]
+    if not np.array_equal(*[np.load(folder / "samples" / "final.npy") for folder in (one, other)]):
+        found.append("samples")
+    metrics = [__import__("json").loads((folder / "metrics.json").read_text()) for folder in (one, other)]
+    slow = [key for key in metrics[0] if key.startswith(TIMING)]
+    found += [f"metrics.json {place}" for place in _unequal(*[{k: v for k, v in m.items() if k not in slow} for m in metrics])]
+    return found
+
+
+def _rows(path):
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if v and not k.startswith(TIMING)} for row in csv.DictReader(file)]
+
+
+def _without_clocks(state):
+    callbacks = {name: value for name, value in state["callbacks"].items() if "Telemetry" not in name}
+    for value in callbacks.values():
+        if "metrics" in value:
+            value["metrics"] = {k: v for k, v in value["metrics"].items() if not k.startswith(TIMING)}
+    # How many batches have been validated in the epoch: the trainer counts for its bar, and recounts on resume.
+    loops = {name: value for name, value in state["loops"]["fit_loop"].items() if "val_loop" not in name}
+    return {**state, "callbacks": callbacks, "loops": loops}
+
+
+def _unequal(one, other, place=""):
+    if isinstance(one, torch.Tensor):
+        same = isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        return [] if same else [place]
+    if isinstance(one, dict):
+        if not isinstance(other, dict) or one.keys() != other.keys():
+            return [f"{place}: {one.keys()} {getattr(other, 'keys', list)()}"]
+        return [p for key in one for p in _unequal(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple):
+        if len(one) != len(other):
+            return [f"{place}: {len(one)} {len(other)}"]
+        return [p for i, pair in enumerate(zip(one, other, strict=True)) for p in _unequal(*pair, f"{place}/{i}")]
+    return [] if one == other else [f"{place}: {one} {other}"]

@@ -1,0 +1,84 @@
+"""A run that was killed at any moment and resumed is the run that was never stopped, bit for bit."""
+
+import signal
+
+import pytest
+
+from killed import Kill, differences, run
+
+pytestmark = pytest.mark.timeout(300)
+
+#: What a run can be like. An epoch has 4 steps.
+KINDS = {
+    "plain": [],
+    "ema": ["ema=default", "ema.decay=0.9"],
+    "accumulation": ["trainer.accumulate_grad_batches=3", "data.batch_size=62"],
+    "dropout": ["network.dropout=0.2"],
+    "steps": ["trainer.max_epochs=null", "trainer.max_steps=10"],
+    "everything": [
+        "ema=default", "network.dropout=0.2", "trainer.accumulate_grad_batches=3", "trainer.max_epochs=null",
+        "trainer.max_steps=10", "trainer.val_check_interval=6", "lr_schedule=warmup_cosine", "lr_schedule.warmup_steps=3",
+        "lr_schedule.decay_steps=9", "callbacks=early_stopping", "trainer.gradient_clip_val=1", "optimizer=adamw",
+        "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
+    ],
+}  # fmt: skip
+
+#: When it is killed: the moment, and after how many steps.
+MOMENTS = [
+    ("in a step", 0),
+    ("in a step", 2),
+    ("after a step", 3),
+    ("between steps", 4),
+    ("at an epoch's end", 4),
+    ("in a validation", 4),
+    ("after a validation", 4),
+    ("writing a checkpoint", 2),
+    ("writing a checkpoint", 4),
+    ("after a checkpoint", 2),
+    ("after a checkpoint", 4),
+    ("in a step", 5),
+    ("at the end", 8),
+]
+
+#: What `make test` looks at; the rest of the matrix is in `make test-full`.
+SHORT = {
+    ("plain", "in a step", 5, 2), ("plain", "after a checkpoint", 4, None), ("everything", "writing a checkpoint", 4, 2),
+    ("everything", "in a validation", 4, 2), ("steps", "between steps", 4, None),
+}  # fmt: skip
+
+MATRIX = [
+    pytest.param(
+        kind, moment, step, every,
+        marks=() if (kind, moment, step, every) in SHORT else pytest.mark.full,
+        id=f"{kind}-{moment}-{step}-{every}",
+    )
+    for kind in KINDS for moment, step in MOMENTS for every in (None, 2)
+    if not (kind in ("steps", "everything") and moment == "at the end")  # which comes later there
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A function from a kind to the folder of a run that was never stopped."""
+    folders = {}
+
+    def of(kind):
+        if kind not in folders:
+            status, folders[kind], error = run(tmp_path_factory.mktemp(kind), *KINDS[kind])
+            assert (status, error) == (0, "")
+        return folders[kind]
+
+    return of
+
+
+@pytest.mark.parametrize(("kind", "moment", "step", "every"), MATRIX)
+def test_a_killed_run_goes_on_exactly(whole, tmp_path, kind, moment, step, every):
+    saving = [f"callbacks.checkpoints.every_n_steps={every or 'null'}"]
+    status, folder, _ = run(tmp_path / "runs", *KINDS[kind], *saving, callbacks=[Kill(moment, step)])
+    if status != -signal.SIGKILL:  # that moment does not come, for nothing is saved or validated there
+        assert status == 0
+        pytest.skip("the moment does not come")
+    status, resumed, error = run(tmp_path / "runs", f"resume={folder}")
+    assert (status, error) == (0, "")
+    assert resumed == folder
+    assert differences(whole(kind), resumed) == []
