@@ -1,0 +1,184 @@
+"""Figures of a search, from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_FINISHED, _BEST, _QUIET = "tab:blue", "tab:red", "0.6"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The values of one key over the trials that finished.
+
+    Attributes:
+        key: its name.
+        values: [trials], numbers or texts.
+        log: whether a logarithmic axis suits it.
+        choices: all its choices where it has any, in their order.
+    """
+
+    key: str
+    values: Sequence[Any]
+    log: bool = False
+    choices: Sequence[Any] | None = None
+
+
+def search_history(
+    finished: Mapping[int, float],
+    pruned: Mapping[int, float],
+    failed: Sequence[int],
+    label: str,
+    minimize: bool,
+) -> Figure:
+    """The value of each trial over its number, and the best one so far.
+
+    Args:
+        finished: value by trial.
+        pruned: the last value that was seen, by trial.
+        failed: trials that have none.
+        label: of the value.
+        minimize: whether small is good.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    numbers = sorted(finished)
+    values = [finished[number] for number in numbers]
+    best = (np.minimum if minimize else np.maximum).accumulate(values)
+    last = max([*finished, *pruned, *failed])
+    axes.step([*numbers, last], [*best, best[-1]], where="post", color=_BEST, lw=1.8, label="best so far", zorder=2)
+    axes.scatter(numbers, values, s=34, color=_FINISHED, label=f"finished ({len(numbers)})", zorder=3)
+    if pruned:
+        style: dict[str, Any] = {"s": 34, "marker": "v", "facecolors": "none", "edgecolors": "0.45"}
+        axes.scatter(list(pruned), list(pruned.values()), label=f"pruned, its last value ({len(pruned)})", **style)
+    if failed:
+        where = axes.get_xaxis_transform()  # at the lower edge, whatever the values are
+        named = f"failed ({len(failed)})"
+        axes.plot(failed, [0.03] * len(failed), "x", color="black", ms=6, transform=where, label=named)
+    _scale(axes, "y", [*values, *pruned.values()])
+    axes.set(title=f"{label} of each trial", xlabel="trial", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def search_importances(importances: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How much of each objective's variance each key explains.
+
+    Args:
+        importances: by objective, then by key; those of an objective add up to 1.
+    """
+    keys = sorted({key for shares in importances.values() for key in shares}, key=lambda key: _mean(importances, key))
+    figure = Figure(figsize=(8, 1.4 + 0.45 * len(keys) * max(1, 0.7 * len(importances))), layout="constrained")
+    axes = figure.subplots()
+    thickness = 0.75 / len(importances)
+    for index, (label, shares) in enumerate(importances.items()):
+        heights = np.arange(len(keys)) + (len(importances) - 1 - 2 * index) / 2 * thickness
+        widths = [shares.get(key, 0.0) for key in keys]
+        bars = axes.barh(heights, widths, thickness * 0.92, color=f"C{index}", label=label)
+        axes.bar_label(bars, [f"{width:.0%}" for width in widths], padding=4, fontsize=9, color="0.25")
+    axes.set_yticks(np.arange(len(keys)), keys)
+    axes.set(title="What decides", xlabel="share of the variance over the finished trials (fANOVA)", xlim=(0, 1.1))
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{x:.0%}" for x in np.linspace(0, 1, 6)])
+    axes.grid(alpha=0.3, axis="x")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(importances) > 1:
+        axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, minimize: bool) -> Figure:
+    """One panel for each key: the objective over the key's values, light for early trials and dark for late ones.
+
+    Args:
+        slices: of all keys, over the same trials.
+        values: [trials], the objective.
+        label: of the objective.
+        minimize: whether small is good; the best trial is ringed.
+    """
+    columns = min(4, len(slices))
+    rows = -(-len(slices) // columns)
+    figure = Figure(figsize=(3.1 * columns + 1.0, 2.9 * rows + 0.5), layout="constrained")
+    figure.suptitle(f"{label} over each key")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    best = int(np.argmin(values) if minimize else np.argmax(values))
+    order = np.arange(len(values))
+    points = None
+    for axes, part in zip(panels, slices, strict=False):
+        x = _places(axes, part)
+        points = axes.scatter(x, values, c=order, cmap="viridis_r", s=26, linewidths=0, alpha=0.9, zorder=3)
+        axes.scatter(x[best], values[best], s=110, facecolors="none", edgecolors=_BEST, linewidths=1.8, zorder=4)
+        axes.set_xlabel(part.key)
+        axes.grid(alpha=0.3)
+    for axes in panels[len(slices) :]:
+        axes.axis("off")
+    _scale(panels[0], "y", values)
+    for row in range(rows):
+        panels[row * columns].set_ylabel(label)
+    if points is not None:
+        bar = figure.colorbar(points, ax=list(panels), aspect=30, pad=0.01)
+        bar.set_label("order of the trials")
+        bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    return figure
+
+
+def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], labels: Sequence[str]) -> Figure:
+    """Every pair of objectives against each other; the trials that no other one beats in all of them stand out.
+
+    Args:
+        points: the values of each trial that finished, one per objective.
+        front: the trials on the Pareto front.
+        labels: of the objectives.
+    """
+    pairs = [(i, j) for j in range(len(labels)) for i in range(j + 1, len(labels))]
+    figure = Figure(figsize=(6.5 * len(pairs), 4.5), layout="constrained")
+    for axes, (i, j) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
+        others = [number for number in points if number not in front]
+        x, y = ([points[number][k] for number in others] for k in (i, j))
+        axes.scatter(x, y, s=30, color=_QUIET, label=f"beaten in all ({len(others)})", zorder=2)
+        chosen = sorted(front, key=lambda number: points[number][i])
+        x, y = ([points[number][k] for number in chosen] for k in (i, j))
+        line = "-" if len(labels) == 2 else ""
+        axes.plot(x, y, line, color=_BEST, lw=1, alpha=0.5, zorder=2)
+        axes.scatter(x, y, s=48, color=_BEST, label=f"Pareto front ({len(front)})", zorder=3)
+        for number in chosen:
+            offset: Any = {"xytext": (5, 5), "textcoords": "offset points"}
+            axes.annotate(str(number), (points[number][i], points[number][j]), fontsize=8, color="0.3", **offset)
+        for axis, k in (("x", i), ("y", j)):
+            _scale(axes, axis, [values[k] for values in points.values()])
+        axes.set(xlabel=labels[i], ylabel=labels[j])
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    figure.suptitle("What cannot be had better in one without being worse in another")
+    return figure
+
+
+def _places(axes: Axes, part: Slice) -> np.ndarray:
+    """Where the values lie on the axis: numbers at themselves, choices side by side and a little apart."""
+    if part.choices is None:
+        if part.log:
+            axes.set_xscale("log")
+        return np.asarray(part.values, dtype=float)
+    choices = list(part.choices)
+    axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
+    axes.set_xlim(-0.6, len(choices) - 0.4)
+    apart = np.random.default_rng(0).uniform(-0.18, 0.18, len(part.values))
+    return np.asarray([choices.index(value) for value in part.values]) + apart
+
+
+def _scale(axes: Axes, axis: str, values: Sequence[float]) -> None:
+    if min(values) > 0 and max(values) > 5 * min(values):
+        axes.set(**{f"{axis}scale": "log"})
+
+
+def _mean(importances: Mapping[str, Mapping[str, float]], key: str) -> float:
+    return sum(shares.get(key, 0.0) for shares in importances.values())

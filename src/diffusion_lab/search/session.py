@@ -1,0 +1,187 @@
+"""One start of scripts/search.py: it begins the workers, shows how far all of them are, and sums up at the end.
+
+The workers are processes of their own, so a trial that takes its process with it ends neither the search nor what is
+shown of it. They share nothing but the storage; workers of other sessions, on other machines too, are their equals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lab import console
+from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import SearchConfig
+from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.runs import commands
+from diffusion_lab.runs.processes import terminable
+from diffusion_lab.runs.validate import check_settings
+from diffusion_lab.search import report
+from diffusion_lab.search.plan import Plan, check, plan
+from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url
+from diffusion_lab.search.table import Table, progress
+
+#: How many workers that a signal ended are replaced.
+_MOST_REPLACED = 5
+
+#: How often the storage is read, and how often the workers are looked at.
+_READ_SECONDS, _LOOK_SECONDS = 1.0, 0.2
+
+
+def search(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """Search as `cfg` says, and tell what was found.
+
+    Args:
+        cfg: of conf/search.yaml.
+        typed: the overrides on the command line.
+
+    Raises:
+        LabError: naming what does not fit, before anything was written, or why no worker could go on.
+        RunInterrupted: after Ctrl-C, with the command that goes on as its message.
+    """
+    check_settings(SearchConfig, cfg)
+    with console.speaking(make(OmegaConf.to_container(cfg.console), "console", {})):
+        what = plan(cfg, typed)
+        check(what)
+        shared = SharedStudy(what)
+        try:
+            console.current().start(report.rows(what, cfg.search.workers, progress(what, shared.trials())))
+            report.warn(what)
+            _run(what, shared, cfg.search.workers)
+            report.end(what, shared)
+        finally:
+            shared.close()
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: subprocess.Popen[str]
+    log: Path
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.is_file() else []
+        said = [line for line in lines if line.strip()]
+        return said[-1].removeprefix("Error: ") if said else f"status {self.process.returncode}"
+
+
+def _run(what: Plan, shared: SharedStudy, count: int) -> None:
+    table = Table(what, shared.study)
+    table.begin(shared.trials())
+    if shared.is_over():
+        return
+    workers = [_start(what, number, count) for number in range(1, count + 1)]
+    try:
+        with terminable():
+            _watch(what, shared, workers, count, table)
+    except (KeyboardInterrupt, RunInterrupted) as interruption:
+        table.close()
+        _stop(workers)
+        done = progress(what, shared.trials())
+        # The storage's URL may hold a password.
+        shown = [_without_password(argument, what) for argument in sys.argv[1:]]
+        text = f"Interrupted: {done}. To go on: {commands.typed('search', shown)}"
+        number = getattr(interruption, "status", 128 + signal.SIGINT) - 128
+        raise RunInterrupted(text, number) from interruption
+    finally:
+        table.close()
+        for worker in workers:
+            worker.process.kill()
+            worker.process.wait()
+            if worker.log.is_file() and not worker.log.stat().st_size:
+                worker.log.unlink()
+        with contextlib.suppress(OSError):
+            (what.folder / "workers").rmdir()
+
+
+def _watch(what: Plan, shared: SharedStudy, workers: list[_Worker], count: int, table: Table) -> None:
+    """Until all workers have ended; who was killed is replaced."""
+    replaced, read = 0, 0.0
+    while True:
+        alive = [worker for worker in workers if worker.process.poll() is None]
+        if time.monotonic() - read >= _READ_SECONDS or not alive:
+            table.update(shared.trials())
+            read = time.monotonic()
+        for worker in list(workers):
+            status = worker.process.returncode
+            if status is not None and status < 0 and replaced < _MOST_REPLACED and not shared.is_over():
+                table.close()
+                replaced += 1
+                silence = SILENT_HEARTBEATS * what.heartbeat
+                text = (
+                    f"worker {worker.number} was ended by {signal.Signals(-status).name}; another takes its place, and "
+                    f"its trial is taken up in {console.duration(silence)}"
+                )
+                console.current().event("worker_lost", text, worker=worker.number, signal=-status)
+                workers[workers.index(worker)] = _start(what, worker.number, count)
+        if not any(worker.process.poll() is None for worker in workers):
+            break
+        time.sleep(_LOOK_SECONDS)
+    table.update(shared.trials())
+    if not shared.is_over():
+        failed = next((worker for worker in workers if worker.process.returncode), workers[0])
+        raise LabError(
+            f"no worker is left; worker {failed.number} ended with: {failed.last_words()} "
+            f"(all it said is in {commands.shown(failed.log)}; the same command goes on)"
+        )
+
+
+def _start(what: Plan, number: int, count: int) -> _Worker:
+    logs = what.folder / "workers"
+    logs.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    environment = dict(os.environ)
+    if count > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    log = logs / f"{now}_{platform.node()}_{os.getpid()}_{number}.log"
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "diffusion_lab.search.worker"],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the session, which tells them
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it ended at once, and its log says why
+        process.stdin.write(what.as_json() + "\n")
+        process.stdin.flush()
+    return _Worker(number, process, log)
+
+
+def _stop(workers: Sequence[_Worker]) -> None:
+    """Let the workers save; Ctrl-C again lets them go at once."""
+    print("\nStopping after the steps under way; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+    for _ in range(2):
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGINT)
+        try:
+            for worker in workers:
+                worker.process.wait()
+            return
+        except (KeyboardInterrupt, RunInterrupted):
+            continue
+    deadline = time.monotonic() + 10.0
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        for worker in workers:
+            worker.process.wait(max(0.1, deadline - time.monotonic()))
+
+
+def _without_password(argument: str, what: Plan) -> str:
+    key, _, value = argument.partition("=")
+    return f"{key}={shown_url(what.storage)}" if key.endswith("search.storage") and "${" not in value else argument
