@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from diffusion_lab.runs import patch
-from diffusion_lab.runs.patch import changed_files, files_of, working_tree
+from diffusion_lab.runs.patch import changed_files, sections, working_tree
 
 PLAIN = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -117,7 +117,7 @@ def test_the_patch_makes_the_tree_again(repository, tmp_path, staged):
     assert applied(repository, tree, tmp_path) == contents(repository)
     assert tree.left_out == ()
     assert b"secret" not in tree.patch
-    assert {"code.py", "deleted.py", "new/module.py", "here.py", "new/-begins with a dash"} <= set(files_of(tree.patch))
+    assert {"code.py", "deleted.py", "new/module.py", "here.py", "new/-begins with a dash"} <= set(sections(tree.patch))
 
 
 def test_nothing_of_the_repository_is_changed(repository):
@@ -202,12 +202,12 @@ def test_what_is_large_or_cannot_be_read_is_left_out_and_named(repository, tmp_p
     write(repository, "nested/file.txt", b"of another repository")
     tree = working_tree(repository)
     assert tree.left_out == ("nested/", "no_more.txt", "picture.bin")
-    assert sorted(files_of(tree.patch)) == ["code.py", "fits.txt"]
+    assert sorted(sections(tree.patch)) == ["code.py", "fits.txt"]
 
 
 def test_results_are_no_code(repository):
     write(repository, "results/train/run/metrics.json", b"{}")
-    assert files_of(working_tree(repository).patch) == ["results/train/run/metrics.json"]
+    assert list(sections(working_tree(repository).patch)) == ["results/train/run/metrics.json"]
     assert working_tree(repository, repository / "results").patch == b""
     assert working_tree(repository, repository).patch != b""  # the code itself cannot be left out
 

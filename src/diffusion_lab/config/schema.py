@@ -65,6 +65,7 @@ class TrainConfig:
     sampling: Sampling
     tags: list[str] = field(default_factory=list)  # runs of before there were tags lack them
     notes: str = ""
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         check_folder_name("name", self.name)
@@ -106,6 +107,37 @@ class SearchConfig(TrainConfig):
     """A search: a training run, and what is varied of it."""
 
     search: Search
+
+
+@dataclass(frozen=True)
+class ReproducePaths:
+    """Where a run that is made again reads its data and is written."""
+
+    data_dir: str | None
+    output_dir: str
+
+
+@dataclass(frozen=True)
+class ReproduceTrainer:
+    """Of the trainer, what may be another one."""
+
+    accelerator: str | None
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """A run made again."""
+
+    run_dir: str
+    compare_only: str | None
+    threads: int | None
+    trainer: ReproduceTrainer
+    paths: ReproducePaths
+    console: Part
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            at_least(1, "threads", self.threads)
 
 
 @dataclass(frozen=True)

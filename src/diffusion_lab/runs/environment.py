@@ -39,6 +39,7 @@ def versions() -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
+    found["torch"] = str(torch.__version__)  # with the kind of its build: +cpu, +cu130
     return found
 
 

@@ -44,7 +44,7 @@ def config_hash(cfg: DictConfig) -> str:
         cfg: composed, or read from a run folder. It is not changed.
     """
     node = OmegaConf.to_container(cfg, resolve=True)
-    return _hash(_deciding(node))
+    return _hash(deciding(node))
 
 
 def code_hash() -> str:
@@ -69,12 +69,12 @@ def fingerprint(cfg: DictConfig, data: Mapping[str, str], environment: Mapping[s
     return {"experiment": _hash(parts), **parts, "environment": _hash(environment)}
 
 
-def _deciding(node: Any, prefix: str = "") -> Any:
-    """`node`, a plain container, without the keys that decide nothing."""
+def deciding(node: Any, prefix: str = "") -> Any:
+    """A run's config, or what is in it under `prefix`, as a plain container without the keys that decide nothing."""
     if not isinstance(node, Mapping):
         return node
     keys = {key: f"{prefix}{key}" for key in node}
-    return {str(key): _deciding(node[key], f"{path}.") for key, path in keys.items() if path not in DECIDES_NOTHING}
+    return {str(key): deciding(node[key], f"{path}.") for key, path in keys.items() if path not in DECIDES_NOTHING}
 
 
 def _hash(content: Any) -> str:

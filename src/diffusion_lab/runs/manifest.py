@@ -114,7 +114,6 @@ def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(
-            tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format).flatten().view(torch.uint8).numpy()
-        )
+        values = tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format)
+        digest.update(values.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -90,12 +90,16 @@ def changed_files(inside: Path, one: str, other: str) -> list[str] | None:
     return [os.fsdecode(name) for name in names.split(b"\0") if name]
 
 
-def files_of(patch: bytes) -> list[str]:
-    """The files that a patch of ours changes, as git writes their names."""
-    heads = [line.removeprefix(b"diff --git ") for line in patch.split(b"\n") if line.startswith(b"diff --git ")]
-    # Without renames a name stands there twice: a/name b/name, or each in quotes.
-    names = [head[: len(head) // 2].strip(b'"').removeprefix(b"a/") for head in heads]
-    return [name.decode(errors="replace") for name in names]
+def sections(patch: bytes) -> dict[str, bytes]:
+    """What a patch of ours does to each file, by its name as git writes it."""
+    found = {}
+    for section in re.split(rb"^(?=diff --git )", patch, flags=re.MULTILINE):
+        head = section.partition(b"\n")[0].removeprefix(b"diff --git ")
+        # Without renames a name stands there twice: a/name b/name, or each in quotes.
+        name = head[: len(head) // 2].strip(b'"').removeprefix(b"a/").decode(errors="replace")
+        if section:
+            found[name] = section
+    return found
 
 
 def _changed(top: Path, without: Path | None) -> tuple[list[bytes], list[bytes], list[str]]:

@@ -23,6 +23,7 @@ from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.runs import commands, end, facts, hparams, resume
 from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
 from diffusion_lab.runs.compiled import compile_network
+from diffusion_lab.runs.deterministic import as_configured
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import load_weights, named_checkpoint
 from diffusion_lab.runs.loggers import close
@@ -91,6 +92,7 @@ def join(path: str) -> None:
         _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [])
 
 
+@as_configured
 def _run(
     cfg: DictConfig,
     folder: RunFolder | None,

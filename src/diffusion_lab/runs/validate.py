@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
-from diffusion_lab.config.schema import Part, SampleConfig, SearchConfig, TrainConfig
+from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig
 from diffusion_lab.config.values import accepted, did_you_mean, type_hints
 from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError
@@ -52,7 +52,7 @@ def validated(cfg: DictConfig) -> Parts:
     constructed(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainer that is meant will say it
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "deterministic": None}
         replaced, plugins = strategy_and_plugins(node["trainer"])
         trainer = constructed(
             lambda: pl.Trainer(**{**node["trainer"], **quiet, **replaced}, plugins=plugins), "trainer"
@@ -139,6 +139,7 @@ def _check_batch(parts: Parts, trainer: pl.Trainer) -> None:
 CHECKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": validated,
     "sample": functools.partial(check_settings, SampleConfig),
+    "reproduce": functools.partial(check_settings, ReproduceConfig),
     "search": functools.partial(check_settings, SearchConfig),
 }
 

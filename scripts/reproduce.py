@@ -1,0 +1,22 @@
+"""Train a run again and compare, step by step: `python scripts/reproduce.py run_dir=…`."""
+
+import sys
+
+from diffusion_lab.config.cli import run
+
+#: The exit status where the two runs are not the same.
+DIFFERS = 3
+
+
+def reproduce(cfg):
+    """Reproduce as the composed config says; exit with `DIFFERS` unless the two runs are identical."""
+    # Imported here so that --help and --cfg answer before torch would have loaded.
+    from diffusion_lab.runs.reproduction import reproduce
+
+    verdict = reproduce.reproduce(cfg)
+    if verdict is not None and not verdict.identical:
+        sys.exit(DIFFERS)
+
+
+if __name__ == "__main__":
+    run("reproduce", reproduce)

@@ -1,0 +1,1 @@
+"""A run made again, and held against the recorded one."""
