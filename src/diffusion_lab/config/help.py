@@ -1,7 +1,8 @@
 """What `--help` says, read from the comments of the config tree, so that it cannot fall behind it.
 
 The leading comment of a script's config is its introduction; the comment beside a group in the defaults list, and
-beside a key, says what it is for; the leading comment of an option's file says what the option is.
+beside a key, says what it is for; the leading comment of an option's file says what the option is. A config without
+groups is that of a script without Hydra.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ from pathlib import Path
 
 from diffusion_lab.config.cli import conf_dir, options
 
-_FOOTER = """\
+_HYDRA = """\
   --cfg job         every key with its value, composed from what else is typed
   -m, --multirun    once for each combination of values: -m seed=1,2,3
   -sc install=bash  prints the shell's completion: eval "$(python scripts/{script}.py -sc install=bash)"
-  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an error
 """
+_DEBUG = "  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an error\n"
 
 
 def help_text(config_name: str) -> str:
     """The help of the script that composes `config_name`."""
     lines = (conf_dir() / f"{config_name}.yaml").read_text().splitlines()
     introduction, groups, keys = leading_comment(lines), group_comments(lines), key_comments(lines)
-    text = ["\n".join(introduction), "", "Groups, each with its options (* is the default):", ""]
+    text = ["\n".join(introduction)]
+    if groups:
+        text += ["", "Groups, each with its options (* is the default):", ""]
     for group, (default, comment) in groups.items():
         text.append(_entry(group, comment, 2))
         for option in options(group):
@@ -32,7 +35,8 @@ def help_text(config_name: str) -> str:
             text.append(_entry(("* " if option == default else "  ") + option, said, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]
-    return "\n".join([*text, "", _FOOTER.format(script=config_name)])
+    footer = (_HYDRA.format(script=config_name) if groups else "") + _DEBUG
+    return "\n".join([*text, "", footer])
 
 
 def leading_comment(lines: list[str]) -> list[str]:

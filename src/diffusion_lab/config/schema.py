@@ -1,4 +1,4 @@
-"""The keys of a run that belong to no part: the top level of conf/train.yaml and conf/sample.yaml.
+"""The keys of a script that belong to no part: the top level of conf/train.yaml, conf/sample.yaml and the others.
 
 What is inside a part (`data`, `network`, …) is held against the constructor that its `_target_` names.
 """
@@ -65,6 +65,8 @@ class TrainConfig:
     sampling: Sampling
     tags: list[str] = field(default_factory=list)  # runs of before there were tags lack them
     notes: str = ""
+    launcher: Part | None = None  # of a sweep, as `rerun`: runs lack them
+    rerun: bool = False
     deterministic: bool = False
 
     def __post_init__(self) -> None:
@@ -169,6 +171,48 @@ def check_folder_name(key: str, name: str) -> None:
     """Raise ValueError, naming the key, if a folder cannot have this name."""
     if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", name):
         raise ValueError(f"{key} must be a folder's name, of letters, digits, '-', '_', '.', got {name!r}")
+
+
+@dataclass(frozen=True)
+class RunsConfig:
+    """A list of runs, and what is done with them."""
+
+    state: list[str]
+    name: str | None
+    tag: list[str]
+    older_than: str | None
+    metric: str
+    sort: Literal["age", "metric", "size", "name", "state"]
+    add_tag: list[str]
+    remove_tag: list[str]
+    notes: str | None
+    prune: Literal["runs", "checkpoints"] | None
+    confirm: bool
+
+    def __post_init__(self) -> None:
+        check_tags("add_tag", self.add_tag)
+        if self.older_than is not None and not re.fullmatch(r"\d+[mhdw]", self.older_than):
+            raise ValueError(f"older_than must be a time such as 90m, 12h, 7d or 4w, got {self.older_than}")
+        if self.confirm and self.prune is None:
+            raise ValueError("confirm=true goes with prune=runs or prune=checkpoints")
+        if self.prune is not None and (self.add_tag or self.remove_tag or self.notes is not None):
+            raise ValueError("prune does not go together with add_tag, remove_tag and notes")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """A comparison of runs."""
+
+    metric: list[str]
+    direction: Literal["lower", "higher"] | None
+    by: list[str]
+    sort: str
+    all: bool
+    out: list[str]
+
+    def __post_init__(self) -> None:
+        if not self.metric:
+            raise ValueError("metric must be given: the name of a number, or a list of them")
 
 
 def at_least(least: int, key: str, value: int) -> None:
