@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.search import space as spaces
 from diffusion_lab.search.objectives import LOSSES, Objective, objectives
+from diffusion_lab.search.samplers import grid
 
 #: The folder of all searches under the output folder.
 SEARCHES = "search"
@@ -100,7 +102,9 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
     for key in space:
         if key.split(".")[0] in _OF_THE_SESSION:
             raise LabError(f"search.space.{key} decides nothing of a run: it cannot be searched")
-    spaces.parsed(space)
+    dimensions = spaces.parsed(space)
+    if node["sampler"] == "grid":
+        node["n_trials"] = min(node["n_trials"], math.prod(map(len, grid(dimensions).values())))
     goals = objectives(node["objectives"], list(cfg.evaluation))
     if "val/loss" in {goal.metric for goal in goals} and cfg.trainer.get("limit_val_batches") == 0:
         raise LabError("search.objectives asks for val/loss, and trainer.limit_val_batches=0 leaves no validation")

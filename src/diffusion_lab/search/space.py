@@ -77,23 +77,15 @@ class Dimension:
         return [self.low + index * self.step for index in range(round((self.high - self.low) / self.step) + 1)]
 
 
-def flattened(node: Any, key: str = "") -> dict[str, str]:
-    """The space of a config node by dotted keys; what is nested may be null, which takes the key out.
+def flattened(node: Any) -> dict[str, str]:
+    """The space of a config node by dotted keys; null takes a key out.
 
     A preset writes ``optimizer.lr: interval(…)``; typed on the command line, the same becomes nested, and as it
     comes later, it counts.
     """
     if not isinstance(node, Mapping):
         raise LabError(f"search.space={node}: it must be a mapping of keys to their values, each {_SYNTAX}")
-    found: dict[str, str] = {}
-    for name, value in node.items():
-        path = f"{key}.{name}" if key else str(name)
-        if isinstance(value, Mapping):
-            found |= flattened(value, path)
-        elif value is not None:
-            found[path] = str(value)
-        found = {name: text for name, text in found.items() if value is not None or name != path}
-    return found
+    return {key: str(value) for key, value in _paths(node).items() if value is not None}
 
 
 def parsed(space: Mapping[str, str]) -> list[Dimension]:
@@ -110,6 +102,13 @@ def parsed(space: Mapping[str, str]) -> list[Dimension]:
 def overrides(space: Sequence[Dimension], params: Mapping[str, Any]) -> list[str]:
     """What is typed for a trial's values, in the order of the space."""
     return [dimension.override(params[dimension.key]) for dimension in space]
+
+
+def _paths(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        found |= _paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def _dimension(key: str, text: str) -> Dimension:

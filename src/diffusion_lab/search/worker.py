@@ -69,6 +69,7 @@ def _main() -> None:
     # What SLURM put into the queue again is taken up by way of the storage.
     os.environ.pop("SLURM_RESTART_COUNT", None)
     plan = Plan.from_json(sys.stdin.readline())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin deaf to it
     threading.Thread(target=_stop_with_session, name="session-watch", daemon=True).start()
     with terminable():
         work(plan)
