@@ -235,7 +235,7 @@ def test_a_missing_driver_is_named(opened, monkeypatch):
 
 
 def test_what_is_no_url_is_refused(opened):
-    with pytest.raises(LabError, match="search.storage must be the URL of a database"):
+    with pytest.raises(LabError, match=r"search\.storage must be the URL of a database"):
         opened(storage="study.db")
 
 
