@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import multiprocessing
 import os
 import signal
@@ -18,7 +19,6 @@ from conftest import TINY
 from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import checkpoint_io
-from diffusion_lab.training.checkpoints import Checkpoints
 from diffusion_lab.training.ledger import read_step_losses
 
 #: One process that has imported everything; the runs are its forks.
@@ -86,7 +86,7 @@ class Kill(pl.Callback):
 def trained(overrides, callbacks, output, threads=1):
     """In the child: a run of the tiny config, silent."""
     torch.set_num_threads(threads)
-    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [*TINY, f"paths.output_dir={output}", *overrides])
@@ -118,17 +118,17 @@ def differences(one, other):
         found.append(f"step losses {losses}")
     rows = [_rows(folder / "csv" / "metrics.csv") for folder in (one, other)]
     if rows[0] != rows[1]:
-        found.append(f"rows {[row for row in zip(*rows) if row[0] != row[1]][:3]} of {list(map(len, rows))}")
+        unequal = [pair for pair in zip(*rows, strict=False) if pair[0] != pair[1]]
+        found.append(f"rows {unequal[:3]} of {list(map(len, rows))}")
     states = [torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (one, other)]
     found += [f"last.ckpt {place}" for place in _unequal(*map(_without_clocks, states))]
     best = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (one, other)]
     found += [f"best.ckpt {place}" for place in _unequal(*[b["state_dict"] for b in best])]
     if not np.array_equal(*[np.load(folder / "samples" / "final.npy") for folder in (one, other)]):
         found.append("samples")
-    metrics = [__import__("json").loads((folder / "metrics.json").read_text()) for folder in (one, other)]
-    slow = [key for key in metrics[0] if key.startswith(TIMING)]
-    found += [f"metrics.json {place}" for place in _unequal(*[{k: v for k, v in m.items() if k not in slow} for m in metrics])]
-    return found
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
+    kept = [{key: value for key, value in numbers.items() if not key.startswith(TIMING)} for numbers in metrics]
+    return found + [f"metrics.json {place}" for place in _unequal(*kept)]
 
 
 def _rows(path):

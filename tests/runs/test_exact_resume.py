@@ -3,7 +3,6 @@
 import signal
 
 import pytest
-
 from killed import Kill, differences, run
 
 pytestmark = pytest.mark.timeout(300)
@@ -17,8 +16,9 @@ KINDS = {
     "steps": ["trainer.max_epochs=null", "trainer.max_steps=10"],
     "everything": [
         "ema=default", "network.dropout=0.2", "trainer.accumulate_grad_batches=3", "trainer.max_epochs=null",
-        "trainer.max_steps=10", "trainer.val_check_interval=6", "lr_schedule=warmup_cosine", "lr_schedule.warmup_steps=3",
-        "lr_schedule.decay_steps=9", "callbacks=early_stopping", "trainer.gradient_clip_val=1", "optimizer=adamw",
+        "trainer.max_steps=10", "trainer.val_check_interval=6", "lr_schedule=warmup_cosine",
+        "lr_schedule.warmup_steps=3", "lr_schedule.decay_steps=9",
+        "callbacks=early_stopping", "trainer.gradient_clip_val=1", "optimizer=adamw",
         "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
     ],
 }  # fmt: skip
@@ -42,8 +42,8 @@ MOMENTS = [
 
 #: What `make test` looks at; the rest of the matrix is in `make test-full`.
 SHORT = {
-    ("plain", "in a step", 5, 2), ("plain", "after a checkpoint", 4, None), ("everything", "writing a checkpoint", 4, 2),
-    ("everything", "in a validation", 4, 2), ("steps", "between steps", 4, None),
+    ("plain", "in a step", 5, 2), ("plain", "after a checkpoint", 4, None),
+    ("everything", "writing a checkpoint", 4, 2), ("everything", "in a validation", 4, 2), ("steps", "between steps", 4, None),
 }  # fmt: skip
 
 MATRIX = [

@@ -62,7 +62,7 @@ def test_a_program_hears_of_start_epochs_and_end_and_nothing_else(tiny, capsys):
         assert {key: event[key] for key in row} == row  # to the last digit
     assert end["metrics"]["val/loss"] == recorded["epochs"][-1]["val/loss"]
     assert end["metrics"]["step"] == 8
-    assert [Path(path).name for path in end["checkpoints"]] == ["best.ckpt", "last.ckpt"]
+    assert [Path(path).name for path in end["checkpoints"]] == ["best.ckpt", "last.ckpt", "step_00000004.ckpt"]
     for paths in ("figures", "samples", "checkpoints"):
         assert all(Path(path).is_file() for path in end[paths])
     assert end["commands"].keys() == {"sample", "tensorboard"}
@@ -91,7 +91,7 @@ def test_a_person_sees_a_table_epochs_an_end_and_two_commands(tiny, tmp_path, mo
     )
     assert lines[-2].endswith(f"sample.py run_dir={shown} num_samples=64 seed=7")
     assert lines[-1] == "tensorboard --logdir ."
-    assert f"checkpoints  {shown}/checkpoints: best.ckpt, last.ckpt" in lines
+    assert f"checkpoints  {shown}/checkpoints: best.ckpt, last.ckpt, step_00000004.ckpt" in lines
 
 
 def test_quiet_says_where_and_no_more(tiny, capsys):

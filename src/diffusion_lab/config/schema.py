@@ -148,6 +148,7 @@ class SampleConfig:
 
     run_dir: str
     checkpoint: str
+    weights: Literal["ema", "raw"]
     num_samples: int
     batch_size: int
     seed: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +17,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
+from diffusion_lab.training.ema import KEY as EMA_KEY
 
 
 class Run:
@@ -41,7 +42,11 @@ class Run:
 
 
 def load_run(
-    path: str | Path, checkpoint: str = "last", device: str = "auto", changes: DictConfig | None = None
+    path: str | Path,
+    checkpoint: str = "last",
+    device: str = "auto",
+    changes: DictConfig | None = None,
+    weights: Literal["ema", "raw"] = "ema",
 ) -> Run:
     """Load a finished or interrupted run.
 
@@ -50,6 +55,7 @@ def load_run(
         checkpoint: ``last``, ``best``, or the path of a file.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any that torch knows.
         changes: merged into the run's config, to draw with another sampler, say.
+        weights: ``ema``, their average where the run keeps one; or ``raw``, those that training goes on with.
 
     Raises:
         LabError: naming what is missing, damaged or not to be trusted.
@@ -62,7 +68,8 @@ def load_run(
     state = read_checkpoint(where)
     with torch.random.fork_rng():
         parts = build_recorded(cfg, folder)
-    load_weights(parts.module, state["state_dict"], where)
+    average = state.get(EMA_KEY, {}).get("weights") if weights == "ema" else None
+    load_weights(parts.module, average or state["state_dict"], where)
     parts.network.to(torch_device(device))
     return Run(folder, cfg, parts, int(state.get("global_step", 0)))
 

@@ -15,7 +15,7 @@ from diffusion_lab import console
 from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import trusted
+from diffusion_lab.runs.load import named_checkpoint, trusted
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
@@ -101,23 +101,24 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
         LabError: if there were some, and none can be read.
     """
     last = checkpoint_path(folder.path, "last")
-    damaged = ""
-    for path in [last, *earlier_checkpoints(folder.path)]:
-        if not path.is_file():
-            continue
+    damaged: list[tuple[Path, LabError]] = []
+    for path in filter(Path.is_file, [last, *earlier_checkpoints(folder.path)]):
         try:
             read_checkpoint(path)
         except LabError as error:
-            damaged = damaged or str(error)
-            path.replace(path.with_suffix(".damaged"))
-            console.current().warning(f"{error}; it is put aside as {path.with_suffix('.damaged').name}")
+            damaged.append((path, error))
             continue
+        for bad, error in damaged:
+            bad.replace(bad.with_suffix(".damaged"))
+            console.current().warning(f"{error}; it is put aside as {bad.with_suffix('.damaged').name}")
         if path != last:
             console.current().note(f"going on from {path.name}, which was saved before it")
             path.replace(last)
         return last
     if damaged:
-        raise LabError(f"{damaged}; there is no checkpoint before it that could be used")
+        raise LabError(f"{damaged[0][1]}; there is no checkpoint before it that could be used")
+    if _status(folder) == "finished":  # to be trained on
+        return named_checkpoint(folder, "last")
     console.current().note("nothing had been saved yet: the run begins anew")
     return None
 

@@ -41,7 +41,7 @@ def _sample(cfg: DictConfig) -> Path:
         changes.sampler = cfg.sampler
     if cfg.clip_x0 is not None:
         changes.sampling = {"clip_x0": cfg.clip_x0}
-    run = load_run(cfg.run_dir, cfg.checkpoint, cfg.device, changes)
+    run = load_run(cfg.run_dir, cfg.checkpoint, cfg.device, changes, cfg.weights)
     if cfg.compile:
         compile_network(run.parts.network, torch_device(cfg.device))
     trajectory = None

@@ -12,6 +12,8 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from diffusion_lab.errors import LabError
+
 
 class _AppendingWriter(ExperimentWriter):
     """Lightning's writer empties a folder that is not new, and writes a longer header over the file; this one goes on.
@@ -26,13 +28,16 @@ class _AppendingWriter(ExperimentWriter):
         if not self.metrics:
             return
         path = Path(self.metrics_file_path)
-        if self._record_new_keys():
-            _write(path, self.metrics_keys, [*_read(path)[1], *self.metrics])
-        else:
-            with path.open("a", newline="") as file:
-                csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
-                file.flush()
-                os.fsync(file.fileno())
+        try:
+            if self._record_new_keys():
+                _write(path, self.metrics_keys, [*_read(path)[1], *self.metrics])
+            else:
+                with path.open("a", newline="") as file:
+                    csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise LabError(f"cannot write {path}: {error.strerror}") from error
         self.metrics = []
 
 

@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from diffusion_lab.errors import LabError
+
 FILE = "step_losses.f32"
 
 _BUFFERED = 1024  # steps on the device
@@ -64,7 +66,10 @@ class LossLedger(pl.Callback):
         if trainer.world_size > 1:  # scaled such that their mean is that of the global batch
             losses = trainer.strategy.reduce(losses.clone(), reduce_op="mean")
         if trainer.is_global_zero:
-            write_step_losses(Path(trainer.default_root_dir), self._first, losses.cpu().numpy())
+            try:
+                write_step_losses(Path(trainer.default_root_dir), self._first, losses.cpu().numpy())
+            except OSError as error:
+                raise LabError(f"cannot write {trainer.default_root_dir}/{FILE}: {error.strerror}") from error
         self._first, self._count = self._first + self._count, 0
 
 
