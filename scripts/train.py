@@ -9,9 +9,10 @@ def train(cfg):
     from hydra.core.hydra_config import HydraConfig
 
     from diffusion_lab.runs import train
+    from diffusion_lab.sweeps.sweep import alone
 
     hydra = HydraConfig.get()
-    train.train(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices))
+    train.train(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ DECIDES_NOTHING = {
     "name": "the folder of runs",
     "notes": "for people",
     "paths": "where data lies and runs are written; what the data is, `data` says",
+    "rerun": "which jobs of a sweep are run again",
     "resume": "a run that was stopped and went on is the run that it would have been",
     "tags": "for people",
     "trainer.enable_model_summary": "a table on the terminal",

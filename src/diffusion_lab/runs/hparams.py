@@ -35,7 +35,7 @@ COMPARED = (
     "trainer.max_steps",
 )
 
-_NO_CHOICE = ("name", "tags", "notes", "paths", "logger", "console")
+_NO_CHOICE = ("name", "tags", "notes", "paths", "logger", "console", "launcher")
 
 _SUFFIX = ".hparams"  # of the event file
 
