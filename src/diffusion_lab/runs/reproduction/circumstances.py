@@ -39,18 +39,24 @@ def circumstances(here: RunFolder, there: RunFolder) -> dict[str, str]:
         "code": _code((here, there), first),
         "versions": _known_to_both([_mapping(session, "versions") for session in first]),
         "data": _known_to_both([_mapping(manifest, "data") for manifest in manifests]),
-        "threads": _pair(*(node.get("threads") for node in computing)),
+        "threads": _one_known_to_both(computing, "threads"),
         "hardware": _known_to_both([{key: node[key] for key in _HARDWARE if key in node} for node in computing]),
-        "precision": _pair(*(node.get("precision") for node in computing)),
+        "precision": _one_known_to_both(computing, "precision"),
         "variables": _listed(variables, variables[0].keys() | variables[1].keys()),
-        "first weights": _pair(*(session.get("weights") for session in first)),
+        "first weights": _one_known_to_both(first, "weights"),
         "sessions": "; ".join(filter(None, map(_other_sessions, starts, ("here", "there")))),
     }
     return {kind: text for kind, text in found.items() if text}
 
 
 def _known_to_both(nodes: list[dict[str, Any]]) -> str:
-    return _listed(nodes, nodes[0].keys() & nodes[1].keys())  # what one of them does not say is no difference
+    known = [{key for key, value in node.items() if value is not None} for node in nodes]
+    return _listed(nodes, known[0] & known[1])  # what one of them does not say is no difference
+
+
+def _one_known_to_both(nodes: list[dict[str, Any]], key: str) -> str:
+    values = [node.get(key) for node in nodes]
+    return "" if None in values else _pair(*values)
 
 
 def _listed(nodes: list[dict[str, Any]], keys: Iterable[str]) -> str:
