@@ -55,7 +55,11 @@ def fake_run(
         "git": {"commit": "c" * 40, "dirty": False},
     }
     if status != "running":
-        started |= {"ended": (began + timedelta(seconds=30)).isoformat(), "status": status, "wall_time_s": 30.0 + seed}
+        started |= {
+            "ended": (began + timedelta(seconds=30)).isoformat(),
+            "status": status,
+            "wall_time_s": 30.0 + (seed if isinstance(seed, int) else 0),
+        }
     manifest = {
         "seed": seed,
         "sessions": [started | (session or {})],

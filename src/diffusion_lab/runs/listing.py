@@ -17,7 +17,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.runs import prune
 from diffusion_lab.runs.commands import shown
 from diffusion_lab.runs.find import find_runs, output_dir
-from diffusion_lab.runs.metrics import lower_is_better, number
+from diffusion_lab.runs.metrics import lower_is_better, no_metric, number
 from diffusion_lab.runs.record import STATES, RunRecord, plain
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -76,8 +76,7 @@ def _list(chosen: list[RunRecord], looked_at: int, settings: RunsConfig, now: da
     values = {run.path: _or(run, "metrics", {}).get(settings.metric, math.nan) for run in chosen}
     if all(math.isnan(value) for value in values.values()) and all(run.state == "finished" for run in chosen):
         names = sorted({name for run in chosen for name in _or(run, "metrics", {})})
-        guess = did_you_mean(settings.metric, names)
-        raise LabError(f"metric={settings.metric}: no run has it{guess}; there are {', '.join(names)}")
+        raise LabError(no_metric(settings.metric, names))
     rows = [
         (
             run.state,

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 
+from diffusion_lab.config.values import did_you_mean
 from diffusion_lab.errors import LabError
 
-#: By the last part of a metric's name, ``_best`` left out.
+#: Words for a part of a metric's name, the last one that is known; what it is of may stand before or after it.
 _LOWER = re.compile(
-    r"(.*_)?(loss|error|fid|kid|nll|bits_per_dim|bpd|perplexity|shuffled|wall_time_s|parameters|peak_MiB)(_ema|_\w+)?"
+    r"(\w*_)?(loss|error|fid|kid|nll|bits_per_dim|bpd|perplexity|shuffled|wall_time_s|parameters|peak_MiB)(_\w*)?"
 )
-_HIGHER = re.compile(r"(.*_)?(samples|real|accuracy|classes|precision|recall|coverage|images_per_s|inception_score)")
+_HIGHER = re.compile(
+    r"(\w*_)?(samples|real|accuracy|classes|precision|recall|coverage|images_per_s|inception_score)(_\w*)?"
+)
+
+#: What is measured while training and compared by nobody, but where it is asked for.
+_ON_THE_WAY = ("optimizer", "step")
 
 
 def lower_is_better(metric: str, direction: str | None = None) -> bool:
@@ -22,12 +29,17 @@ def lower_is_better(metric: str, direction: str | None = None) -> bool:
     """
     if direction is not None:
         return direction == "lower"
-    name = re.split(r"[./]", metric)[-1].removesuffix("_best")
-    if _LOWER.fullmatch(name) or _HIGHER.fullmatch(name):
-        return bool(_LOWER.fullmatch(name))
-    raise LabError(
-        f"metric={metric}: is it better when it is lower or higher? give direction=lower or direction=higher"
-    )
+    for name in reversed(re.split(r"[./]", metric)):
+        for pattern in (_LOWER, _HIGHER):
+            if pattern.fullmatch(name):
+                return pattern is _LOWER
+    raise LabError(f"metric={metric}: which way is it better? give direction=lower or direction=higher")
+
+
+def no_metric(metric: str, known: Collection[str]) -> str:
+    """The line for a metric that no run has, with the nearest one that there is."""
+    names = [name for name in known if name.partition("/")[0] not in _ON_THE_WAY]
+    return f"metric={metric}: no run has it{did_you_mean(metric, known) or ';'} there are {', '.join(names)}"
 
 
 def number(value: float, decimals: int | None = None) -> str:
@@ -47,7 +59,7 @@ def decimals_of(spread: float) -> int | None:
     """So many that a spread shows two significant digits; None where there is no spread."""
     if not math.isfinite(spread) or spread <= 0:
         return None
-    return min(max(1 - math.floor(math.log10(spread)), 0), 9)
+    return max(1 - math.floor(math.log10(spread)), 0)
 
 
 def mean_and_spread(mean: float, std: float) -> str:

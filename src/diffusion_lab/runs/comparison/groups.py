@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,18 @@ from diffusion_lab.runs.fingerprint import DECIDES_NOTHING
 from diffusion_lab.runs.record import RunRecord, plain
 
 _TARGET = "._target_"
-#: What the data is, their hash says, wherever they lie.
-_IGNORED = (*DECIDES_NOTHING, "data.data_dir", "seed")
+#: What the data is, their hash says, wherever they lie; what is drawn and logged on the way changes nothing.
+_IGNORED = (
+    *DECIDES_NOTHING,
+    "callbacks.samples",
+    "callbacks.telemetry",
+    "callbacks.timestep_loss",
+    "data.data_dir",
+    "seed",
+    "trainer.log_every_n_steps",
+)
 _HASH = "data (hash)"
+_COLUMNS = 6  # in a table for people
 ABSENT = "–"
 
 
@@ -26,21 +36,14 @@ class Group:
     """A row: the runs that agree in all columns.
 
     Attributes:
+        label: the row in a few words.
         values: of each column, as text.
         runs: by their unit, which is the seed and what else is averaged over.
     """
 
+    label: str
     values: dict[str, str]
     runs: dict[str, RunRecord]
-
-    @property
-    def label(self) -> str:
-        """The row in a few words."""
-        words = [
-            value if column == column.partition(".")[0] and value != ABSENT else f"{column.rpartition('.')[2]} {value}"
-            for column, value in self.values.items()
-        ]
-        return ", ".join(words) or "the one config"
 
     def numbers(self, metric: str) -> dict[str, float]:
         """The runs' numbers by unit, those that are finite."""
@@ -59,12 +62,14 @@ class Grouping:
 
     Attributes:
         columns: the keys in which the configs differ; where an option differs, its own arguments are none.
+        telling: those of the columns that people are shown: all, or where they are many, as few as tell rows apart.
         averaged: the columns that `by` leaves out.
         groups: in the order in which they were met.
         repeated: runs that are left out, since a newer one has the same config and seed.
     """
 
     columns: list[str]
+    telling: list[str]
     averaged: list[str]
     groups: list[Group]
     repeated: list[RunRecord]
@@ -87,18 +92,21 @@ def grouped(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> Grouping:
             raise LabError(f"by={column}: {unknown(column, differing)} (the keys in which these runs differ)")
     columns = [column for column in differing if not by or column in by]
     averaged = [column for column in differing if column not in columns]
+    names = _option_names(runs, configs, columns)
     rows: dict[str, dict[str, RunRecord]] = {}
     values: dict[str, dict[str, str]] = {}
     repeated = []
     for run, config in zip(runs, configs, strict=True):
         row = _key(config, columns)
-        values[row] = {column: _text(run, config, column) for column in columns}
+        values[row] = {column: _text(config, column, names) for column in columns}
         unit = json.dumps([run.seed, _key(config, averaged)], default=str)
         same = rows.setdefault(row, {})
         if unit in same:
             repeated.append(same.pop(unit))
         same[unit] = run
-    return Grouping(columns, averaged, [Group(values[row], found) for row, found in rows.items()], repeated)
+    few = _telling(columns, list(values.values()))
+    groups = [Group(_label(values[row], few), values[row], found) for row, found in rows.items()]
+    return Grouping(columns, columns if len(columns) <= _COLUMNS else few, averaged, groups, repeated)
 
 
 def shared(runs: Sequence[RunRecord]) -> dict[str, str]:
@@ -113,7 +121,7 @@ def _deciding(run: RunRecord) -> dict[str, Any]:
     ignored = tuple(f"{key}." for key in _IGNORED)
     config = {key: value for key, value in run.config.items() if not f"{key}.".startswith(ignored) and value != {}}
     if isinstance(data := run.manifest.get("data"), Mapping):
-        config[_HASH] = " ".join(str(value)[:8] for value in data.values())
+        config[_HASH] = hashlib.blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=4).hexdigest()
     return config
 
 
@@ -142,13 +150,48 @@ def _key(config: Mapping[str, Any], columns: Sequence[str]) -> str:
     return json.dumps([_of(config, f"{c}{_TARGET}" if f"{c}{_TARGET}" in config else c) for c in columns])
 
 
-def _text(run: RunRecord, config: Mapping[str, Any], column: str) -> str:
+def _option_names(
+    runs: Sequence[RunRecord], configs: Sequence[Mapping[str, Any]], columns: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    """What the option of a column is called whose target is given, where the runs agree on it."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for run, config in zip(runs, configs, strict=True):
+        options = run.manifest.get("options")
+        for column in columns:
+            if isinstance(options, Mapping) and (option := options.get(column)):
+                found.setdefault((column, str(config.get(f"{column}{_TARGET}"))), set()).add(plain(option, 60))
+    return {place: option.pop() for place, option in found.items() if len(option) == 1}
+
+
+def _text(config: Mapping[str, Any], column: str, names: Mapping[tuple[str, str], str]) -> str:
     target = config.get(f"{column}{_TARGET}")
     if target is None:
         return _written(config[column]) if column in config else ABSENT
-    options = run.manifest.get("options")
-    option = options.get(column) if isinstance(options, Mapping) else None
-    return plain(option or str(target).rpartition(".")[2], 60)
+    return names.get((column, str(target))) or plain(str(target).rpartition(".")[2], 60)
+
+
+def _telling(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """As few columns as tell the rows apart, as far as one finds them one by one."""
+    chosen: list[str] = []
+
+    def told_apart(by: Sequence[str]) -> int:
+        return len({tuple(row[column] for column in by) for row in rows})
+
+    while len(chosen) < len(columns) and told_apart(chosen) < told_apart(columns):
+        rest = [column for column in columns if column not in chosen]
+        chosen.append(max(rest, key=lambda column: told_apart([*chosen, column])))
+    return [column for column in columns if column in chosen]
+
+
+def _label(values: Mapping[str, str], columns: Sequence[str]) -> str:
+    """An option says what it is; a number needs its key."""
+    words = [
+        values[column]
+        if "." not in column and values[column] != ABSENT
+        else f"{column.rpartition('.')[2]} {values[column]}"
+        for column in columns
+    ]
+    return ", ".join(words) or "the one config"
 
 
 def _written(value: Any) -> str:

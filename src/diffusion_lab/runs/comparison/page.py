@@ -104,7 +104,7 @@ def _metrics(comparison: Comparison) -> list[str]:
 def _heads(comparison: Comparison) -> str:
     metrics = _metrics(comparison)
     ascending = "ascending" if comparison.lower else "descending"
-    heads = [_head(column) for column in comparison.grouping.columns]
+    heads = [_head(column) for column in comparison.grouping.telling]
     heads += [_head(metrics[0], True, ascending), "<th>each run and the interval</th>", _head("95 % interval", True)]
     heads += [_head(metric, True) for metric in metrics[1:]] + [_head("runs", True)]
     return '<th aria-label="shown"></th>' + "".join(heads)
@@ -124,7 +124,7 @@ def _row(comparison: Comparison, index: int, group: Group) -> str:
         f'<td><button type="button" class="c{index % _COLOURS}" data-group="{index}" aria-pressed="true" '
         f'title="show or hide"><span class="key"></span></button></td>'
     )
-    cells = [f"<td>{_text(value)}</td>" for value in group.values.values()]
+    cells = [f"<td>{_text(group.values[column])}</td>" for column in comparison.grouping.telling]
     found = group.summary(metrics[0])
     cells += [
         _mean(group, metrics[0]),

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diffusion_lab.config.values import did_you_mean, unknown
+from diffusion_lab.config.values import unknown
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.comparison.groups import Group, Grouping, grouped
 from diffusion_lab.runs.comparison.verdict import Verdict, verdict
-from diffusion_lab.runs.metrics import lower_is_better
+from diffusion_lab.runs.metrics import lower_is_better, no_metric
 from diffusion_lab.runs.record import RunRecord, plain
 
 #: The parts of a config that decide what its loss is the mean of.
@@ -66,7 +66,7 @@ def comparison(
     known = list(dict.fromkeys(name for run in runs for name in run.metrics))
     for metric in metrics:
         if metric not in known:
-            raise LabError(f"metric={metric}: no run has it{did_you_mean(metric, known)}; there are {', '.join(known)}")
+            raise LabError(no_metric(metric, known))
     lower = lower_is_better(metrics[0], direction)
     grouping = grouped(runs, by)
     ranked = _ranked(grouping.groups, metrics[0], lower)
@@ -75,7 +75,7 @@ def comparison(
         if sort not in grouping.columns:
             raise LabError(f"sort={sort}: {unknown(sort, ['metric', *grouping.columns])}")
         rows = sorted(ranked, key=lambda group: _natural(group.values[sort]))
-    found = verdict(ranked, metrics[0], lower)
+    found = verdict(ranked, metrics[0], lower, ["seed", *grouping.averaged])
     repeated = [(run, "since a newer run has its config and seed") for run in grouping.repeated]
     words = [found.sentence, *_remarks(grouping, metrics[0], [*left_out, *repeated])]
     return Comparison(grouping, rows, ranked[0], list(metrics), known, lower, found, words)
@@ -114,6 +114,8 @@ def _remarks(grouping: Grouping, metric: str, left_out: Sequence[tuple[RunRecord
         said.append("± is the standard deviation over the runs of a row; the interval of the mean is a bootstrap.")
     if 1 < most <= 3:
         said[-1] += " With three runs or fewer it is the range from the lowest to the highest: take it as a hint."
+    if hidden := [column for column in grouping.columns if column not in grouping.telling]:
+        said.append(f"These keys differ, too, and have no column: {', '.join(hidden)}.")
     if grouping.averaged:
         said.append(f"Averaged over {', '.join(grouping.averaged)}.")
     lost = [run for group in grouping.groups for unit, run in group.runs.items() if unit not in group.numbers(metric)]

@@ -18,7 +18,7 @@ def text(comparison: Comparison) -> str:
     """Aligned columns."""
     heads, rows = _cells(comparison)
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    sides = "<" * len(comparison.grouping.columns) + ">" * len(heads)
+    sides = "<" * len(comparison.grouping.telling) + ">" * len(heads)
     return "\n".join(
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=False))
         for row in (heads, *rows)
@@ -28,7 +28,7 @@ def text(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """A table of GitHub's Markdown, the best row in bold, and what can be said of it."""
     heads, rows = _cells(comparison)
-    left = len(comparison.grouping.columns)
+    left = len(comparison.grouping.telling)
     lines = [_pipes(map(_markdown, heads)), _pipes(["---"] * left + ["---:"] * (len(heads) - left))]
     for group, row in zip(comparison.rows, rows, strict=True):
         cells = [_markdown(cell) for cell in row]
@@ -39,7 +39,7 @@ def markdown(comparison: Comparison) -> str:
 def latex(comparison: Comparison) -> str:
     """A table for the package booktabs, the best row in bold; what can be said of it is a comment."""
     heads, rows = _cells(comparison)
-    left = len(comparison.grouping.columns)
+    left = len(comparison.grouping.telling)
     body = []
     for group, row in zip(comparison.rows, rows, strict=True):
         cells = [_latex(cell) for cell in row]
@@ -96,10 +96,10 @@ def mean(group: Group, metric: str) -> str:
 
 def _cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     metrics = comparison.metrics
-    heads = [*comparison.grouping.columns, metrics[0], INTERVAL, *metrics[1:], "runs"]
+    heads = [*comparison.grouping.telling, metrics[0], INTERVAL, *metrics[1:], "runs"]
     rows = [
         [
-            *group.values.values(),
+            *(group.values[column] for column in comparison.grouping.telling),
             mean(group, metrics[0]),
             interval(group, metrics[0]),
             *(mean(group, metric) for metric in metrics[1:]),

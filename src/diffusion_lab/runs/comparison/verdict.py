@@ -20,8 +20,11 @@ class Verdict:
     difference: Difference | None = None
 
 
-def verdict(ranked: Sequence[Group], metric: str, lower: bool) -> Verdict:
-    """Compare the first two rows of those that have the metric, the best first."""
+def verdict(ranked: Sequence[Group], metric: str, lower: bool, unit: Sequence[str] = ("seed",)) -> Verdict:
+    """Compare the first two rows of those that have the metric, the best first.
+
+    `unit` names what tells the runs of a row apart.
+    """
     rows = [group for group in ranked if group.numbers(metric)]
     if len(rows) < 2:
         return Verdict("unknown", "There is one config, and so nothing to compare.")
@@ -34,7 +37,7 @@ def verdict(ranked: Sequence[Group], metric: str, lower: bool) -> Verdict:
         return Verdict(
             "unknown",
             f"{best.label} has the best {metric}, before {following.label} by {size}; with "
-            f"{_runs(difference)} nothing can be said of chance: it takes two seeds of each, and better five.",
+            f"{_runs(difference, unit)} nothing can be said of chance: it takes two seeds of each, and better five.",
             difference,
         )
     low, high = sorted((abs(difference.low), abs(difference.high)))
@@ -45,7 +48,7 @@ def verdict(ranked: Sequence[Group], metric: str, lower: bool) -> Verdict:
         interval = f"{_signed(ends[0], decimals)} … {_signed(ends[1], decimals)}"
     test = "t test" if difference.paired else "Welch's t test"
     p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.2g}"
-    basis = f"95 % interval {interval}; {_runs(difference)}; {test}: {p}"
+    basis = f"95 % interval {interval}; {_runs(difference, unit)}; {test}: {p}"
     if difference.real:
         return Verdict("better", f"{best.label} is better than {following.label}: {what} ({basis}).", difference)
     if difference.outside:
@@ -55,9 +58,9 @@ def verdict(ranked: Sequence[Group], metric: str, lower: bool) -> Verdict:
     return Verdict("alike", sentence, difference)
 
 
-def _runs(difference: Difference) -> str:
+def _runs(difference: Difference, unit: Sequence[str]) -> str:
     a, b = difference.n
-    pairs = ", paired by seed" if difference.paired and a > 1 else ""
+    pairs = f", paired by {' and '.join(unit)}" if difference.paired and a > 1 else ""
     if a == b:
         return f"{a} run{'s' * (a > 1)} each{pairs}"
     return f"{a} run{'s' * (a > 1)} of the one and {b} of the other"
