@@ -1,36 +1,15 @@
 """TensorBoard's page on a sweep of four runs, as a person sees it in a real browser."""
 
-import importlib.util
 import itertools
 import json
-import shutil
 from urllib.parse import quote
 
 import pytest
 
+import browser as browsers
 from tensorboard_runs import served, sweep
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-MISSING = [
-    what
-    for what, there in (
-        ("chromium", CHROMIUM),
-        ("chromedriver", DRIVER),
-        ("the package selenium", importlib.util.find_spec("selenium")),
-    )
-    if not there
-]
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(bool(MISSING), reason=f"there is no {', no '.join(MISSING)}"),
-    pytest.mark.timeout(300),
-]
-
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=2260,1000",
-)  # fmt: skip
+pytestmark = browsers.MARKS
 
 #: The page's parts lie in shadow trees: all text that is seen, with a mark for each picture that has been drawn.
 PICTURE = "[picture]"
@@ -51,41 +30,32 @@ DEEP = """
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A function from a tab and a condition on what is seen to that, once the condition holds."""
-    from selenium import webdriver
     from selenium.common.exceptions import TimeoutException
-    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.support.ui import WebDriverWait
 
     outputs = tmp_path_factory.mktemp("outputs")
     folders = sweep(outputs)
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    with served(str(outputs)) as address:
-        browser = webdriver.Chrome(options, Service(DRIVER))
-        try:
+    profile = tmp_path_factory.mktemp("browser")
+    with served(str(outputs)) as address, browsers.opened(profile, (2260, 1000)) as browser:
 
-            def look(tab, condition):
-                browser.get("about:blank")
-                browser.get(f"{address}/#{tab}")
-                seen = None
+        def look(tab, condition):
+            browser.get("about:blank")
+            browser.get(f"{address}/#{tab}")
+            seen = None
 
-                def holds(browser):
-                    nonlocal seen
-                    seen = browser.execute_script(DEEP, PICTURE)
-                    return condition(seen)
+            def holds(browser):
+                nonlocal seen
+                seen = browser.execute_script(DEEP, PICTURE)
+                return condition(seen)
 
-                try:
-                    WebDriverWait(browser, 60).until(holds)
-                except TimeoutException:
-                    pytest.fail(f"{tab}: {json.dumps(seen)[:5000]}")
-                return seen
+            try:
+                WebDriverWait(browser, 60).until(holds)
+            except TimeoutException:
+                pytest.fail(f"{tab}: {json.dumps(seen)[:5000]}")
+            return seen
 
-            look.runs = [f"tiny/{folder.path.name}/tensorboard" for folder in folders]
-            yield look
-        finally:
-            browser.quit()
+        look.runs = [f"tiny/{folder.path.name}/tensorboard" for folder in folders]
+        yield look
 
 
 def test_the_scalars_of_every_run(page):
