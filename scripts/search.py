@@ -1,6 +1,9 @@
 """Search for the best run: `python scripts/search.py --help` says what can be chosen."""
 
+import sys
+
 from diffusion_lab.config.cli import run
+from diffusion_lab.search.space import spelled
 
 
 def search(cfg):
@@ -14,4 +17,5 @@ def search(cfg):
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = spelled(sys.argv[1:])
     run("search", search)

@@ -16,16 +16,17 @@ BASE = ("data=digits", "data.image_size=8", "network.channel_multipliers=[1]", "
 
 BAD = {
     # The space: keys, values, corners.
-    '+search.space.optimizer.lrr="interval(1,2)"': ["no key optimizer.lrr", "did you mean lr?", "none was started"],
-    '+search.space.optimiser.lr="interval(1,2)"': ["no key optimiser", "did you mean optimizer?"],
-    '+search.space.optimizer.lr="interval(1e-2)"': ["search.space.optimizer.lr=interval(1e-2)", "cannot be read"],
-    '+search.space.optimizer.lr="interval(1e-2,1e-3)"': ["the first number must be less"],
-    '+search.space.optimizer.lr="tag(log,interval(0,1))"': ["a logarithm needs numbers above 0"],
-    "+search.space.optimizer.lr=0.1": ["it is one value; type optimizer.lr=0.1"],
-    '+search.space.schedule="choice(linear,cosin)"': ["schedule=cosin", "did you mean cosine?"],
-    '+search.space.network.base_channels="range(8,13)"': ["network.base_channels must be a multiple of 8, got 12"],
-    '+search.space.optimizer.lr="interval(-1,1)"': ["learning rate: -1.0"],
-    '+search.space.console="choice(text,json)"': ["search.space.console decides nothing"],
+    '++search.space={optimizer.lrr: "interval(1,2)"}': ["no key optimizer.lrr", "did you mean lr?", "none was started"],
+    '++search.space={optimiser.lr: "interval(1,2)"}': ["no key optimiser", "did you mean optimizer?"],
+    '++search.space={optimizer.lr: "interval(1e-2)"}': ["search.space.optimizer.lr=interval(1e-2)", "cannot be read"],
+    '++search.space={optimizer.lr: "interval(1e-2,1e-3)"}': ["the first number must be less"],
+    '++search.space={optimizer.lr: "tag(log,interval(0,1))"}': ["a logarithm needs numbers above 0"],
+    "++search.space={optimizer.lr: 0.1}": ["it is one value; type optimizer.lr=0.1"],
+    '++search.space={schedule: "choice(linear,cosin)"}': ["schedule=cosin", "did you mean cosine?"],
+    '++search.space={network.base_channels: "range(8,13)"}': ["network.base_channels must be a multiple of 8, got 12"],
+    '++search.space={optimizer.lr: "interval(-1,1)"}': ["learning rate: -1.0"],
+    '++search.space={console: "choice(text,json)"}': ["search.space.console decides nothing"],
+    '+search.space.optimizer.eps="interval(0,1)"': ["search.space.optimizer is no whole key"],
     "search.space=3": ["search.space=3", "a mapping"],
     "search.space=null": ["search.space"],
     # What else a search has.

@@ -1,9 +1,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.search.space import flattened, overrides, parsed
+from diffusion_lab.search.space import overrides, parsed, read, spelled
 
 KINDS = {
     "choice(16, 32)": (CategoricalDistribution([16, 32]), [16, 32]),
@@ -72,13 +73,42 @@ def test_a_space_without_keys_is_refused():
         parsed({})
 
 
-def test_what_is_typed_comes_nested_and_wins_over_the_preset():
-    node = {"optimizer.lr": "interval(1,2)", "schedule": "a,b", "optimizer": {"lr": "interval(3,4)"}}
-    assert flattened(node) == {"optimizer.lr": "interval(3,4)", "schedule": "a,b"}
-
-
 def test_null_takes_a_key_out():
-    assert flattened({"optimizer.lr": "interval(1,2)", "x": "1,2", "optimizer": {"lr": None}}) == {"x": "1,2"}
+    assert read({"optimizer.lr": None, "schedule": "a,b"}) == {"schedule": "a,b"}
+
+
+def test_a_part_of_a_key_is_refused():
+    with pytest.raises(LabError, match=r"search\.space\.optimizer is no whole key"):
+        read({"optimizer": {"lr": "interval(1,2)"}})
+
+
+TYPED = {
+    "optimizer.lr=tag(log,interval(1e-4,1e-2))": ("optimizer.lr", "tag(log,interval(1e-4,1e-2))"),
+    "schedule=linear,cosine": ("schedule", "linear,cosine"),
+    "network.channel_multipliers=choice([1,2],[1])": ("network.channel_multipliers", "choice([1,2],[1])"),
+    'notes=choice(\'a b\', "c\\"d")': ("notes", 'choice(\'a b\', "c\\"d")'),
+    "+trainer.gradient_clip_algorithm=norm,value": ("+trainer.gradient_clip_algorithm", "norm,value"),
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+def test_values_that_are_typed_go_into_the_space(composed, typed):
+    (argument,) = spelled([typed])
+    key, text = TYPED[typed]
+    before = read(OmegaConf.to_container(composed(config_name="search").search.space))
+    after = read(OmegaConf.to_container(composed(argument, config_name="search").search.space))
+    assert after == {**before, key: text}
+
+
+@pytest.mark.parametrize(
+    "typed", ["seed=3", "name=a", "x=[1,2]", "x=interval(1", "search.sampler=tpe,random", "--help"]
+)
+def test_what_is_one_value_stays_what_it_was(typed):
+    assert spelled([typed]) == [typed]
+
+
+def test_in_a_sweep_several_values_are_several_searches():
+    assert spelled(["-m", "seed=1,2"]) == ["-m", "seed=1,2"]
 
 
 def test_a_trial_is_typed_in_the_order_of_its_space():

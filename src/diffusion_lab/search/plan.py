@@ -98,7 +98,7 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
     fixed = [override for override in typed if _key(override).split(".")[0] not in _OF_THE_SESSION]
     known = {_key(override) for override in fixed}
     # What is typed wins over a preset: it is the same for all trials.
-    space = {key: text for key, text in spaces.flattened(node["space"]).items() if _key(key) not in known}
+    space = {key: text for key, text in spaces.read(node["space"]).items() if _key(key) not in known}
     for key in space:
         if key.split(".")[0] in _OF_THE_SESSION:
             raise LabError(f"search.space.{key} decides nothing of a run: it cannot be searched")

@@ -77,15 +77,31 @@ class Dimension:
         return [self.low + index * self.step for index in range(round((self.high - self.low) / self.step) + 1)]
 
 
-def flattened(node: Any) -> dict[str, str]:
-    """The space of a config node by dotted keys; null takes a key out.
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """A command line with the values that are typed for a key, ``optimizer.lr=interval(…)``, put into the space.
 
-    A preset writes ``optimizer.lr: interval(…)``; typed on the command line, the same becomes nested, and as it
-    comes later, it counts.
+    In a sweep (``-m``) several values are several searches, and stay what they are.
+    """
+    if {"-m", "--multirun"} & set(arguments):
+        return list(arguments)
+    return [_spelled(argument) for argument in arguments]
+
+
+def read(node: Any) -> dict[str, str]:
+    """The space of a config node; a key whose values are null is taken out.
+
+    Raises:
+        LabError: if it is no mapping of whole keys.
     """
     if not isinstance(node, Mapping):
         raise LabError(f"search.space={node}: it must be a mapping of keys to their values, each {_SYNTAX}")
-    return {key: str(value) for key, value in _paths(node).items() if value is not None}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            raise LabError(
+                f"search.space.{key} is no whole key; typed, it is '{key}.…=interval(1e-4,1e-2)', and in a file "
+                f"'{key}.…: interval(1e-4, 1e-2)'"
+            )
+    return {str(key): str(value) for key, value in node.items() if value is not None}
 
 
 def parsed(space: Mapping[str, str]) -> list[Dimension]:
@@ -104,11 +120,16 @@ def overrides(space: Sequence[Dimension], params: Mapping[str, Any]) -> list[str
     return [dimension.override(params[dimension.key]) for dimension in space]
 
 
-def _paths(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in node.items():
-        found |= _paths(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
+def _spelled(argument: str) -> str:
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return argument  # whoever composes the config says what is wrong with it
+    key, _, text = argument.partition("=")
+    if not override.is_sweep_override() or key.lstrip("+").startswith(("search", "hydra")):
+        return argument
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'++search.space={{{key}: "{escaped}"}}'
 
 
 def _dimension(key: str, text: str) -> Dimension:
