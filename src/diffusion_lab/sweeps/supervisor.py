@@ -179,9 +179,10 @@ class Supervisor:
 
 
 def _label(number: int, source: IO[str], sink: Any) -> None:
-    for line in source:
-        text = line.rstrip("\n")
-        print(f"[{number}] {text}" if text else "", file=sink, flush=True)
+    with source:
+        for line in source:
+            text = line.rstrip("\n")
+            print(f"[{number}] {text}" if text else "", file=sink, flush=True)
 
 
 def _outcome(job: Job, record: JobRecord, status: int, stop: Stop, seconds: float) -> Outcome:

@@ -84,10 +84,10 @@ def alone(cfg: DictConfig) -> DictConfig:
     cfg = cfg.copy()
     with open_dict(cfg):
         launcher, rerun = (cfg.pop(key, None) for key in OF_THE_SWEEP)
-    if rerun or (
-        launcher is not None and not isinstance(make(OmegaConf.to_container(launcher), "launcher", {}), Basic)
-    ):
-        raise LabError(f"{'rerun' if rerun else 'launcher'} is for the jobs of a sweep, which needs -m")
+    if rerun:
+        raise LabError("rerun=true is for the jobs of a sweep, which needs -m")
+    if launcher is not None and not isinstance(make(OmegaConf.to_container(launcher), "launcher", {}), Basic):
+        raise LabError("launcher=… is for the jobs of a sweep, which needs -m")
     return cfg
 
 
