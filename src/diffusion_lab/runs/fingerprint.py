@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,12 @@ def config_hash(cfg: DictConfig) -> str:
     return _hash(deciding(node))
 
 
+@cache
 def code_hash() -> str:
     """16 hexadecimal digits: of every source file of the installed package, by name and content.
 
-    `conf/` is no part of it: what it decided stands in the config.
+    `conf/` is no part of it: what it decided stands in the config. The files are read once: what is edited after a
+    process has begun is not what it runs.
     """
     package = Path(diffusion_lab.__file__).parent
     files = sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py"))
