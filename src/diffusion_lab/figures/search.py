@@ -105,8 +105,8 @@ def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, 
         label: of the objective.
         minimize: whether small is good; the best trial is ringed.
     """
-    columns = min(4, len(slices))
-    rows = -(-len(slices) // columns)
+    rows = -(-len(slices) // 4)
+    columns = -(-len(slices) // rows)
     figure = Figure(figsize=(3.1 * columns + 1.0, 2.9 * rows + 0.5), layout="constrained")
     figure.suptitle(f"{label} over each key")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
@@ -144,7 +144,7 @@ def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], l
     for axes, (i, j) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         others = [number for number in points if number not in front]
         x, y = ([points[number][k] for number in others] for k in (i, j))
-        axes.scatter(x, y, s=30, color=_QUIET, label=f"beaten in all ({len(others)})", zorder=2)
+        axes.scatter(x, y, s=30, color=_QUIET, label=f"beaten by another ({len(others)})", zorder=2)
         chosen = sorted(front, key=lambda number: points[number][i])
         x, y = ([points[number][k] for number in chosen] for k in (i, j))
         line = "-" if len(labels) == 2 else ""
@@ -158,7 +158,7 @@ def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], l
         axes.set(xlabel=labels[i], ylabel=labels[j])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.suptitle("What cannot be had better in one without being worse in another")
+    figure.suptitle("Pareto front: no trial beats these")
     return figure
 
 
@@ -167,6 +167,8 @@ def _places(axes: Axes, part: Slice) -> np.ndarray:
     if part.choices is None:
         if part.log:
             axes.set_xscale("log")
+        elif len(set(part.values)) <= 6:
+            axes.set_xticks(sorted(set(part.values)))
         return np.asarray(part.values, dtype=float)
     choices = list(part.choices)
     axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
