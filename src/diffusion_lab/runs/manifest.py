@@ -66,7 +66,8 @@ class Manifest:
         session["computing"] = computing(trainer)
         session["weights"] = weights_hash(parts.module.state_dict())
         session["fingerprint"] = fingerprint(cfg, data, environment)
-        self.note(data=data, fingerprint=session["fingerprint"])
+        parameters = sum(parameter.numel() for parameter in parts.network.parameters())
+        self.note(data=data, fingerprint=session["fingerprint"], parameters=parameters)
 
     def note(self, **facts: Any) -> None:
         """Add facts about the run."""

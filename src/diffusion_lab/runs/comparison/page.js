@@ -171,7 +171,7 @@ function draw() {
       const value = document.createElement("b");
       key.className = `key c${p.i % 10}`;
       label.textContent = data.groups[p.i].label;
-      value.textContent = short(p.mean);
+      value.textContent = p.mean.toPrecision(4);
       row.append(key, label, value);
       return row;
     }));

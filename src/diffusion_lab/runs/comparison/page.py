@@ -31,7 +31,7 @@ _PICTURES = 120  # on a page
 _COLOURS = 10
 _METRICS = 4  # in the results, where no more are asked for
 _CURVES = {"val/loss": "validation", "train/loss": "training"}
-_PLOT = (200, 30)  # pixels
+_PLOT = (170, 30)  # pixels
 
 
 def page(comparison: Comparison) -> str:
@@ -105,7 +105,7 @@ def _heads(comparison: Comparison) -> str:
     metrics = _metrics(comparison)
     ascending = "ascending" if comparison.lower else "descending"
     heads = [_head(column) for column in comparison.grouping.telling]
-    heads += [_head(metrics[0], True, ascending), "<th>each run and the interval</th>", _head("95 % interval", True)]
+    heads += [_head(metrics[0], True, ascending), "<th>each run</th>", _head("95 % interval", True)]
     heads += [_head(metric, True) for metric in metrics[1:]] + [_head("runs", True)]
     return '<th aria-label="shown"></th>' + "".join(heads)
 
