@@ -14,10 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab import console
@@ -31,6 +33,8 @@ from diffusion_lab.search import report
 from diffusion_lab.search.plan import Plan, check, plan
 from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url
 from diffusion_lab.search.table import Table, progress
+from diffusion_lab.sweeps.pool import Pool
+from diffusion_lab.sweeps.resources import cores, gpus, needs
 
 #: How many workers that a signal ended are replaced.
 _MOST_REPLACED = 5
@@ -58,10 +62,50 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
         try:
             console.current().start(report.rows(what, cfg.search.workers, progress(what, shared.trials())))
             report.warn(what)
-            _run(what, shared, cfg.search.workers)
+            with shares_of_machine(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as shares:
+                _run(what, shared, shares)
             report.end(what, shared)
         finally:
             shared.close()
+
+
+@contextlib.contextmanager
+def shares_of_machine(trainer: Any, count: int) -> Iterator[list[dict[str, str]]]:
+    """What each of `count` workers finds in its environment: its share of the cores, and GPUs of its own.
+
+    Args:
+        trainer: the config node that all trials have in common.
+        count: how many workers there are; one alone has what any run has.
+
+    Raises:
+        LabError: if there are not GPUs enough that are used by nobody else.
+    """
+    if count == 1:
+        yield [{}]
+        return
+    here = gpus(torch.cuda.device_count())
+    need = needs(trainer, max(1, cores() // count), here)
+    threads = {} if need.threads is None else {"OMP_NUM_THREADS": str(need.threads)}
+    if not need.count or need.named:
+        yield [threads] * count
+        return
+    every = {gpu.identity: gpu.token for gpu in need.gpus}
+    wanted = need.count * count
+    taken = None
+    if wanted <= len(every):
+        taken = Pool().take("gpu", list(every), wanted, stopped=lambda: True, waiting=lambda: None)
+    if taken is None:
+        raise LabError(
+            f"search.workers={count}: they need {wanted} GPUs, and of the {len(every)} of this machine so many are not "
+            "free; take fewer workers, or trainer.accelerator=cpu"
+        )
+    tokens = [every[identity] for identity in taken]
+    parts = [tokens[index : index + need.count] for index in range(0, wanted, need.count)]
+    try:
+        yield [{**threads, "CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
+    finally:
+        for lock in taken.values():
+            lock.release()
 
 
 @dataclass
@@ -76,15 +120,15 @@ class _Worker:
         return said[-1].removeprefix("Error: ") if said else f"status {self.process.returncode}"
 
 
-def _run(what: Plan, shared: SharedStudy, count: int) -> None:
+def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -> None:
     table = Table(what, shared.study)
     table.begin(shared.trials())
     if shared.is_over():
         return
-    workers = [_start(what, number, count) for number in range(1, count + 1)]
+    workers = [_start(what, number, share) for number, share in enumerate(shares, 1)]
     try:
         with terminable():
-            _watch(what, shared, workers, count, table)
+            _watch(what, shared, workers, shares, table)
     except (KeyboardInterrupt, RunInterrupted) as interruption:
         table.close()
         _stop(workers)
@@ -105,7 +149,9 @@ def _run(what: Plan, shared: SharedStudy, count: int) -> None:
             (what.folder / "workers").rmdir()
 
 
-def _watch(what: Plan, shared: SharedStudy, workers: list[_Worker], count: int, table: Table) -> None:
+def _watch(
+    what: Plan, shared: SharedStudy, workers: list[_Worker], shares: Sequence[Mapping[str, str]], table: Table
+) -> None:
     """Until all workers have ended; who was killed is replaced."""
     replaced, read = 0, 0.0
     while True:
@@ -124,7 +170,7 @@ def _watch(what: Plan, shared: SharedStudy, workers: list[_Worker], count: int, 
                     f"its trial is taken up in {console.duration(silence)}"
                 )
                 console.current().event("worker_lost", text, worker=worker.number, signal=-status)
-                workers[workers.index(worker)] = _start(what, worker.number, count)
+                workers[workers.index(worker)] = _start(what, worker.number, shares[worker.number - 1])
         if not any(worker.process.poll() is None for worker in workers):
             break
         time.sleep(_LOOK_SECONDS)
@@ -137,14 +183,10 @@ def _watch(what: Plan, shared: SharedStudy, workers: list[_Worker], count: int, 
         )
 
 
-def _start(what: Plan, number: int, count: int) -> _Worker:
+def _start(what: Plan, number: int, share: Mapping[str, str]) -> _Worker:
     logs = what.folder / "workers"
     logs.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    environment = dict(os.environ)
-    if count > 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
     log = logs / f"{now}_{platform.node()}_{os.getpid()}_{number}.log"
     with log.open("a") as file:
         process = subprocess.Popen(
@@ -152,7 +194,7 @@ def _start(what: Plan, number: int, count: int) -> _Worker:
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
-            env=environment,
+            env={**os.environ, **share},
             text=True,
             start_new_session=True,  # Ctrl-C is for the session, which tells them
         )

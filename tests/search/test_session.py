@@ -1,0 +1,141 @@
+"""What workers of one machine share."""
+
+import io
+import sys
+
+import pytest
+from optuna.trial import TrialState
+
+from diffusion_lab import console
+from diffusion_lab.errors import LabError
+from diffusion_lab.search import report, session
+from diffusion_lab.search.objectives import Objective
+from diffusion_lab.search.study import ERROR, SharedStudy
+from diffusion_lab.search.table import Table
+from diffusion_lab.sweeps.pool import Pool
+from diffusion_lab.sweeps.resources import Gpu
+from searches import small_plan
+
+ON_GPU = {"accelerator": "gpu", "devices": 1}
+
+
+@pytest.fixture
+def four_gpus(monkeypatch, tmp_path):
+    monkeypatch.setattr(session, "gpus", lambda count: [Gpu(str(index), f"gpu-{index}") for index in range(4)])
+    monkeypatch.setattr(session, "Pool", lambda: Pool(tmp_path / "locks"))
+
+
+def visible(shares):
+    return [share["CUDA_VISIBLE_DEVICES"] for share in shares]
+
+
+def test_workers_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(session, "cores", lambda: 7)
+    with session.shares_of_machine({"accelerator": "cpu", "devices": 1}, 3) as shares:
+        assert shares == [{"OMP_NUM_THREADS": "2"}] * 3
+
+
+def test_a_number_of_threads_that_was_set_stays(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    with session.shares_of_machine({"accelerator": "cpu", "devices": 1}, 3) as shares:
+        assert shares == [{}] * 3
+
+
+def test_each_worker_has_gpus_of_its_own_also_beside_another_search(four_gpus):
+    with session.shares_of_machine(ON_GPU, 2) as first, session.shares_of_machine(ON_GPU, 2) as second:
+        assert sorted(visible(first) + visible(second)) == ["0", "1", "2", "3"]
+    with session.shares_of_machine({"accelerator": "gpu", "devices": 2}, 2) as pairs:
+        assert visible(pairs) == ["0,1", "2,3"]
+
+
+def test_more_gpus_than_are_free_are_refused(four_gpus):
+    with (
+        session.shares_of_machine(ON_GPU, 3),
+        pytest.raises(LabError, match=r"search\.workers=2: they need 2 GPUs, and of the 4 of this machine"),
+        session.shares_of_machine(ON_GPU, 2),
+    ):
+        pass
+    with pytest.raises(LabError, match="they need 5 GPUs"), session.shares_of_machine(ON_GPU, 5):
+        pass
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A search of two objectives with four trials: two on the front, one beaten, one failed."""
+    plan = small_plan(tmp_path, objectives=[Objective("val/loss"), Objective("seconds")], pruner="median")
+    view = SharedStudy(plan)
+    for values in ((0.1, 9.0), (0.2, 3.0), (0.3, 4.0)):
+        view.study.tell(view.ask(), values)
+    failed = view.ask()
+    failed.set_user_attr(ERROR, "the loss was no number")
+    view.study.tell(failed, state=TrialState.FAIL)
+    yield view
+    view.close()
+
+
+def test_of_several_objectives_the_front_is_told_and_drawn(shared, capsys, tmp_path):
+    with console.speaking(console.Text()):
+        report.warn(shared.plan)
+        report.end(shared.plan, shared)
+    told = capsys.readouterr()
+    assert "search.pruner=median: Optuna prunes none" in told.err
+    assert "4 of 4 trials have ended (1 failed)" in told.out
+    assert "2 of them are on the Pareto front" in told.out
+    assert "trial 0: val/loss 0.1, seconds 9" in told.out
+    assert "trial 1: val/loss 0.2, seconds 3" in told.out
+    assert "trial 2:" not in told.out
+    drawn = {path.name for path in (tmp_path / "search" / "small" / "figures").iterdir()}
+    assert drawn == {
+        "history_val_loss.png",
+        "history_seconds.png",
+        "slices_val_loss.png",
+        "slices_seconds.png",
+        "importances.png",
+        "pareto_front.png",
+    }
+
+
+def test_a_search_in_which_nothing_finished_says_why(tmp_path):
+    view = SharedStudy(small_plan(tmp_path, n_trials=1))
+    failed = view.ask()
+    failed.set_user_attr(ERROR, "the loss was no number")
+    view.study.tell(failed, state=TrialState.FAIL)
+    with pytest.raises(LabError, match=r"none of the 1 trials finished; the last one said: the loss was no number"):
+        report.end(view.plan, view)
+    view.close()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_the_trials_under_way_are_drawn_again_and_again(tmp_path, monkeypatch, capsys):
+    view = SharedStudy(small_plan(tmp_path, n_trials=3))
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    table = Table(view.plan, view.study)
+    with console.speaking(console.Text()):
+        first, second = view.ask(), view.ask()
+        first.report(0.75, 1)
+        table.update(view.trials())
+        drawn = terminal.getvalue()
+        assert "    0  running" in drawn
+        assert "0.75" in drawn
+        assert drawn.splitlines()[-1] == "0 of 3 trials have ended, 2 are running"
+        view.study.tell(first, 0.5)
+        table.update(view.trials())
+        erased, again = terminal.getvalue()[len(drawn) :].split("\x1b[J")
+        assert erased == f"\x1b[{drawn.count(chr(10))}A"
+        assert "    1  running" in again
+        assert "    0  running" not in again
+        assert again.endswith("1 of 3 trials have ended, 1 is running; best: trial 0 with val/loss 0.5\n")
+        view.study.tell(second, 0.25)
+        table.update(view.trials())
+        table.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["trial", "val/loss", "time", "lr", "schedule"]
+    assert [line.split()[:3] for line in lines[1:]] == [["0*", "finished", "0.5"], ["1*", "finished", "0.25"]]
+    assert len(set(map(len, lines))) == 1
+    view.close()
