@@ -11,7 +11,7 @@ import diffusion_lab
 
 SOURCE = Path(diffusion_lab.__file__).parent
 MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling", "codecs"}
-LAYERS = ["schedules", "processes", "parameterizations", "objectives|sampling", "training", "runs", "sweeps"]
+LAYERS = ["schedules", "processes", "parameterizations", "objectives|sampling", "training", "runs", "sweeps", "search"]
 
 
 def imports(path):

@@ -7,7 +7,7 @@ import pytest
 from diffusion_lab.config.cli import conf_dir, options
 from diffusion_lab.config.help import group_comments, help_text, leading_comment
 
-LINES = {name: (conf_dir() / f"{name}.yaml").read_text().splitlines() for name in ("train", "sample")}
+LINES = {name: (conf_dir() / f"{name}.yaml").read_text().splitlines() for name in ("train", "sample", "search")}
 
 
 def examples():
@@ -21,7 +21,7 @@ def examples():
 
 def test_every_group_of_the_tree_is_explained():
     groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert groups == set(group_comments(LINES["train"]))
+    assert groups == set(group_comments(LINES["train"]) | group_comments(LINES["search"]))
 
 
 @pytest.mark.parametrize(("config", "group", "example"), examples())
@@ -39,7 +39,13 @@ def test_every_group_has_an_example_that_composes(composed, config, group, examp
 
 
 @pytest.mark.parametrize(
-    "option", [f"{group}/{option}" for group in group_comments(LINES["train"]) for option in options(group)]
+    "option",
+    [
+        f"{group}/{option}"
+        for config in ("train", "search")
+        for group in group_comments(LINES[config])
+        for option in options(group)
+    ],
 )
 def test_every_option_says_what_it_is(option):
     assert leading_comment((conf_dir() / f"{option}.yaml").read_text().splitlines())

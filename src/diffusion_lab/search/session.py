@@ -125,6 +125,8 @@ def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -
     table.begin(shared.trials())
     if shared.is_over():
         return
+    # A script's background jobs begin deaf to SIGINT, and `kill -INT` is how one stops them.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     workers = [_start(what, number, share) for number, share in enumerate(shares, 1)]
     try:
         with terminable():
@@ -140,6 +142,7 @@ def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -
         raise RunInterrupted(text, number) from interruption
     finally:
         table.close()
+        signal.signal(signal.SIGINT, heard)
         for worker in workers:
             worker.process.kill()
             worker.process.wait()
