@@ -27,7 +27,9 @@ message = json.load(sys.stdin)
 log = Path(message["outputs"]) / "log"
 def tell(what):
     shown = {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_NTASKS")}
-    facts = {"what": what, "pid": os.getpid(), "overrides": message["overrides"], "resume": message["config"]["resume"]}
+    open_files = [int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")]
+    facts = {"what": what, "open": [os.fstat(number).st_ino for number in open_files], "pid": os.getpid()}
+    facts |= {"overrides": message["overrides"], "resume": message["config"]["resume"], "session": os.getsid(0)}
     with log.open("a") as file:
         file.write(json.dumps({**facts, **shown}) + chr(10))
 def stopped(number, frame):
@@ -140,6 +142,14 @@ def test_more_jobs_than_gpus_wait_and_no_two_have_the_same(make_job, tmp_path, m
     assert sum("seed=" in text for text in said) == 6
 
 
+def test_a_job_holds_the_locks_too_should_its_supervisor_be_killed(make_job, tmp_path):
+    job = make_job(accelerator="gpu")
+    supervisor(gpus=[Gpu("0", "a")])(job, Stop(), say)
+    (gpu,) = tmp_path.glob("diffusion-lab-*/gpu-a")
+    right = JobRecord(tmp_path, job.key).path.with_suffix(".lock")
+    assert {gpu.stat().st_ino, right.stat().st_ino} <= set(log(tmp_path)[0]["open"])
+
+
 def test_gpus_that_were_named_keep_their_numbers(make_job, tmp_path):
     gpus = [Gpu("4", "a"), Gpu("5", "b")]
     for number, devices in ((1, [1]), (2, 2)):
@@ -152,7 +162,7 @@ def test_jobs_on_the_cpu_never_use_more_cores_than_there_are(make_job, tmp_path,
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with ThreadPoolExecutor(3) as pool:
         run = supervisor(share=cores())
-        list(pool.map(lambda n: run(make_job(n), Stop(), say), range(1, 4)))
+        list(pool.map(lambda job: run(job, Stop(), say), [make_job(number) for number in range(1, 4)]))
     told = log(tmp_path)
     assert [line["what"] for line in told] == ["began", "ended"] * 3
     assert {line["OMP_NUM_THREADS"] for line in told} == {str(cores())}
@@ -247,6 +257,7 @@ def test_a_signal_ends_the_job_under_way_and_those_that_wait(make_job, tmp_path,
         stop.handle(number)
         assert sorted(outcome.result(30).state for outcome in outcomes) == ["interrupted", "not started"]
     assert [line["what"] for line in log(tmp_path)] == ["began", "stopped"]
+    assert log(tmp_path)[0]["session"] != os.getsid(0)  # the terminal's Ctrl-C reaches it once, by way of `stop`
     assert supervisor(gpus=gpus)(make_job(3), stop, say).state == "not started"
 
 

@@ -224,8 +224,8 @@ def test_a_signal_ends_the_sweep_and_every_job_saves(typed, tmp_path, launcher, 
 
 
 @pytest.mark.full
-def test_experiments_and_seeds_one_after_another_and_all_anew_with_rerun(typed, tmp_path):
-    command = (*SHORT, "experiment=quickstart,ddpm_mnist_cosine", "seed=1,2", "evaluation=none")
+def test_schedules_and_seeds_of_an_experiment_one_after_another_and_all_anew_with_rerun(typed, tmp_path):
+    command = (*SHORT, "experiment=quickstart", "schedule=linear,cosine", "seed=1,2", "evaluation=none")
     for rerun in ("rerun=false", "rerun=true"):
         status, out, err = typed(*command, rerun)
         assert status == 0, err
@@ -246,6 +246,7 @@ def test_experiments_and_seeds_one_after_another_and_all_anew_with_rerun(typed, 
         (["launcher=basic,joblib"], "launcher is one for the whole sweep"),
         (["rerun=true,false"], "rerun is one for the whole sweep"),
         (["hydra/launcher=joblib"], "is chosen with launcher=…"),
+        (["launcher=submitit_slurm"], "there is no SLURM here"),
         (["launcher=submitit_local", "launcher.cpus_per_task=0"], "launcher.cpus_per_task and"),
     ],
 )

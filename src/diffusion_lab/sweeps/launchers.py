@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,6 +110,10 @@ class Submitit:
     def __init__(self, cluster: str, parameters: Mapping[str, Any], max_num_timeout: int) -> None:
         if importlib.util.find_spec("submitit") is None:
             raise ValueError(f"launcher=submitit_{cluster} needs the package submitit: pip install submitit")
+        if cluster == "slurm" and shutil.which("sbatch") is None:
+            raise ValueError(
+                "launcher=submitit_slurm: there is no SLURM here (no sbatch); launcher=submitit_local does without"
+            )
         if parameters["cpus_per_task"] < 1 or parameters["timeout_min"] < 1:
             raise ValueError("launcher.cpus_per_task and launcher.timeout_min must be at least 1")
         self.cluster = cluster
@@ -120,14 +125,7 @@ class Submitit:
     def outcomes(
         self, jobs: Sequence[Job], supervisor: Supervisor, stop: Stop, say: Say, folder: Path
     ) -> Iterator[Outcome]:
-        import submitit
-
-        executor = submitit.AutoExecutor(
-            folder / "submitit",
-            cluster=self.cluster,
-            **{f"{self.cluster}_max_num_timeout": self.max_num_timeout},
-        )
-        executor.update_parameters(**self.parameters)
+        executor = self.executor(folder / "submitit")
         # Ctrl-C is for this process, which passes it on: submitit's own would kill the jobs.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -146,6 +144,15 @@ class Submitit:
                 for _, submitted in pending:
                     self._cancel(submitted)
             time.sleep(_POLL_SECONDS)
+
+    def executor(self, folder: Path) -> Any:
+        """submitit's, which writes what it needs and what the jobs say into `folder`."""
+        import submitit
+
+        timeouts = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
+        executor = submitit.AutoExecutor(folder, cluster=self.cluster, **timeouts)
+        executor.update_parameters(**self.parameters)
+        return executor
 
     def _cancel(self, submitted: Any) -> None:
         if self.cluster == "local":

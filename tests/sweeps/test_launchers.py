@@ -1,0 +1,53 @@
+"""What is asked of SLURM, of which there is only a stand-in for its commands here."""
+
+import os
+
+import pytest
+from omegaconf import OmegaConf
+
+from diffusion_lab.config.instantiate import make
+from diffusion_lab.errors import LabError
+from diffusion_lab.sweeps.launchers import Submitted
+from diffusion_lab.sweeps.supervisor import Supervisor
+
+SBATCH = """#!/bin/sh
+cp "$1" "$(dirname "$0")/submitted"
+echo "Submitted batch job 321"
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text(SBATCH)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "submitted"
+
+
+def launcher(composed, *overrides):
+    cfg = composed("launcher=submitit_slurm", *overrides)
+    return make(OmegaConf.to_container(cfg.launcher, resolve=True), "launcher", {})
+
+
+def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(composed, slurm, tmp_path):
+    typed = (
+        "launcher.partition=gpu",
+        "launcher.array_parallelism=1",
+        "launcher.mem_gb=16",
+        "+launcher.additional_parameters.mail-type=END",
+    )
+    executor = launcher(composed, *typed).executor(tmp_path / "jobs")
+    jobs = executor.map_array(Submitted(Supervisor([], 4, [], pooled=False)), ["first", "second"])
+    assert [job.job_id for job in jobs] == ["321_0", "321_1"]
+    asked = {line.removeprefix("#SBATCH ") for line in slurm.read_text().splitlines() if line.startswith("#SBATCH")}
+    assert {
+        "--array=0-1%1", "--cpus-per-task=4", "--gpus-per-node=1", "--mem=16GB", "--mail-type=END", "--nodes=1",
+        "--partition=gpu", "--signal=USR2@120", "--time=240",
+    } <= asked  # fmt: skip
+    assert not any(line.startswith(("--account", "--qos", "--constraint")) for line in asked)
+
+
+def test_a_jobs_time_and_cores_must_be_some(composed, slurm):
+    with pytest.raises(LabError, match="at least 1"):
+        launcher(composed, "launcher.timeout_min=0")
