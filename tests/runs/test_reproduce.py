@@ -356,6 +356,14 @@ def test_a_run_without_any_step_cannot_be_made_again(reproduce, copy, recorded):
         reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}")
 
 
+def test_a_config_that_lacks_a_key_is_named_with_it(reproduce, copy):
+    cfg = copy.read_config()
+    del cfg.paths
+    copy.write_config(cfg, [])
+    with pytest.raises(LabError, match=r"copy/config\.yaml: .*paths"):
+        reproduce(f"run_dir={copy.path}")
+
+
 def test_a_config_from_elsewhere_runs_nothing(reproduce, copy, tmp_path):
     cfg = copy.read_config()
     cfg.network = {"_target_": "os.system", "command": f"touch '{tmp_path}/it ran'"}
@@ -386,6 +394,12 @@ def test_strange_manifests_are_no_reason_to_fail(held_against, copy):
     for sessions in (3, [], ["x"], [{"git": 3, "versions": [], "computing": {"variables": 1}, "fingerprint": None}]):
         change_json(copy, "manifest.json", "sessions", to=sessions)
         held_against(copy)
+
+
+def test_what_steers_a_terminal_does_not_reach_it(recorded, reproduce, copy, capsys):
+    change_json(copy, *session("versions", "torch"), to="2.15\x1b[2J\n3")
+    reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}", "console=text")
+    assert "torch 2.15\N{REPLACEMENT CHARACTER}[2J 3 here, " in capsys.readouterr().out
 
 
 def test_samples_are_read_as_numbers_alone(held_against, copy, tmp_path):

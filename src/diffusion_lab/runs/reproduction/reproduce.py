@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab import console
 from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.schema import ReproduceConfig
+from diffusion_lab.config.schema import ReproduceConfig, TrainConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import trusted
 from diffusion_lab.runs.processes import is_rank_zero
+from diffusion_lab.runs.record import plain
 from diffusion_lab.runs.reproduction.circumstances import circumstances
 from diffusion_lab.runs.reproduction.results import Comparison, Difference, compare, recorded_steps
 from diffusion_lab.runs.train import train
@@ -103,7 +104,12 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
 
 def _config(cfg: DictConfig, there: RunFolder, steps: int) -> DictConfig:
     """The recorded config, for this machine."""
-    again = trusted(there.read_config(), there.path / "config.yaml")
+    file = there.path / "config.yaml"
+    again = trusted(there.read_config(), file)
+    try:
+        check_settings(TrainConfig, again)
+    except LabError as error:
+        raise LabError(f"{file}: {error}") from error
     again.resume, again.console = None, cfg.console
     data_dir = again.paths.data_dir if Path(again.paths.data_dir).is_dir() else _usual_data_dir()
     again.paths = {"data_dir": cfg.paths.data_dir or data_dir, "output_dir": cfg.paths.output_dir}
@@ -157,7 +163,7 @@ def _tell(verdict: Verdict) -> None:
         lines.append("config, code, versions, data, threads and hardware are the same")
     console.current().event(
         "verdict",
-        "\n  ".join(["", verdict.line, *lines]).removeprefix("\n  "),
+        "\n  ".join(plain(line) for line in (verdict.line, *lines)),
         verdict=verdict.line,
         identical=verdict.identical,
         steps=found.steps,
