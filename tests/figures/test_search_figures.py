@@ -29,13 +29,17 @@ def test_a_history_of_one_trial_can_be_drawn():
 
 @pytest.mark.parametrize(("minimize", "place"), [(True, (1e-2, 0.5)), (False, (1e-4, 2.0))])
 def test_slices_ring_the_best_trial_in_each_panel(minimize, place):
-    slices = [Slice("lr", [1e-4, 1e-2, 1e-3], log=True), Slice("kind", ["b", "a", "b"], choices=["a", "b"])]
+    slices = [
+        Slice("lr", [1e-4, 1e-2, 1e-3], log=True, bounds=(1e-5, 1e-1)),
+        Slice("kind", ["b", "a", "b"], choices=["a", "b"]),
+    ]
     figure = drawn(search_slices(slices, [2.0, 0.5, 1.0], "loss", minimize))
     lr, kind = figure.axes[:2]
     points, ring = lr.collections
     assert np.asarray(ring.get_offsets()).tolist() == [list(place)]
     assert len(points.get_offsets()) == 3
     assert lr.get_xscale() == "log"
+    assert lr.get_xlim()[0] <= 1e-5 < 1e-1 <= lr.get_xlim()[1]
     assert [label.get_text() for label in kind.get_xticklabels()] == ["a", "b"]
     places = np.asarray(kind.collections[0].get_offsets())[:, 0]
     assert np.abs(places - [1, 0, 1]).max() < 0.3

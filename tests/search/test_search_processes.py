@@ -22,7 +22,7 @@ from conftest import TINY
 from diffusion_lab.config.cli import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.search.plan import composed
-from diffusion_lab.search.study import RUN_FOLDER, VALIDATED_AT, WORKER, SharedStudy
+from diffusion_lab.search.study import RUN_FOLDER, VALIDATED_AT, WORKER, SharedStudy, with_driver
 from searches import small_plan
 
 SPACE = {"optimizer": "choice(adam, adamw)", "optimizer.weight_decay": "interval(0.0, 0.1)"}
@@ -88,8 +88,8 @@ def looked_at(plan):
     """Optuna's trials of a plan, read again and again from outside."""
     until = time.monotonic() + 120
     while True:
-        with contextlib.suppress(KeyError, Exception):
-            study = optuna.load_study(study_name=plan.name, storage=plan.storage)
+        with contextlib.suppress(Exception):
+            study = optuna.load_study(study_name=plan.name, storage=with_driver(plan.storage))
             break
         assert time.monotonic() < until, "there is no study"
         time.sleep(0.2)

@@ -13,7 +13,16 @@ from optuna.trial import TrialState
 from diffusion_lab.errors import LabError
 from diffusion_lab.search import study as study_module
 from diffusion_lab.search.objectives import Objective
-from diffusion_lab.search.study import LOST, RUN_FOLDER, WORKER, SharedStudy, first_number, history, shown_url
+from diffusion_lab.search.study import (
+    LOST,
+    RUN_FOLDER,
+    WORKER,
+    SharedStudy,
+    first_number,
+    history,
+    shown_url,
+    with_driver,
+)
 from searches import small_plan
 
 
@@ -232,6 +241,15 @@ def test_a_missing_driver_is_named(opened, monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(LabError, match="needs a driver: pip install psycopg2-binary"):
         opened(storage="postgresql://me:hush@127.0.0.1:1/db")
+
+
+def test_postgresql_is_spoken_to_by_the_driver_that_is_there(monkeypatch):
+    there = {"psycopg": None}
+    monkeypatch.setattr(study_module.importlib.util, "find_spec", lambda name: there[name])
+    assert with_driver("postgresql://me:hush@host/db") == "postgresql+psycopg2://me:hush@host/db"
+    assert with_driver("postgresql+pg8000://host/db") == "postgresql+pg8000://host/db"
+    there["psycopg"] = "a module"
+    assert with_driver("postgresql://me:hush@host/db") == "postgresql://me:hush@host/db"
 
 
 def test_what_is_no_url_is_refused(opened):

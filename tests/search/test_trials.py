@@ -20,6 +20,7 @@ from diffusion_lab.search.objectives import Objective
 from diffusion_lab.search.plan import composed
 from diffusion_lab.search.study import ERROR, PARAMETERS, RUN_FOLDER, VALIDATED_AT, SharedStudy
 from diffusion_lab.search.worker import work
+from diffusion_lab.training.checkpoint_io import read_checkpoint
 from searches import small_plan
 
 
@@ -190,7 +191,7 @@ def test_a_hopeless_trial_is_pruned_between_two_steps_and_differs_only_by_its_en
     assert pruned.user_attrs[VALIDATED_AT] == [4, 8]  # the median pruner lets the first validation pass
     assert list(pruned.intermediate_values) == [1, 2]
     assert manifest(pruned)["status"] == "pruned"
-    assert (folder(pruned) / "checkpoints" / "last.ckpt").is_file()
+    assert read_checkpoint(folder(pruned) / "checkpoints" / "last.ckpt")["global_step"] == 8
 
     cfg, _ = composed(plan.overrides(pruned.params))
     whole = train(cfg, [])

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 _FINISHED, _BEST, _QUIET = "tab:blue", "tab:red", "0.6"
 
@@ -22,12 +23,14 @@ class Slice:
         key: its name.
         values: [trials], numbers or texts.
         log: whether a logarithmic axis suits it.
+        bounds: the least and the greatest number that were searched; None for those that are there.
         choices: all its choices where it has any, in their order.
     """
 
     key: str
     values: Sequence[Any]
     log: bool = False
+    bounds: tuple[float, float] | None = None
     choices: Sequence[Any] | None = None
 
 
@@ -167,6 +170,9 @@ def _places(axes: Axes, part: Slice) -> np.ndarray:
     if part.choices is None:
         if part.log:
             axes.set_xscale("log")
+            _plain_log_ticks(axes.xaxis)
+            if part.bounds is not None:
+                axes.set_xlim(part.bounds[0] / 1.1, part.bounds[1] * 1.1)
         elif len(set(part.values)) <= 6:
             axes.set_xticks(sorted(set(part.values)))
         return np.asarray(part.values, dtype=float)
@@ -180,6 +186,14 @@ def _places(axes: Axes, part: Slice) -> np.ndarray:
 def _scale(axes: Axes, axis: str, values: Sequence[float]) -> None:
     if min(values) > 0 and max(values) > 5 * min(values):
         axes.set(**{f"{axis}scale": "log"})
+        _plain_log_ticks(axes.xaxis if axis == "x" else axes.yaxis)
+
+
+def _plain_log_ticks(axis: Axis) -> None:
+    """0.1, 0.2, 0.5 and so on, which read as numbers also where the axis is less than a decade long."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _mean(importances: Mapping[str, Mapping[str, float]], key: str) -> float:

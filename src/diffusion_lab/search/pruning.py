@@ -15,8 +15,8 @@ class Watch(pl.Callback):
     """Tells the storage where a trial's run lies and, after each validation, its loss.
 
     A run that is to be pruned ends at the start of its next step, when the trainer has saved and logged all of the
-    last one; it may be resumed as any other. Losses are counted by validations and not by steps, for batches of
-    other sizes make other steps.
+    last one; it may be resumed as any other. Losses are counted by validations, which trials have in common also
+    where batches of other sizes make other steps.
 
     Args:
         trial: Optuna's.

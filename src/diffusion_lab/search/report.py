@@ -22,7 +22,7 @@ from diffusion_lab.figures.search import (
 )
 from diffusion_lab.runs import commands
 from diffusion_lab.search.plan import Plan
-from diffusion_lab.search.study import ERROR, RUN_FOLDER, SharedStudy, first_number, shown_url
+from diffusion_lab.search.study import ERROR, RUN_FOLDER, SharedStudy, first_number, shown_url, with_driver
 from diffusion_lab.search.table import progress
 
 
@@ -79,7 +79,7 @@ def end(plan: Plan, shared: SharedStudy) -> None:
         if facts["run_folder"]:
             lines.append(f"  run folder  {commands.shown(Path(facts['run_folder']))}")
         lines.append(f"  again       {facts['command']}")
-    look = f"optuna-dashboard {shown_url(plan.storage)}"
+    look = f"optuna-dashboard {shown_url(with_driver(plan.storage))}"
     lines += ["", f"figures     {commands.shown(paths[0].parent)}: {', '.join(path.name for path in paths)}"]
     lines += [f"dashboard   {look}"]
     where = told[0]["run_folder"] if len(plan.objectives) == 1 and told[0]["run_folder"] else plan.folder
@@ -126,6 +126,7 @@ def figures(plan: Plan, study: optuna.Study, trials: Sequence[FrozenTrial]) -> l
                 dimension.key,
                 [trial.params[dimension.key] for trial in finished],
                 dimension.log,
+                (dimension.low, dimension.high),
                 None if dimension.choices is None else list(dimension.choices.values()),
             )
             for dimension in plan.dimensions

@@ -59,7 +59,7 @@ def grid(space: Sequence[Dimension]) -> dict[str, list[Any]]:
 
 
 def pruner(name: str) -> BasePruner:
-    """The pruner of this name. It counts validations, so runs of other batch sizes are compared at like epochs."""
+    """The pruner of this name. It compares losses of like validations: see `Watch`."""
     if name == "median":  # neither the first trials nor the first validation, when all are bad
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
     if name == "hyperband":

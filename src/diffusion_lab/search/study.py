@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import os
 import platform
 import threading
@@ -217,6 +218,14 @@ def shown_url(url: str) -> str:
     return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A", "*")
 
 
+def with_driver(url: str) -> str:
+    """The URL with the driver that is installed: SQLAlchemy 2.1 takes psycopg for PostgreSQL, if none is named."""
+    parsed = sqlalchemy.make_url(url)
+    if parsed.drivername in ("postgresql", "postgres") and importlib.util.find_spec("psycopg") is None:
+        return parsed.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    return url
+
+
 def _storage(plan: Plan) -> RDBStorage:
     try:
         url = sqlalchemy.make_url(plan.storage)
@@ -237,7 +246,7 @@ def _storage(plan: Plan) -> RDBStorage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return RDBStorage(
-                    plan.storage,
+                    with_driver(plan.storage),
                     engine_kwargs=options,
                     heartbeat_interval=plan.heartbeat,
                     grace_period=SILENT_HEARTBEATS * plan.heartbeat,
