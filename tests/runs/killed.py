@@ -86,7 +86,8 @@ class Kill(pl.Callback):
 def trained(overrides, callbacks, output, threads=1):
     """In the child: a run of the tiny config, silent."""
     torch.set_num_threads(threads)
-    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+    to_nobody = contextlib.redirect_stdout, contextlib.redirect_stderr
+    with Path(os.devnull).open("w") as nothing, to_nobody[0](nothing), to_nobody[1](nothing):
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [*TINY, f"paths.output_dir={output}", *overrides])

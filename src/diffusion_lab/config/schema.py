@@ -111,6 +111,21 @@ class SearchConfig(TrainConfig):
     search: Search
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyConfig(TrainConfig):
+    """A training run that is killed and resumed."""
+
+    kills: int
+    kill_seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, "kills", self.kills)
+        at_least(0, "kill_seed", self.kill_seed)
+        if self.resume is not None:
+            raise ValueError("resume: a verification begins two runs of its own")
+
+
 @dataclass(frozen=True)
 class ReproducePaths:
     """Where a run that is made again reads its data and is written."""

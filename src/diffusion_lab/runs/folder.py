@@ -97,7 +97,8 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """What was typed to get the recorded config; nothing where that is not known any more."""
         try:
-            return [str(override) for override in OmegaConf.load(self.path / "overrides.yaml")]
+            typed = OmegaConf.load(self.path / "overrides.yaml")
+            return list(map(str, OmegaConf.to_container(typed) or []))  # as typed: nothing is resolved
         except Exception:  # for the record only, and whatever a damaged YAML file leads to
             return []
 

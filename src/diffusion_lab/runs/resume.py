@@ -108,9 +108,9 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
         except LabError as error:
             damaged.append((path, error))
             continue
-        for bad, error in damaged:
+        for bad, reason in damaged:
             bad.replace(bad.with_suffix(".damaged"))
-            console.current().warning(f"{error}; it is put aside as {bad.with_suffix('.damaged').name}")
+            console.current().warning(f"{reason}; it is put aside as {bad.with_suffix('.damaged').name}")
         if path != last:
             console.current().note(f"going on from {path.name}, which was saved before it")
             path.replace(last)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
-from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig
+from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
 from diffusion_lab.config.values import accepted, did_you_mean, type_hints
 from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError
@@ -142,6 +142,7 @@ CHECKS: dict[str, Callable[[DictConfig], Any]] = {
     "train": validated,
     "sample": functools.partial(check_settings, SampleConfig),
     "reproduce": functools.partial(check_settings, ReproduceConfig),
+    "verify_resume": functools.partial(check_settings, VerifyConfig),
     "search": functools.partial(check_settings, SearchConfig),
 }
 

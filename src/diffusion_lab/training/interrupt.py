@@ -24,8 +24,9 @@ _SAME_KEYPRESS_SECONDS = 0.5
 class GracefulInterrupt(pl.Callback):
     """On the first signal, finishes the step under way, saves and stops; on the second, stops at once.
 
-    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time
-    (SIGUSR1, or what Lightning's SLURMEnvironment was told): then the job is put into the queue again.
+    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time,
+    SIGUSR1 as Lightning has it: then the job is put into the queue again. Lightning's own handlers would save in the
+    middle of a step.
 
     A stop between steps leaves a state that training can go on from exactly. All processes of a run stop after
     the same step, whichever of them were sent the signal.
@@ -38,7 +39,8 @@ class GracefulInterrupt(pl.Callback):
         self._vote: Vote | None = None
         self._speaks = True
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    # After Lightning has put its own handlers in place, and until it takes them away again.
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._vote = Vote(trainer.world_size)
         self._speaks = trainer.is_global_zero
         for number in (signal.SIGINT, signal.SIGTERM, _requeue_signal(trainer)):
@@ -97,9 +99,7 @@ class GracefulInterrupt(pl.Callback):
 
 def _requeue_signal(trainer: pl.Trainer) -> int | None:
     environment = trainer._accelerator_connector.cluster_environment
-    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
-        return environment.requeue_signal
-    return None
+    return environment.requeue_signal if isinstance(environment, SLURMEnvironment) else None
 
 
 def slurm_job() -> str | None:

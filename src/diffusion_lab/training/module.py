@@ -58,6 +58,7 @@ class DiffusionModule(pl.LightningModule):
         self._step_loss = torch.zeros(())
         # Of the epoch, over all processes. Lightning's own mean would forget what was before a resume.
         self._epoch_loss = MeanMetric(nan_strategy="disable")
+        self._cut_short: Tensor | None = None
 
     def setup(self, stage: str) -> None:
         if self.trainer.strategy.root_device.type != "mps":  # which has no float64
@@ -93,10 +94,14 @@ class DiffusionModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_schedule.factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_epoch_end(self) -> None:
+        # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.
+        self._cut_short = None if self.trainer.is_last_batch else self._epoch_total()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        total = torch.stack([getattr(self._epoch_loss, name) for name in self._epoch_loss.metric_state])
+        total = self._epoch_total() if self._cut_short is None else self._cut_short
         if self.trainer.world_size > 1:
-            total = self.trainer.strategy.reduce(total, reduce_op="sum")
+            total = self.trainer.strategy.reduce(total.clone(), reduce_op="sum")
         checkpoint[_EPOCH_LOSS] = total.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -105,6 +110,10 @@ class DiffusionModule(pl.LightningModule):
         for name, value in zip(self._epoch_loss.metric_state, total, strict=True):
             state = getattr(self._epoch_loss, name)
             setattr(self._epoch_loss, name, torch.tensor(value, dtype=state.dtype, device=state.device))
+
+    def _epoch_total(self) -> Tensor:
+        """[2]: the sum of this process's losses in the epoch so far, and how many there were."""
+        return torch.stack([getattr(self._epoch_loss, name) for name in self._epoch_loss.metric_state])
 
     def _place_seed(self, batch: Batch, part: int) -> int:
         place = (self.seed, "network", batch.epoch, batch.index, self.trainer.global_rank, part)

@@ -27,7 +27,6 @@ def strategy_and_plugins(trainer: Mapping[str, Any]) -> tuple[dict[str, Any], li
         replaced = {"precision": None}
         plugins.append(HalfNetwork())
     if not TorchElasticEnvironment.detect() and SLURMEnvironment.detect():
-        # Lightning would save a checkpoint of its own on a signal and start the job again; a run here goes on
-        # with `resume=`.
+        # Lightning would save a checkpoint of its own in the middle of a step; `GracefulInterrupt` does it exactly.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return replaced, plugins

@@ -1,0 +1,24 @@
+"""Show that a run that is killed goes on exactly: `python scripts/verify_resume.py --help`."""
+
+import sys
+
+from diffusion_lab.config.cli import run
+
+#: The exit status where the two runs are not the same.
+DIFFERS = 3
+
+
+def verify_resume(cfg):
+    """Verify as the composed config says; exit with `DIFFERS` unless the two runs are identical."""
+    # Imported here so that --help and --cfg answer before torch would have loaded.
+    from hydra.core.hydra_config import HydraConfig
+
+    from diffusion_lab.runs import verify
+
+    hydra = HydraConfig.get()
+    if not verify.verify_resume(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices)):
+        sys.exit(DIFFERS)
+
+
+if __name__ == "__main__":
+    run("verify_resume", verify_resume)
