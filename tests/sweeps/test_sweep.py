@@ -257,6 +257,20 @@ def test_a_sweep_that_cannot_be_run_so_is_one_line(door, tmp_path, arguments, sa
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [{"TORCHELASTIC_RUN_ID": "x"}, {"SLURM_STEP_NUM_TASKS": "2"}],
+    ids=["torchrun", "srun"],
+)
+def test_a_sweep_in_one_of_several_processes_is_refused(door, tmp_path, monkeypatch, environment):
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    status, line = door(*TINY, "-m", "seed=1,2")
+    assert status == 1
+    assert "a sweep starts its processes itself" in line
+    assert not (tmp_path / "outputs").exists()
+
+
 @pytest.mark.parametrize("option", ["submitit_local", "submitit_slurm"])
 def test_a_package_that_is_missing_is_named(door, monkeypatch, option):
     find = importlib.util.find_spec

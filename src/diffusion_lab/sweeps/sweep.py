@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
@@ -67,12 +65,6 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
             which, where = ", ".join(f"[{job.number}] {job.label}" for job in missing[:5]), folder.path / "sweep.json"
             more = f" and {len(missing) - 5} more" * (len(missing) > 5)
             raise LabError(f"{len(missing)} of {len(jobs)} jobs did not finish: {which}{more}; {where} says why")
-
-
-def among_several() -> bool:
-    """Whether this process is one of several that torchrun or SLURM started, all of which do the same jobs."""
-    several_of_slurm = SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
-    return TorchElasticEnvironment.detect() or several_of_slurm
 
 
 def alone(cfg: DictConfig) -> DictConfig:

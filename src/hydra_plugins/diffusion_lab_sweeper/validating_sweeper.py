@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,15 +26,20 @@ class ValidatingSweeper(BasicSweeper):
         of_train = self.config.hydra.job.config_name == "train"
         if of_train and not str(self.config.hydra.launcher["_target_"]).endswith(".BasicLauncher"):
             raise LabError("hydra/launcher: where the jobs of a sweep run is chosen with launcher=…, see --help")
+        if of_train and ("TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1):
+            raise LabError(
+                "-m in one of several processes that torchrun or srun started: a sweep starts its processes itself; "
+                "run it in one, with trainer=ddp or launcher=submitit_slurm"
+            )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides([*self._parse_config(), *arguments]), None)
         checked = [self._validated(overrides, len(jobs)) for overrides in jobs]
-        if of_train:
-            from diffusion_lab.sweeps.sweep import among_several, sweep
+        if not of_train:
+            return super().sweep(arguments)
 
-            if not among_several():
-                return sweep(checked)
-        return super().sweep(arguments)
+        from diffusion_lab.sweeps.sweep import sweep
+
+        return sweep(checked)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing is left to do: `sweep` has seen every job."""
