@@ -9,14 +9,15 @@ import pytorch_lightning as pl
 
 from diffusion_lab.errors import RunPruned
 from diffusion_lab.search.study import PARAMETERS, RUN_FOLDER, VALIDATED_AT
+from diffusion_lab.training.checkpoints import Checkpoints
 
 
 class Watch(pl.Callback):
     """Tells the storage where a trial's run lies and, after each validation, its loss.
 
-    A run that is to be pruned ends at the start of its next step, when the trainer has saved and logged all of the
-    last one; it may be resumed as any other. Losses are counted by validations, which trials have in common also
-    where batches of other sizes make other steps.
+    A run that is to be pruned ends at the start of its next step, with a checkpoint where it is one process; it may
+    be resumed as any other. Losses are counted by validations, which trials have in common also where batches of
+    other sizes make other steps.
 
     Args:
         trial: Optuna's.
@@ -45,16 +46,15 @@ class Watch(pl.Callback):
             self.trial.report(float(trainer.callback_metrics[self.metric]), len(steps) + 1)
         self._judge()
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self._end_if_hopeless()
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self._end_if_hopeless()
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._hopeless or batch_idx % trainer.accumulate_grad_batches:
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints) and trainer.world_size == 1:  # the others know nothing of it
+                callback.save_last(trainer)
+        raise RunPruned(f"pruned after step {trainer.global_step}: other trials did better by then")
 
     def _judge(self) -> None:
         self._hopeless = self.prune and bool(self.trial.user_attrs.get(VALIDATED_AT)) and self.trial.should_prune()
-
-    def _end_if_hopeless(self) -> None:
-        if self._hopeless:
-            steps = self.trial.user_attrs[VALIDATED_AT]
-            raise RunPruned(f"pruned after step {steps[-1]}: other trials did better by then")
