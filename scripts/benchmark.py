@@ -2,9 +2,12 @@
 
     python scripts/benchmark.py
     python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
+    python scripts/benchmark.py exactness --batch-sizes 128
 
 (a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
-installed. Each is a process of its own, and they take turns of a few steps; ratios are taken within each round.
+installed. `exactness` compares the project's training with itself, where (a) draws its random numbers as they come
+and records no step's loss, so that it could not be resumed exactly. Each is a process of its own, and they take turns
+of a few steps; ratios are taken within each round.
 """
 
 from __future__ import annotations
@@ -106,10 +109,10 @@ def measure(options: argparse.Namespace, device: Any) -> None:
         print("(c) is left out: it needs accelerate and diffusers (pip install accelerate diffusers)")
     for what in ("training", "sampling") if options.what == "both" else (options.what,):
         network = plain.PlainUNet(1, 1, plain.SIDE)
-        flops = ceilings.flops_per_image(network, (1, plain.SIDE, plain.SIDE), what == "training")
+        flops = ceilings.flops_per_image(network, (1, plain.SIDE, plain.SIDE), what != "sampling")
         for batch_size in options.batch_sizes:
             _say(f"{what}, batch {batch_size}: the contenders")
-            making = _training if what == "training" else _sampling
+            making = {"training": _training, "sampling": _sampling, "exactness": _exactness}[what]
             contenders = making(batch_size, device, options.compile, data)
             rounds.compete(contenders, options.rounds, options.seconds, device, threads, _say)
             # Others may use the machine: what it can do at most is looked at again, beside the rows.
@@ -135,19 +138,38 @@ def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> lis
         rounded = precision == "bfloat16"
         work = partial(plain.train, data, batch_size, device, rounded)
         contenders.append(Contender("(a) plain loop", precision, batch_size, work))
-        overrides = [
-            *data.overrides,
-            f"paths.data_dir={data.data_dir}",
-            f"data.batch_size={batch_size}",
-            f"trainer.precision={name}",
-            f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
-            "trainer.enable_progress_bar=false",
-        ]
+        overrides = _overrides(batch_size, device, name, data)
         contenders += _ours(precision, batch_size, compiled, partial(lab.train, overrides))
         if library.INSTALLED:
             work = partial(library.train, data, batch_size, device, rounded)
             contenders.append(Contender("(c) accelerate + diffusers", precision, batch_size, work))
     return contenders
+
+
+def _exactness(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
+    from benchmarks import lab
+    from benchmarks.rounds import Contender
+
+    overrides = _overrides(batch_size, device, "32-true", data)
+    inexact = Contender(
+        "(a) without exactness",
+        "float32",
+        batch_size,
+        partial(lab.train, overrides, False, exact=False),
+        keeps_memory=True,
+    )
+    return [inexact, *_ours("float32", batch_size, False, partial(lab.train, overrides))]
+
+
+def _overrides(batch_size: int, device: Any, precision: str, data: Images) -> list[str]:
+    return [
+        *data.overrides,
+        f"paths.data_dir={data.data_dir}",
+        f"data.batch_size={batch_size}",
+        f"trainer.precision={precision}",
+        f"trainer.accelerator={'gpu' if device.type == 'cuda' else 'cpu'}",
+        "trainer.enable_progress_bar=false",
+    ]
 
 
 def _sampling(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
@@ -177,7 +199,7 @@ def _ours(precision: str, batch_size: int, compiled: bool, work: Callable[..., A
 def _parser() -> _Parser:
     parser = _Parser(description="Measure training and sampling beside a plain loop and other libraries.")
     add = parser.add_argument
-    add("what", nargs="?", choices=("training", "sampling", "both"), default="both", help="default: both")
+    add("what", nargs="?", choices=("training", "sampling", "both", "exactness"), default="both", help="default: both")
     add("--batch-sizes", type=int, nargs="+", default=[64, 128, 256, 512], help="images per step (default: 64 to 512)")
     add("--rounds", type=int, default=5, help="turns of each contender (default: 5)")
     add("--seconds", type=float, default=2.0, help="of each turn, about (default: 2)")

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import killed
 import numpy as np
 import pytest
 import torch
@@ -298,3 +299,38 @@ def test_shards_see_what_one_process_would_draw_and_go_on(tiny, tmp_path, precis
     assert load_run(folder).sample(2).shape == (2, 1, 8, 8)
     for name, value in weights(alone).items():
         torch.testing.assert_close(weights(folder)[name], value, rtol=0, atol=tolerance)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("victim", ["both", "the first", "the second"])
+def test_two_processes_that_were_killed_go_on_exactly(tmp_path, victim):
+    """With an average, dropout and parts of batches; bit for bit, which two processes repeat."""
+    settings = (
+        "trainer=ddp_cpu", "trainer.max_epochs=10", "ema=default", "network.dropout=0.2",
+        "trainer.accumulate_grad_batches=3", "callbacks.checkpoints.every_n_steps=3",
+        "logger=csv", "logger.csv.flush_logs_every_n_steps=1",
+    )  # fmt: skip
+    status, _, err = finished(started(tmp_path / "whole", *settings))
+    assert status == 0, err
+    process = started(tmp_path / "killed", *settings)
+    folder = training(process, tmp_path / "killed", steps=9)
+    (second,) = set(members(process.pid)) - {process.pid}
+    for pid in {"both": (process.pid, second), "the first": (process.pid,), "the second": (second,)}[victim]:
+        os.kill(pid, signal.SIGKILL)
+    assert finished(process, timeout=30)[0] != 0
+    status, _, err = finished(started(tmp_path / "killed", f"resume={folder}", tiny=()))
+    assert status == 0, err
+    (whole,) = folders(tmp_path / "whole")
+    assert killed.differences(whole, folder) == []
+
+
+def test_sigterm_ends_all_processes_with_a_status_of_its_own(tmp_path):
+    """As a cluster does that wants its machine back: to the first process alone."""
+    process = started(tmp_path, *ENDLESS)
+    folder = training(process, tmp_path)
+    process.send_signal(signal.SIGTERM)
+    status, _, err = finished(process, timeout=60)
+    assert status == 143, err
+    assert err.strip().splitlines()[-1].startswith("Interrupted. To go on: ")
+    assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
