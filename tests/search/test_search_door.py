@@ -103,7 +103,14 @@ def test_help_tells_of_presets_and_keys_without_torch(tmp_path):
 
 def test_programs_are_told_each_trial_and_what_was_found(tmp_path):
     """The session itself, its worker a process of its own. What TINY fixes of the preset's space is not searched."""
-    typed = [*TINY, "logger=none", "search.name=told", "search.sampler=grid", f"paths.output_dir={tmp_path}"]
+    typed = [
+        *TINY,
+        "optimizer.weight_decay=0.01",
+        "logger=none",
+        "search.name=told",
+        "search.sampler=grid",
+        f"paths.output_dir={tmp_path}",
+    ]
     done = script(*typed, "console=json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
