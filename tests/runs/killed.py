@@ -103,7 +103,7 @@ def run(output, *overrides, callbacks=()):
     output.mkdir(exist_ok=True)
     child = SERVER.Process(target=trained, args=(list(overrides), list(callbacks), str(output)))
     child.start()
-    child.join(100)
+    child.join(250)
     assert child.exitcode is not None, "it hangs"
     folders = list((output / "tiny").iterdir())
     assert len(folders) == 1

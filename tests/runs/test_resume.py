@@ -157,6 +157,23 @@ def test_more_steps_are_those_that_a_longer_run_would_have_made(tiny, tmp_path, 
     assert epochs[0] == epochs[1]
 
 
+def test_two_processes_do_not_train_in_one_folder(tiny):
+    folder, _ = stopped(tiny())
+    with folder.held(), pytest.raises(LabError, match="is being trained by another process"):
+        resumed(tiny, folder)
+    assert resumed(tiny, folder).path == folder.path
+
+
+def test_a_run_of_before_there_was_an_average_goes_on(tiny):
+    folder, _ = stopped(tiny())
+    cfg = folder.read_config()
+    for key in ("ema", "tags", "notes", "deterministic", "launcher", "rerun"):
+        cfg.pop(key, None)
+    folder.write_config(cfg, [])
+    resumed(tiny, folder)
+    assert folder.read_json("manifest.json")["status"] == "finished"
+
+
 def test_other_data_is_refused(tiny):
     folder, _ = stopped(tiny())
     manifest = folder.read_json("manifest.json")

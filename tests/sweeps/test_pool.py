@@ -9,7 +9,8 @@ import time
 import pytest
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.sweeps.pool import Lock, Pool
+from diffusion_lab.runs.lock import Lock
+from diffusion_lab.sweeps.pool import Pool
 
 #: Takes what it is told from the pool, says so, and holds it for a while or until it is killed.
 HOLDER = """

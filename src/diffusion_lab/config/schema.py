@@ -50,7 +50,6 @@ class TrainConfig:
     sampler: Part
     optimizer: Part
     lr_schedule: Part
-    ema: Part
     trainer: Part
     callbacks: Part
     logger: Part
@@ -63,7 +62,8 @@ class TrainConfig:
     resume: str | None
     init_from: str | None
     sampling: Sampling
-    tags: list[str] = field(default_factory=list)  # runs of before there were tags lack them
+    ema: Part | None = None  # as the next ones, runs of before there was one lack it
+    tags: list[str] = field(default_factory=list)
     notes: str = ""
     launcher: Part | None = None  # of a sweep, as `rerun`: runs lack them
     rerun: bool = False

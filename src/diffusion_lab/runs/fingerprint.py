@@ -22,6 +22,7 @@ DECIDES_NOTHING = {
     "callbacks.checkpoints": "when weights are saved",
     "callbacks.progress": "what the terminal shows while training",
     "console": "what the terminal is told",
+    "data.data_dir": "where the data lies; what it is, its own hash says",
     "launcher": "where the jobs of a sweep run",
     "logger": "where numbers and pictures go besides the run folder",
     "name": "the folder of runs",

@@ -8,12 +8,14 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.runs.lock import Lock
 
 
 class RunFolder:
@@ -66,6 +68,21 @@ class RunFolder:
         if not (folder.path / "config.yaml").is_file():
             raise LabError(f"{path} is no run folder: it has no config.yaml")
         return folder
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts, no other process may train in this folder.
+
+        Raises:
+            LabError: if one does.
+        """
+        lock = Lock.take(self.path)
+        if lock is None:
+            raise LabError(f"{self.path} is being trained by another process: wait for its end, or stop it")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def discard(self) -> None:
         """Remove the folder, and those that were made for it as far as they are empty then."""

@@ -70,17 +70,17 @@ def train(
     """
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with second_to_rank_zero(), terminable(), console.speaking(speaker):
+    with second_to_rank_zero(), terminable(), console.speaking(speaker), contextlib.ExitStack() as stack:
         before = cfg.resume or resume.requeued(cfg)
         if before is not None:
             folder = RunFolder.open(before)
             changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
             cfg = resume.resumed(folder, changes if cfg.resume else [])
             checkpoint = resume.last_good_checkpoint(folder)
-            return _run(cfg, folder, checkpoint, folder.read_overrides() + changes, callbacks=callbacks)
+            return _run(cfg, folder, checkpoint, folder.read_overrides() + changes, callbacks=callbacks, stack=stack)
         cfg = _with_absolute_paths(cfg)
         chosen = {group: option for group, option in (options or {}).items() if not group.startswith("hydra/")}
-        return _run(cfg, None, None, overrides, chosen, callbacks)
+        return _run(cfg, None, None, overrides, chosen, callbacks, stack=stack)
 
 
 def join(path: str) -> None:
@@ -88,8 +88,8 @@ def join(path: str) -> None:
     end_with_parent()
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    with second_to_rank_zero(), terminable(), console.speaking(console.Console()):
-        _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [])
+    with second_to_rank_zero(), terminable(), console.speaking(console.Console()), contextlib.ExitStack() as stack:
+        _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [], stack=stack)
 
 
 @as_configured
@@ -100,7 +100,10 @@ def _run(
     overrides: list[str],
     options: Mapping[str, str | None] | None = None,
     callbacks: Sequence[pl.Callback] = (),
+    *,
+    stack: contextlib.ExitStack,
 ) -> RunFolder:
+    """Train in `folder`, or in a new one, which is held until the `stack` is closed."""
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
     try:
@@ -136,6 +139,7 @@ def _run(
             _fit(cfg, trainer, parts, checkpoint)
         return folder
 
+    stack.enter_context(folder.held())
     if not new:
         resume.check_data(folder, parts.data)
         resume.go_back(folder, trainer.loggers, int(state["global_step"]) if checkpoint else 0)

@@ -39,7 +39,7 @@ def make_callbacks(node: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
     """The callbacks by name, from the whole config as a plain container; what a run knows is filled in."""
     bar = node["trainer"].get("enable_progress_bar", True)
     made = make(node["callbacks"], "callbacks", {"pipeline": parts.pipeline, "bar": bar})
-    if not node["ema"]:
+    if not node.get("ema"):
         return made
     # First, so that the others see the average of the step that has been made.
     return {"ema": make(node["ema"], "ema", {}), **made}

@@ -45,7 +45,7 @@ def validated(cfg: DictConfig) -> Parts:
     check_hardware(node["trainer"])
     pl.seed_everything(node["seed"], verbose=False)
     parts = build(cfg)
-    if node["ema"] and node["trainer"].get("strategy") == "fsdp":
+    if node.get("ema") and node["trainer"].get("strategy") == "fsdp":
         raise LabError("ema does not go with trainer.strategy=fsdp, which cuts the weights up: take trainer=ddp")
     callbacks = make_callbacks(node, parts)
     _check_made(callbacks, "callbacks", pl.Callback)

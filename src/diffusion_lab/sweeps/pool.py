@@ -6,7 +6,6 @@ none any more; and jobs of several sweeps, started in several terminals, see eac
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import time
@@ -14,32 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.runs.lock import Lock
 
 #: Between two looks at what others hold.
 POLL_SECONDS = 0.2
-
-
-class Lock:
-    """An exclusive lock on a file, held by this process and by those that inherit `descriptor`."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    @classmethod
-    def take(cls, path: Path) -> Lock | None:
-        """The lock on `path`, or None if somebody holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return cls(descriptor)
-
-    def release(self) -> None:
-        """Let go of it, also in processes that inherited it."""
-        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
-        os.close(self.descriptor)
 
 
 class Pool:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.fingerprint import config_hash
 from diffusion_lab.runs.folder import RunFolder, write_text
-from diffusion_lab.sweeps.pool import Lock
+from diffusion_lab.runs.lock import Lock
 
 
 def job_key(cfg: DictConfig) -> str:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from diffusion_lab.config.cli import one_line
+from diffusion_lab.runs.lock import Lock
 from diffusion_lab.sweeps.jobs import Job, Outcome
-from diffusion_lab.sweeps.pool import POLL_SECONDS, Lock, Pool
+from diffusion_lab.sweeps.pool import POLL_SECONDS, Pool
 from diffusion_lab.sweeps.record import JobRecord
 from diffusion_lab.sweeps.resources import Gpu, cores, needs
 from diffusion_lab.sweeps.stop import Stop
