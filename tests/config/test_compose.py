@@ -32,7 +32,8 @@ def test_the_tree_has_the_groups_that_a_run_is_made_of():
 
 @pytest.mark.parametrize("option", options())
 def test_every_option_composes_and_builds(composed, option):
-    cfg = composed(option, *NEEDS.get(option, []))
+    config_name = "search" if option.startswith("search=") else "train"
+    cfg = composed(option, *NEEDS.get(option, []), config_name=config_name)
     parts = build(cfg)
     shape = (2, parts.data.channels, parts.data.image_size, parts.data.image_size)
     with torch.no_grad():

@@ -59,7 +59,7 @@ def resumed(folder: RunFolder, changes: Sequence[str]) -> DictConfig:
 
 def _check_limit(folder: RunFolder, cfg: DictConfig, key: str, value: str) -> None:
     was, new = (_limit(OmegaConf.select(cfg, key)), _limit(OmegaConf.create({"v": value}).v))
-    if new < was:
+    if new < was < math.inf:
         raise LabError(f"{key}={value}: it was {was:g}, and of a resumed run it can only be raised")
     for typed in folder.read_overrides():
         if f"${{{key}}}" in typed and new > was:
