@@ -60,6 +60,22 @@ def test_more_gpus_than_are_free_are_refused(four_gpus):
         pass
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("search.storage=postgresql://me:hush@host/db", "search.storage=postgresql://me:***@host/db"),
+        ("search.storage=${oc.env:STORAGE}", "search.storage=${oc.env:STORAGE}"),
+        ("search.storage=postgresql://me:${oc.env:WORD}@host/db", "search.storage=postgresql://me:${oc.env:WORD}@host/db"),
+        ("search.storage=postgresql://me:hush@host/${oc.env:DB}", "search.storage=postgresql://me:***@host/${oc.env:DB}"),
+        ("search.storage=postgresql://h/${oc.env:DB}?password=hush", "search.storage=postgresql://h/${oc.env:DB}?password=***"),
+        ("search.name=a", "search.name=a"),
+    ],
+)  # fmt: skip
+def test_the_command_that_goes_on_is_told_without_the_password(tmp_path, typed, shown):
+    plan = small_plan(tmp_path, storage="postgresql://me:hush@host/db")
+    assert session._without_password(typed, plan) == shown
+
+
 @pytest.fixture
 def shared(tmp_path):
     """A search of two objectives with four trials: two on the front, one beaten, one failed."""

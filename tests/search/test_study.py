@@ -132,6 +132,23 @@ def test_the_heart_beats_while_a_trial_runs_and_not_after(opened, monkeypatch):
     assert len(beats) == count
 
 
+def test_the_heart_goes_on_beating_when_the_storage_was_away_for_a_moment(opened, monkeypatch):
+    shared = opened(heartbeat=1)
+    trial = shared.ask()
+    beats = []
+
+    def away(trial_id):
+        beats.append(trial_id)
+        raise optuna.exceptions.StorageInternalError
+
+    monkeypatch.setattr(shared._storage, "record_heartbeat", away)
+    with shared.alive(trial):
+        deadline = time.monotonic() + 30
+        while len(beats) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert len(beats) >= 2
+
+
 def test_who_was_killed_before_its_first_sign_of_life_is_noticed_too(opened, monkeypatch):
     shared = opened(heartbeat=10)
     with warnings.catch_warnings(action="ignore"):
@@ -180,6 +197,22 @@ def test_what_was_taken_up_by_another_worker_is_not_queued_once_more(opened):
     other.ask()
     slow.hand_back(trial)
     assert states(other) == ["RUNNING"]
+
+
+def test_of_two_that_end_a_trial_at_the_same_moment_the_second_one_goes_on(opened, monkeypatch):
+    shared = opened(heartbeat=1)
+    with warnings.catch_warnings(action="ignore"):
+        shared.study.ask({d.key: d.distribution() for d in shared.plan.dimensions})
+    trial = shared.ask()
+
+    def other_was_quicker(*arguments, **named):
+        raise optuna.exceptions.UpdateFinishedTrialError
+
+    monkeypatch.setattr(shared._storage, "set_trial_state_values", other_was_quicker)
+    shared.hand_back(trial)
+    now = time.monotonic()
+    monkeypatch.setattr(study_module.time, "monotonic", lambda: now + 7)
+    shared.take_up()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from optuna.trial import TrialState
 
 from conftest import TINY
 from diffusion_lab.config.cli import one_line
-from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.search import trial as trial_module
 from diffusion_lab.search.objectives import Objective
@@ -329,6 +330,52 @@ def test_what_another_worker_took_up_in_the_meantime_is_left_to_it(planned, tria
     assert trial.state == TrialState.FAIL
     assert len(every) == 1
     assert ERROR not in trial.user_attrs
+
+
+def test_a_trial_whose_silent_worker_still_trains_starts_anew(planned, trials, interfere):
+    plan = planned()
+    interfere(Presses(step=6))
+    with pytest.raises(RunInterrupted):
+        work(plan)
+    ((trial,), _) = trials(plan)
+    with RunFolder(folder(trial)).held():
+        work(plan)
+    ((done,), _) = trials(plan)
+    assert done.state == TrialState.COMPLETE
+    assert done.user_attrs[RUN_FOLDER] != trial.user_attrs[RUN_FOLDER]
+
+
+def test_a_failure_of_what_another_worker_took_up_is_left_to_it_too(planned, trials, monkeypatch):
+    plan = planned(n_trials=1)
+
+    def slept_and_failed(*arguments, **named):
+        shared = SharedStudy(plan)
+        shared.study.tell(0, state=TrialState.FAIL)
+        shared.close()
+        raise LabError("no space")
+
+    monkeypatch.setattr(trial_module, "train", slept_and_failed)
+    work(plan)
+    ((trial,), _) = trials(plan)
+    assert ERROR not in trial.user_attrs
+
+
+def test_a_storage_that_fails_is_no_fault_of_the_trial(planned, trials, monkeypatch):
+    plan = planned()
+
+    def away(*arguments, **named):
+        raise optuna.exceptions.StorageInternalError from OSError("the server is away")
+
+    monkeypatch.setattr(trial_module, "train", away)
+    with pytest.raises(LabError, match=r"search\.storage=sqlite:.* cannot be used: the server is away"):
+        work(plan)
+    ((trial,), _) = trials(plan)
+    assert trial.state == TrialState.RUNNING
+
+
+def test_the_launcher_of_a_sweep_is_refused(planned):
+    with pytest.raises(LabError, match="launcher=… is for the jobs of a sweep"):
+        composed(planned("launcher=joblib").fixed)
 
 
 def test_an_override_that_does_not_exist_is_explained():

@@ -20,6 +20,7 @@ from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.search import space as spaces
 from diffusion_lab.search.objectives import LOSSES, Objective, objectives
 from diffusion_lab.search.samplers import grid
+from diffusion_lab.sweeps.sweep import alone
 
 #: The folder of all searches under the output folder.
 SEARCHES = "search"
@@ -141,7 +142,7 @@ def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
     with open_dict(cfg):
         del cfg["hydra"]
-    return cfg, chosen
+    return alone(cfg), chosen
 
 
 def check(search: Plan) -> None:

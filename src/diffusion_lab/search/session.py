@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import StorageInternalError
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
@@ -31,7 +33,7 @@ from diffusion_lab.runs.processes import terminable
 from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.search import report
 from diffusion_lab.search.plan import Plan, check, plan
-from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url
+from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url, unusable
 from diffusion_lab.search.table import Table, progress
 from diffusion_lab.sweeps.pool import Pool
 from diffusion_lab.sweeps.resources import cores, gpus, needs
@@ -65,6 +67,8 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
             with shares_of_machine(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as shares:
                 _run(what, shared, shares)
             report.end(what, shared)
+        except StorageInternalError as error:
+            raise unusable(what, error) from error
         finally:
             shared.close()
 
@@ -229,4 +233,9 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 def _without_password(argument: str, what: Plan) -> str:
     key, _, value = argument.partition("=")
-    return f"{key}={shown_url(what.storage)}" if key.endswith("search.storage") and "${" not in value else argument
+    if not key.endswith("search.storage"):
+        return argument
+    if "${" not in value:
+        return f"{key}={shown_url(what.storage)}"
+    # What stands in a variable of the environment is named, and so is no secret.
+    return re.sub(r"(//[^/:@]*:|password=)(?!\$\{)[^@&\s'\"]+", r"\1***", argument)

@@ -20,7 +20,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -52,6 +52,9 @@ _LOCK_SECONDS = 120
 
 #: What may differ between the sessions of a search, for it decides nothing of the result.
 _OF_THE_MACHINE = ("paths.", "trainer.accelerator=", "trainer.devices=", "trainer=cpu", "trainer=gpu", "trainer=mps")
+
+#: What Optuna says to the second one that ends a trial: as it reads the trial, or as it writes it.
+_ENDED_ALREADY = (ValueError, UpdateFinishedTrialError)
 
 #: What databases say to the second one that makes a table or its first row.
 _MADE_TWICE = ("already exists", "unique", "duplicate")
@@ -91,10 +94,7 @@ class SharedStudy:
                 f"search.storage={shown_url(plan.storage)} needs a driver: {_driver(plan.storage)}"
             ) from error
         except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            secret = sqlalchemy.make_url(plan.storage).password
-            reason = reason.replace(str(secret), "***") if secret else reason
-            raise LabError(f"search.storage={shown_url(plan.storage)} cannot be used: {reason}") from error
+            raise unusable(plan, error) from error
         self._check_same_search()
 
     def trials(self) -> list[FrozenTrial]:
@@ -136,7 +136,8 @@ class SharedStudy:
 
         def beat() -> None:
             while not over.wait(self.plan.heartbeat):
-                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):  # a server may be away for a moment
+                # A server may be away for a moment.
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, StorageInternalError):
                     self._storage.record_heartbeat(trial._trial_id)
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
@@ -149,7 +150,7 @@ class SharedStudy:
 
     def hand_back(self, trial: optuna.Trial) -> None:
         """A trial that its worker was asked to leave: whoever asks next takes it up."""
-        with contextlib.suppress(ValueError):  # it was taken up already
+        with contextlib.suppress(*_ENDED_ALREADY):  # it was taken up already
             self.study.tell(trial, state=TrialState.FAIL)
             _queue(self.study, self.study.trials[trial.number])
 
@@ -165,7 +166,7 @@ class SharedStudy:
             if WORKER not in trial.user_attrs:
                 since = self._first_seen.setdefault(trial.number, now)
                 if now - since > SILENT_HEARTBEATS * self.plan.heartbeat:
-                    with contextlib.suppress(ValueError):  # another worker was quicker
+                    with contextlib.suppress(*_ENDED_ALREADY):  # another worker was quicker
                         self.study.tell(trial.number, state=TrialState.FAIL)
                         _queue(self.study, self.study.trials[trial.number])
 
@@ -218,6 +219,15 @@ def shown_url(url: str) -> str:
     return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A", "*")
 
 
+def unusable(plan: Plan, error: Exception) -> LabError:
+    """The line for a storage that does not do what it should, without its password."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    secret = sqlalchemy.make_url(plan.storage).password
+    reason = reason.replace(str(secret), "***") if secret else reason
+    return LabError(f"search.storage={shown_url(plan.storage)} cannot be used: {reason}")
+
+
 def with_driver(url: str) -> str:
     """The URL with the driver that is installed: SQLAlchemy 2.1 takes psycopg for PostgreSQL, if none is named."""
     parsed = sqlalchemy.make_url(url)
@@ -264,7 +274,7 @@ def _lost(study: Study, trial: FrozenTrial) -> None:
     """Called by Optuna, in one process only, for a trial whose worker it took for dead."""
     lost = copy.deepcopy(trial)
     lost.user_attrs[LOST] = lost.user_attrs.get(LOST, 0) + 1
-    if lost.user_attrs[LOST] < _MOST_LOST:
+    if lost.user_attrs[LOST] < _MOST_LOST and SURPLUS not in lost.user_attrs:
         _queue(study, lost)
 
 

@@ -15,6 +15,7 @@ from omegaconf import open_dict
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.runs.lock import Lock
 from diffusion_lab.runs.train import train
 from diffusion_lab.search.objectives import LOSSES
 from diffusion_lab.search.plan import Plan, composed
@@ -32,7 +33,11 @@ class Outcome:
 
 
 def run(search: Plan, trial: optuna.Trial) -> Outcome:
-    """Train, or go on with what this trial has trained already. Whatever goes wrong with the run is its outcome."""
+    """Train, or go on with what this trial has trained already. Whatever goes wrong with the run is its outcome.
+
+    Raises:
+        StorageInternalError: if the storage cannot be used.
+    """
     first = search.objectives[0]
     single = len(search.objectives) == 1  # Optuna takes no reports of several objectives
     watch = Watch(trial, LOSSES.get(first.metric) if single else None, single and search.pruner != "none")
@@ -44,6 +49,8 @@ def run(search: Plan, trial: optuna.Trial) -> Outcome:
         return Outcome("pruned")
     except (RunInterrupted, KeyboardInterrupt):
         return Outcome("interrupted")
+    except optuna.exceptions.StorageInternalError:  # no fault of the run's: it is taken up when the storage is back
+        raise
     except optuna.exceptions.UpdateFinishedTrialError:  # this process had given no sign of life for too long
         return Outcome("taken up")
     except LabError as error:
@@ -58,11 +65,19 @@ def _train(search: Plan, trial: optuna.Trial, watch: Watch) -> RunFolder:
     cfg, options = composed([*overrides, "console=quiet"])
     before = _earlier(search, trial)
     with open_dict(cfg):
-        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file():
+        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_free(before):
             cfg.resume = str(before.path)
         cfg.paths.output_dir, cfg.name = search.outputs, search.name
     with contextlib.redirect_stdout(sys.stderr):
         return train(cfg, [] if cfg.resume else overrides, options, callbacks=[watch])
+
+
+def _is_free(folder: RunFolder) -> bool:
+    """Whether nobody trains in it: a worker that was silent for long may only have been asleep, as its machine was."""
+    lock = Lock.take(folder.path)
+    if lock is not None:
+        lock.release()
+    return lock is not None
 
 
 def _finished(search: Plan, trial: optuna.Trial) -> RunFolder | None:

@@ -6,19 +6,21 @@ session that started this process: it then stops as if it had been asked to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
 
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from diffusion_lab.config.cli import guarded
 from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.runs.processes import terminable
 from diffusion_lab.search.plan import Plan
-from diffusion_lab.search.study import ERROR, SharedStudy
+from diffusion_lab.search.study import ERROR, SharedStudy, unusable
 from diffusion_lab.search.trial import run
 
 #: How often a worker without a trial looks whether one was left behind.
@@ -30,6 +32,7 @@ def work(plan: Plan) -> None:
 
     Raises:
         RunInterrupted: after Ctrl-C; the trial under way is saved, and queued to be taken up.
+        LabError: if the storage cannot be used; the trial under way is taken up by whoever goes on.
     """
     shared = SharedStudy(plan)
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -48,13 +51,16 @@ def work(plan: Plan) -> None:
                 if outcome.state == "interrupted":
                     shared.hand_back(trial)
                     raise RunInterrupted
-                if outcome.error:
-                    trial.set_user_attr(ERROR, outcome.error)
                 if outcome.state in states:
-                    values = outcome.values or None
-                    shared.study.tell(trial, values, states[outcome.state], skip_if_finished=True)
+                    with contextlib.suppress(UpdateFinishedTrialError):  # it was taken up in the meantime
+                        if outcome.error:
+                            trial.set_user_attr(ERROR, outcome.error)
+                        values = outcome.values or None
+                        shared.study.tell(trial, values, states[outcome.state], skip_if_finished=True)
     except KeyboardInterrupt as error:
         raise RunInterrupted from error
+    except StorageInternalError as error:
+        raise unusable(plan, error) from error
     finally:
         shared.close()
 
