@@ -157,6 +157,23 @@ def test_more_steps_are_those_that_a_longer_run_would_have_made(tiny, tmp_path, 
     assert epochs[0] == epochs[1]
 
 
+def test_epochs_that_a_limit_cuts_short_are_no_matter_to_a_run_that_is_trained_on(tiny, tmp_path):
+    limited = "trainer.limit_train_batches=3"
+    folder = train(tiny(limited, f"paths.output_dir={tmp_path}/1"), [])
+    resumed(tiny, folder, "trainer.max_epochs=4")
+    whole = train(tiny(limited, "trainer.max_epochs=4", f"paths.output_dir={tmp_path}/2"), [])
+    assert len(read_step_losses(whole.path)) == 12
+    assert (read_step_losses(folder.path) == read_step_losses(whole.path)).all()
+
+
+def test_a_loader_that_is_made_anew_each_epoch_goes_on_with_the_next_one(tiny, tmp_path):
+    once = train(tiny("trainer.max_epochs=3", f"paths.output_dir={tmp_path}/1"), [])
+    anew = "+trainer.reload_dataloaders_every_n_epochs=1"
+    folder, _ = stopped(tiny(anew, "trainer.max_epochs=3", f"paths.output_dir={tmp_path}/2"))
+    resumed(tiny, folder)
+    assert (read_step_losses(folder.path) == read_step_losses(once.path)).all()
+
+
 def test_two_processes_do_not_train_in_one_folder(tiny):
     folder, _ = stopped(tiny())
     with folder.held(), pytest.raises(LabError, match="is being trained by another process"):

@@ -104,6 +104,9 @@ class ImageDataModule(pl.LightningDataModule):
         self._train_loader = self._loader(self.train, shuffle=True, micro_batches=accumulate)
         if self._place:
             self._train_loader.load_state_dict(self._place)
+            self._place = {}
+        elif self.trainer.current_epoch:  # trainer.reload_dataloaders_every_n_epochs asks for another one
+            self._train_loader.load_state_dict({"epoch": self.trainer.current_epoch, "yielded": 0})
         return self._train_loader
 
     # Lightning restores a loader's own state only in the middle of an epoch, so the place is kept here.
@@ -112,7 +115,7 @@ class ImageDataModule(pl.LightningDataModule):
         if self._train_loader is None or self.trainer is None:
             return {}
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return self._train_loader.state_dict(unfinished=batches.ready - batches.completed)
+        return self._train_loader.state_dict(batches.ready - batches.completed, self.trainer.num_training_batches)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._place = state_dict

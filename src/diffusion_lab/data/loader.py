@@ -7,6 +7,7 @@ so that a resumed run goes on with the very batch that comes next.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,13 +104,13 @@ class Loader:
             yield self._part(order, index, self.rank * self.micro_batches + micro)
         self._next_epoch()
 
-    def state_dict(self, unfinished: int = 0) -> dict[str, Any]:
+    def state_dict(self, unfinished: int = 0, limit: float = math.inf) -> dict[str, Any]:
         """The place: epoch and batches yielded in it. The end of an epoch is the start of the next one.
 
-        The last so many batches as are `unfinished` are to come again.
+        The last so many batches as are `unfinished` are to come again, and an epoch ends after `limit` batches.
         """
         done = self._yielded - unfinished
-        if done == len(self):
+        if done >= min(len(self), limit):
             return {"epoch": self.epoch + 1, "yielded": 0}
         return {"epoch": self.epoch, "yielded": done}
 
