@@ -8,6 +8,7 @@ import pytest
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import prune
 from diffusion_lab.runs.find import find_runs
+from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.record import RunRecord
 from fake_runs import fake_run, fake_sweep
 
@@ -114,6 +115,13 @@ def test_a_run_that_was_resumed_in_the_meantime_is_not_removed(tmp_path):
     with pytest.raises(LabError, match="stays: it is running"):
         prune.remove(run, "runs")
     assert path.is_dir()
+
+
+def test_a_run_that_a_process_holds_is_not_removed_whatever_its_manifest_says(tmp_path):
+    path = fake_run(tmp_path)
+    with RunFolder(path).held(), pytest.raises(LabError, match="is being trained by another process"):
+        prune.remove(RunRecord(path), "runs")
+    assert (path / "checkpoints").is_dir()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may remove anything")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.find import run_folders
+from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.record import RunRecord, size_on_disk
 
 What = Literal["runs", "checkpoints"]
@@ -47,7 +48,7 @@ def plan(asked: Sequence[RunRecord], known: Sequence[RunRecord], what: What) -> 
 
 
 def remove(run: RunRecord, what: What) -> None:
-    """Remove a run, or its checkpoints. It is looked at once more: it may have been resumed since.
+    """Remove a run, or its checkpoints. It is looked at once more, and held: it may have been resumed since.
 
     Raises:
         LabError: if it is to stay after all, or cannot be removed.
@@ -58,11 +59,12 @@ def remove(run: RunRecord, what: What) -> None:
     target = _target(run, what)
     # Out of sight first, so that nobody takes a half of it for a run.
     hidden = target.with_name(f".{target.name}.pruned")
-    try:
-        target.rename(hidden)
-        shutil.rmtree(hidden)
-    except OSError as error:
-        raise LabError(f"cannot remove {target}: {error.strerror}") from error
+    with RunFolder(run.path).held():
+        try:
+            target.rename(hidden)
+            shutil.rmtree(hidden)
+        except OSError as error:
+            raise LabError(f"cannot remove {target}: {error.strerror}") from error
 
 
 def _kept(run: RunRecord, what: What) -> str | None:
