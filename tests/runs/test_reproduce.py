@@ -321,6 +321,12 @@ def test_it_takes_as_many_threads_as_there_were_and_gives_them_back(trained_with
     assert trained_with(f"run_dir={copy.path}", "threads=3")[1:] == (3, "3")
 
 
+@pytest.mark.parametrize("sessions", [7, [7], [{"hardware": None, "computing": [1]}]])
+def test_what_a_damaged_manifest_says_of_threads_is_not_taken(trained_with, copy, sessions):
+    change_json(copy, "manifest.json", "sessions", to=sessions)
+    assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
+
+
 def test_data_and_device_may_be_others_and_nothing_else(trained_with, copy, tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", "/the/usual")
     recorded = copy.read_config()

@@ -82,10 +82,19 @@ def test_a_damaged_run_is_damaged(tmp_path, file, content):
     assert RunRecord(path).state == "damaged"
 
 
-def test_a_few_aliases_do_not_fill_the_memory(tmp_path):
+@pytest.mark.parametrize("content", [("{x: 1}", "{x: *, y: *}"), ("[1]", "[*, *]"), ("{}", "{x: *, y: *}")])
+def test_a_few_aliases_do_not_fill_the_memory(tmp_path, content):
     path = fake_run(tmp_path)
-    lines = ["a0: &a0 {x: 1, y: 2}"] + [f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}" for i in range(1, 60)]
+    first, more = content
+    lines = [f"a0: &a0 {first}"] + [f"a{i}: &a{i} {more.replace('*', f'*a{i - 1}')}" for i in range(1, 60)]
     (path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(LabError, match="it has aliases"):
+        _ = RunRecord(path).config
+
+
+def test_a_config_of_very_many_keys_is_damaged(tmp_path):
+    path = fake_run(tmp_path)
+    (path / "config.yaml").write_text("\n".join(f"a{i}: '*'" for i in range(10_001)))
     with pytest.raises(LabError, match="more than 10,000 keys"):
         _ = RunRecord(path).config
 

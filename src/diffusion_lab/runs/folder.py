@@ -124,21 +124,25 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of `name`, empty where there is none.
+        """The content of `name`: see `read_json`."""
+        return read_json(self.path / name)
 
-        Raises:
-            LabError: naming the file, if it is damaged.
-        """
-        path = self.path / name
-        if not path.is_file():
-            return {}
-        try:
-            content = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise LabError(f"{path} is damaged: {error}") from error
-        if not isinstance(content, dict):
-            raise LabError(f"{path} is damaged: it holds no mapping")
-        return content
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file, empty where there is none.
+
+    Raises:
+        LabError: naming the file, if it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise LabError(f"{path} is damaged: it holds no mapping")
+    return content
 
 
 def write_text(path: Path, text: str) -> None:

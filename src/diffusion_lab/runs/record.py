@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.folder import write_text
+from diffusion_lab.runs.folder import read_json, write_text
 
 #: `killed` says that it runs, and its process is gone; `damaged` lacks a manifest, or has one that cannot be read.
 STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "damaged")
@@ -26,7 +26,7 @@ STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "d
 #: Tags and notes that were given after the run had begun; they stand for those of its config.
 LABELS = "labels.json"
 
-_MOST_KEYS = 10_000  # of a config: a few aliases of YAML can stand for more than any memory holds
+_MOST_KEYS = 10_000  # of a config
 _LATER = 5.0  # seconds from a process's start to its manifest's, at least, by clocks that are not quite one
 
 
@@ -47,7 +47,10 @@ class RunRecord:
         """The recorded config, by dotted key; a list is one value."""
         path = self.path / "config.yaml"
         try:
-            node = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            text, loader = path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
+                raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
+            node = yaml.load(text, Loader=loader)
             if not isinstance(node, dict):
                 raise ValueError("it holds no mapping")
             leaves = dict(itertools.islice(_leaves(node), _MOST_KEYS + 1))
@@ -60,7 +63,7 @@ class RunRecord:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The content of `manifest.json`, empty where there is none."""
-        return self._json("manifest.json")
+        return read_json(self.path / "manifest.json")
 
     @cached_property
     def sessions(self) -> list[dict[str, Any]]:
@@ -105,7 +108,7 @@ class RunRecord:
     @cached_property
     def _labels(self) -> dict[str, Any]:
         of_config = {"tags": self.config.get("tags", []), "notes": self.config.get("notes", "")}
-        labels = of_config | self._json(LABELS)
+        labels = of_config | read_json(self.path / LABELS)
         return labels if isinstance(labels["tags"], list) else labels | {"tags": []}
 
     def label(self, tags: list[str], notes: str) -> None:
@@ -127,7 +130,7 @@ class RunRecord:
     @cached_property
     def curves(self) -> dict[str, list[tuple[float, float]]]:
         """The losses over training: (step, value) of ``train/loss`` and ``val/loss``, as far as they are finite."""
-        rows = self._json("metrics.json").get("epochs")
+        rows = read_json(self.path / "metrics.json").get("epochs")
         if not isinstance(rows, list):  # it has not finished
             rows = self._logged()
         found: dict[str, list[tuple[float, float]]] = {}
@@ -146,7 +149,7 @@ class RunRecord:
         name, as in ``recognition.samples``.
         """
         found: dict[str, float] = {}
-        for name, value in self._json("metrics.json").items():
+        for name, value in read_json(self.path / "metrics.json").items():
             for key, number in _leaves(value, plain(name)) if isinstance(value, dict) else [(plain(name), value)]:
                 if isinstance(number, int | float) and not isinstance(number, bool):
                     found[key] = float(number)
@@ -173,16 +176,6 @@ class RunRecord:
             for row in rows
             if (step := _number(row.get("step"))) is not None
         ]
-
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        try:
-            content = json.loads(path.read_text()) if path.is_file() else {}
-        except (OSError, ValueError, RecursionError) as error:
-            raise LabError(f"{path} is damaged: {error}") from error
-        if not isinstance(content, dict):
-            raise LabError(f"{path} is damaged: it holds no mapping")
-        return content
 
 
 def plain(value: Any, longest: int = 500) -> str:

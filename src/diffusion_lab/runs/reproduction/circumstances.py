@@ -13,6 +13,7 @@ import diffusion_lab
 from diffusion_lab.runs.fingerprint import deciding
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.patch import changed_files, sections
+from diffusion_lab.runs.record import RunRecord
 
 _LISTED = 6  # of each kind
 
@@ -29,7 +30,7 @@ def circumstances(here: RunFolder, there: RunFolder) -> dict[str, str]:
         LabError: naming the file that is damaged.
     """
     manifests = [folder.read_json("manifest.json") for folder in (here, there)]
-    starts = [_sessions(manifest) for manifest in manifests]
+    starts = [RunRecord(folder.path).sessions for folder in (here, there)]
     first = [sessions[0] if sessions else {} for sessions in starts]
     computing = [_mapping(session, "computing") or _mapping(session, "hardware") for session in first]
     configs = [_flat(deciding(OmegaConf.to_container(folder.read_config()))) for folder in (here, there)]
@@ -101,11 +102,6 @@ def _other_sessions(sessions: list[dict[str, Any]], which: str) -> str:
     parts = ("config", "code", "data", "environment")
     changed = [part for part in parts if len({str(p[part]) for p in prints if part in p}) > 1]
     return f"the run {which} was resumed with another {', '.join(changed)}" if changed else ""
-
-
-def _sessions(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = manifest.get("sessions")
-    return [session for session in found if isinstance(session, dict)] if isinstance(found, list) else []
 
 
 def _mapping(node: Mapping[str, Any], key: str) -> dict[str, Any]:

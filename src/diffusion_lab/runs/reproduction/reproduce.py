@@ -22,7 +22,7 @@ from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import trusted
 from diffusion_lab.runs.processes import is_rank_zero
-from diffusion_lab.runs.record import plain
+from diffusion_lab.runs.record import RunRecord, plain
 from diffusion_lab.runs.reproduction.circumstances import circumstances
 from diffusion_lab.runs.reproduction.results import Comparison, Difference, compare, recorded_steps
 from diffusion_lab.runs.train import train
@@ -130,9 +130,9 @@ def _usual_data_dir() -> str:
 
 
 def _recorded_threads(there: RunFolder) -> int | None:
-    session = (there.read_json("manifest.json").get("sessions") or [{}])[0]
-    count = {**session.get("hardware", {}), **session.get("computing", {})}.get("threads")
-    return count if isinstance(count, int) and count > 0 else None
+    parts = [session.get(part) for session in RunRecord(there.path).sessions[:1] for part in ("computing", "hardware")]
+    counts = [part.get("threads") for part in parts if isinstance(part, dict)]
+    return next((count for count in counts if isinstance(count, int) and count > 0), None)
 
 
 @contextlib.contextmanager
