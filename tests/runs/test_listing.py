@@ -175,6 +175,7 @@ def test_prune_of_checkpoints(typed, runs):
         (["sort=date"], "sort=date: it must be one of age, metric, size, name, state"),
         (["outputs", "add_tag=a/b"], "add_tag: a tag is a word"),
         (["outputs", "prune=runs", "notes=x"], "prune does not go together"),
+        (["metric=parameter", "sort=metric"], "sort=metric: which way metric=parameter is better is not known"),
         (["metric=val/los", "state=finished"], "metric=val/los: no run has it; did you mean val/loss?"),
         (["outputz"], "there is no folder outputz; did you mean outputs?"),
         (["--yes"], "there is no option --yes"),
@@ -183,6 +184,14 @@ def test_prune_of_checkpoints(typed, runs):
 def test_what_does_not_fit_is_one_line(typed, runs, words, said):
     assert said in typed(*words)
     assert all(path.is_dir() for path in runs.values())
+
+
+def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
+    fake_run(tmp_path / "outputs", folder="a\x1b[2Jb", status="failed")
+    for words in (["outputs"], ["outputs", "prune=runs"]):
+        said = "\n".join(typed(*words))
+        assert "a\N{REPLACEMENT CHARACTER}[2Jb" in said
+        assert "\x1b" not in said
 
 
 def test_none_is_said(typed, runs):

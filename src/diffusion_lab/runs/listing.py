@@ -85,7 +85,7 @@ def _list(chosen: list[RunRecord], looked_at: int, settings: RunsConfig, now: da
             number(values[run.path]),
             _bytes(run.size),
             " ".join(_or(run, "tags", [])),
-            shown(run.path),
+            plain(shown(run.path)),
             _or(run, "notes", ""),
         )
         for run in _sorted(chosen, values, settings, now)
@@ -101,7 +101,10 @@ def _sorted(
     chosen: list[RunRecord], values: dict[Any, float], settings: RunsConfig, now: datetime.datetime
 ) -> list[RunRecord]:
     if settings.sort == "metric":
-        sign = 1 if lower_is_better(settings.metric) else -1
+        try:
+            sign = 1 if lower_is_better(settings.metric) else -1
+        except LabError as error:
+            raise LabError(f"sort=metric: which way metric={settings.metric} is better is not known") from error
         return sorted(chosen, key=lambda run: (math.isnan(values[run.path]), sign * values[run.path]))
     keys: dict[str, Callable[[RunRecord], Any]] = {
         "age": lambda run: _age(run, now) or 0.0,
@@ -119,13 +122,13 @@ def _prune(chosen: list[RunRecord], known: list[RunRecord], settings: RunsConfig
     everywhere = {run.path.resolve(): run for run in [*known, *_runs_around(around)]}
     plan = prune.plan(chosen, list(everywhere.values()), settings.prune)
     for run, reason in plan.staying:
-        print(f"stays    {shown(run.path)}: {reason}")
+        print(f"stays    {plain(shown(run.path))}: {plain(reason)}")
     freed = 0
     for run, size in plan.going:
         if settings.confirm:
             prune.remove(run, settings.prune)
         freed += size
-        print(f"{'removed' if settings.confirm else 'would go'} {shown(run.path)}  {run.state}, {_bytes(size)}")
+        print(f"{'removed' if settings.confirm else 'would go'} {plain(shown(run.path))}  {run.state}, {_bytes(size)}")
     what = f"{len(plan.going)} run{'s' * (len(plan.going) != 1)}"
     what = what if settings.prune == "runs" else f"the checkpoints of {what}"
     if settings.confirm:
