@@ -67,6 +67,15 @@ def test_no_cell_of_the_csv_is_a_formula(hostile):
     assert rows[1][0] == r"'=a|b_c*d`e\f"
 
 
+def test_no_head_of_the_csv_is_a_formula_and_a_negative_number_is_none(tmp_path):
+    for i, value in enumerate((-0.5, "-a()")):
+        fake_run(tmp_path, folder=f"{i}", loss=i + 0.1, **{"=b()": value})
+    table = tables.comma_separated(comparison(find_runs([tmp_path]), [], ["val/loss"]))
+    heads, *rows = csv.reader(io.StringIO(table))
+    assert heads[0] == "'=b()"
+    assert [row[0] for row in rows] == ["-0.5", "'-a()"]
+
+
 def cells(line):
     """Of a line of Markdown: what stands between bars that are not escaped, read as it is shown."""
     parts = re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -68,7 +69,7 @@ def comma_separated(comparison: Comparison) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     heads = [f"{metric}.{part}" for metric in metrics for part in parts]
-    writer.writerow([*comparison.grouping.columns, "runs", *heads])
+    writer.writerow([*map(_cell, comparison.grouping.columns), "runs", *map(_cell, heads)])
     for group in comparison.rows:
         row: list[object] = [_cell(value) for value in group.values.values()] + [len(group.runs)]
         for metric in metrics:
@@ -130,5 +131,9 @@ def _latex(cell: str) -> str:
 
 
 def _cell(value: str) -> str:
-    """No formula to a spreadsheet."""
-    return f"'{value}" if value[:1] in ("=", "@", "+") else value
+    """No formula to a spreadsheet; a negative number is none."""
+    if value[:1] == "-":
+        with contextlib.suppress(ValueError):
+            float(value)
+            return value
+    return f"'{value}" if value[:1] in ("=", "@", "+", "-") else value
