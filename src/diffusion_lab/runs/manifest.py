@@ -75,7 +75,7 @@ class Manifest:
         self._write()
 
     def end(self, status: str, **facts: Any) -> None:
-        """The session is over: ``finished``, ``interrupted`` or ``failed``."""
+        """The session is over: ``finished``, ``interrupted``, ``pruned`` or ``failed``."""
         self.content["status"] = status
         self.content["sessions"][-1] |= {
             "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

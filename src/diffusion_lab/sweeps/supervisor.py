@@ -38,8 +38,9 @@ class Supervisor:
         share: how many cores a job may use; None for all.
         gpus: of this machine.
         pooled: whether cores and GPUs are taken from the machine's pool. SLURM has one of its own.
-        rounds: from the second on, jobs that other processes run are waited for.
+        waits: whether jobs that other processes run are waited for.
         labelled: whether each line that a job writes is marked with its number.
+        command: what a job's process runs.
     """
 
     argv: Sequence[str]
