@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.runs import resume
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import interrupt
@@ -76,6 +77,26 @@ def flip(path):
 
 def cut(path):
     path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_of_processes_that_look_at_once_only_rank_0_moves_what_is_damaged(tiny, monkeypatch):
+    folder, _ = stopped(tiny("callbacks.checkpoints.every_n_steps=1"))
+    last, earlier = (folder.path / "checkpoints" / name for name in ("last.ckpt", "step_00000005.ckpt"))
+    cut(last)
+    before = checkpoints(folder)
+    monkeypatch.setattr(resume, "is_rank_zero", lambda: False)
+    assert resume.last_good_checkpoint(folder) == earlier
+    assert checkpoints(folder) == before
+    monkeypatch.setattr(resume, "is_rank_zero", lambda: True)
+    assert resume.last_good_checkpoint(folder) == last
+    assert checkpoints(folder) == sorted([*before, "last.damaged"])  # what the others may have found is still there
+    assert resume.last_good_checkpoint(folder) == last
+
+
+def test_where_the_data_lie_now_is_recorded_for_any_working_directory(tiny, monkeypatch, tmp_path):
+    folder, _ = stopped(tiny())
+    monkeypatch.chdir(tmp_path)
+    assert resume.resumed(folder, ["paths.data_dir=there"]).paths.data_dir == str(tmp_path / "there")
 
 
 @pytest.mark.parametrize("damage", [flip, cut])
@@ -243,6 +264,7 @@ def test_slurm_s_signal_saves_and_requeues_and_the_job_goes_on_by_itself(tiny, t
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     # SLURM starts the same command again.
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert resume.requeued(cfg, ["seed=3"]) is None  # another run of the same job's sweep
     assert train(cfg, []).path == folder.path
     assert folder.read_json("manifest.json")["status"] == "finished"
     monkeypatch.setenv("SLURM_JOB_ID", "78")

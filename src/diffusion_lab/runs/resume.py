@@ -16,8 +16,9 @@ from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.load import named_checkpoint, trusted
+from diffusion_lab.runs.processes import is_rank_zero
 from diffusion_lab.training.checkpoint_io import read_checkpoint
-from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
+from diffusion_lab.training.checkpoints import also_named, checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 from diffusion_lab.training.interrupt import slurm_job
 
@@ -54,7 +55,10 @@ def resumed(folder: RunFolder, changes: Sequence[str]) -> DictConfig:
     if not any(change.startswith(_LIMITS) for change in changes) and _status(folder) == "finished":
         was = cfg.trainer.get("max_epochs")
         raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
-    return OmegaConf.merge(cfg, OmegaConf.from_dotlist(list(changes)))  # type: ignore[return-value]
+    given = OmegaConf.from_dotlist(list(changes))
+    if isinstance(data_dir := OmegaConf.select(given, "paths.data_dir"), str):
+        given.paths.data_dir = str(Path(data_dir).expanduser().resolve())  # as that of a new run
+    return OmegaConf.merge(cfg, given)  # type: ignore[return-value]
 
 
 def _check_limit(folder: RunFolder, cfg: DictConfig, key: str, value: str) -> None:
@@ -78,16 +82,20 @@ def _limit(value: Any) -> float:
     return math.inf if number < 0 else number
 
 
-def requeued(cfg: DictConfig) -> Path | None:
-    """The folder of the run that this SLURM job was training before it was put into the queue again."""
+def requeued(cfg: DictConfig, overrides: Sequence[str]) -> Path | None:
+    """The folder of the run that this SLURM job was training before it was put into the queue again.
+
+    Of the runs of a sweep or a search, which are all of one job, the one for which the same was typed.
+    """
     job = slurm_job()
     if job is None or not int(os.environ.get("SLURM_RESTART_COUNT", "0")):
         return None
     for config in sorted((Path(cfg.paths.output_dir) / cfg.name).glob("*/config.yaml"), reverse=True):
         folder = RunFolder(config.parent)
         sessions = folder.read_json("manifest.json").get("sessions") or [{}]
+        same = sessions[-1].get("slurm_job") == job and folder.read_overrides() == list(overrides)
         unfinished = _status(folder) in ("running", "interrupted")
-        if sessions[-1].get("slurm_job") == job and unfinished and checkpoint_path(folder.path, "last").is_file():
+        if same and unfinished and checkpoint_path(folder.path, "last").is_file():
             return folder.path
     return None
 
@@ -95,7 +103,8 @@ def requeued(cfg: DictConfig) -> Path | None:
 def last_good_checkpoint(folder: RunFolder) -> Path | None:
     """`last.ckpt`, or the newest one before it that can be read; what cannot is reported and put aside.
 
-    None where nothing had been saved yet: the run begins anew.
+    None where nothing had been saved yet: the run begins anew. Of several processes that look at the same time (as
+    torchrun and srun start them), only rank 0 moves files, and the others find theirs whether it already has or not.
 
     Raises:
         LabError: if there were some, and none can be read.
@@ -108,12 +117,17 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
         except LabError as error:
             damaged.append((path, error))
             continue
+        if not is_rank_zero():
+            return path
         for bad, reason in damaged:
             bad.replace(bad.with_suffix(".damaged"))
             console.current().warning(f"{reason}; it is put aside as {bad.with_suffix('.damaged').name}")
         if path != last:
             console.current().note(f"going on from {path.name}, which was saved before it")
-            path.replace(last)
+            try:
+                also_named(path, last)
+            except OSError as unwritable:
+                raise LabError(f"cannot write {last}: {unwritable.strerror}") from unwritable
         return last
     if damaged:
         raise LabError(f"{damaged[0][1]}; there is no checkpoint before it that could be used")

@@ -71,11 +71,11 @@ def train(
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
     with second_to_rank_zero(), terminable(), console.speaking(speaker), contextlib.ExitStack() as stack:
-        before = cfg.resume or resume.requeued(cfg)
+        before = cfg.resume or resume.requeued(cfg, overrides)
         if before is not None:
             folder = RunFolder.open(before)
-            changes = [override for override in overrides if not override.startswith(_OF_THE_SESSION)]
-            cfg = resume.resumed(folder, changes if cfg.resume else [])
+            changes = [o for o in overrides if not o.startswith(_OF_THE_SESSION)] if cfg.resume else []
+            cfg = resume.resumed(folder, changes)
             checkpoint = resume.last_good_checkpoint(folder)
             return _run(cfg, folder, checkpoint, folder.read_overrides() + changes, callbacks=callbacks, stack=stack)
         cfg = _with_absolute_paths(cfg)

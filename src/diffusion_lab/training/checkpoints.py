@@ -30,6 +30,20 @@ def earlier_checkpoints(run_dir: str | Path) -> list[Path]:
     return sorted((Path(run_dir) / "checkpoints").glob("step_*.ckpt"), reverse=True)
 
 
+def also_named(path: Path, name: Path) -> None:
+    """Let `name`, whatever it was, be the file `path` as well: a hard link, or a copy where there are none."""
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
+        temporary.replace(name)
+    finally:
+        temporary.unlink(missing_ok=True)  # of one file, two names are not replaced by each other
+
+
 class Checkpoints(Checkpoint):
     """Keeps the newest state, a few before it, and the best one.
 
@@ -142,13 +156,8 @@ class Checkpoints(Checkpoint):
         """Give the last state a name of its own, and remove those that are too many."""
         last = checkpoint_path(run_dir, "last")
         if last.is_file() and (self.keep is None or self.keep > 1):
-            kept = last.with_name(f"step_{self._saved_at_step:08d}.ckpt")
-            kept.unlink(missing_ok=True)
-            try:
-                os.link(last, kept)
-            except OSError:  # a file system without hard links
-                with contextlib.suppress(OSError):
-                    shutil.copyfile(last, kept)
+            with contextlib.suppress(OSError):
+                also_named(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
         if self.keep is not None:
             for path in earlier_checkpoints(run_dir)[self.keep - 1 :]:
                 path.unlink()
