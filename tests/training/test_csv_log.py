@@ -37,3 +37,13 @@ def test_a_column_that_comes_late_is_empty_before(tmp_path):
         ["", "", "7.0", "1", ""],
         ["", "0.5", "8.0", "2", ""],
     ]
+
+
+def test_a_row_that_was_not_written_whole_is_no_row(tmp_path):
+    rows = [(step, {"loss": 1.0, "val": 2.0}) for step in range(20)]
+    session(tmp_path, *rows)
+    path = tmp_path / "csv" / "metrics.csv"
+    path.write_bytes(path.read_bytes()[: -len("9,2.0\r\n")])  # step 19 is left as step 1
+    AppendingCSVLogger(str(tmp_path)).forget_from(10)
+    session(tmp_path, *rows[10:])
+    assert read(tmp_path) == [["loss", "step", "val"], *(["1.0", str(step), "2.0"] for step in range(20))]

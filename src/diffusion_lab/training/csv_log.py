@@ -63,17 +63,16 @@ class AppendingCSVLogger(CSVLogger):
         """Remove the rows of the optimizer step `step` (from 0) and later ones: they will be made again."""
         path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
         keys, rows = _read(path)
-        kept = [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) < step]
-        if len(kept) < len(rows):
-            _write(path, keys, kept)
+        if keys:
+            _write(path, keys, [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) < step])
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """The header and the rows; none where there is no file."""
+    """The header and the rows; none where there is no file. A last row that was not written whole is left out."""
     if not path.is_file():
         return [], []
     with path.open(newline="", errors="replace") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(line for line in file if line.endswith("\n"))
         rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
         return list(reader.fieldnames or []), rows
 

@@ -29,20 +29,22 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        for name, key in (("train/loss", "train/loss_epoch"), ("val/loss", "val/loss")):
-            if key in trainer.callback_metrics and (self._validated or key != "val/loss"):
-                row[name] = float(trainer.callback_metrics[key])
+        if "train/loss_epoch" in trainer.callback_metrics:
+            row["train/loss"] = float(trainer.callback_metrics["train/loss_epoch"])
+        if self._validated and "val/loss" in self.metrics:  # in the epoch, perhaps before the run was resumed
+            row["val/loss"] = self.metrics["val/loss"]
         # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.
         self.epochs = [known for known in self.epochs if known["epoch"] != row["epoch"]] + [row]
-        self._validated = False
+        self._validated = self._validated and not trainer.is_last_batch
         self._remember(trainer)
 
     def _remember(self, trainer: pl.Trainer) -> None:
         self.metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "metrics": self.metrics}
+        return {"epochs": self.epochs, "metrics": self.metrics, "validated": self._validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = [dict(row) for row in state_dict["epochs"]]
         self.metrics = dict(state_dict.get("metrics", {}))
+        self._validated = bool(state_dict.get("validated"))
