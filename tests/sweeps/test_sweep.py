@@ -257,6 +257,16 @@ def test_a_sweep_that_cannot_be_run_so_is_one_line(door, tmp_path, arguments, sa
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.parametrize(("key", "values"), [("tags", "[a],[b]"), ("paths.data_dir", "a,b")])
+def test_two_jobs_that_would_be_taken_for_one_are_refused(door, tmp_path, key, values):
+    outputs = tmp_path / "outputs"
+    status, line = door(*TINY, "-m", "seed=1,2", f"{key}={values}", f"paths.output_dir={outputs}")
+    assert status == 1
+    first, second = (f"seed=1 {key}={value}" for value in values.split(","))
+    assert f"the jobs {first} and {second} are one and the same run" in line
+    assert not outputs.exists()
+
+
 @pytest.mark.parametrize(
     "environment",
     [{"TORCHELASTIC_RUN_ID": "x"}, {"SLURM_STEP_NUM_TASKS": "2"}],

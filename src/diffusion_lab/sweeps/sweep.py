@@ -34,7 +34,8 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
         composed: of each job the config, checked, what was typed for it, and the option of each group.
 
     Raises:
-        LabError: if the jobs disagree on how to run, or, when all of them have been tried, if some have failed.
+        LabError: if the jobs disagree on how to run, or two are the same run; or, when all of them have been tried,
+            if some have failed.
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     first = composed[0][0]
@@ -100,7 +101,20 @@ def _jobs(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
         chosen = {group: option for group, option in options.items() if group not in OF_THE_SWEEP}
         key = job_key(cfg) if cfg.resume is None else f"resume-{Path(cfg.resume).name}"
         jobs.append(Job(number, label, config, overrides, chosen, key, Path(cfg.paths.output_dir), rerun))
+    _check_distinct(jobs)
     return jobs
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    """A second job with the key of a first one would be taken for done when that is."""
+    known: dict[tuple[Path, str], Job] = {}
+    for job in jobs:
+        same = known.setdefault((job.outputs, job.key), job)
+        if same is not job:
+            raise LabError(
+                f"the jobs {same.label} and {job.label} are one and the same run by what decides its result (where the "
+                "data lies, loggers and tags are no part of that): type two commands, each with a name=… of its own"
+            )
 
 
 def _of_the_sweep(override: str) -> bool:
