@@ -324,6 +324,7 @@ def test_two_processes_that_were_killed_go_on_exactly(tmp_path, victim):
     assert killed.differences(whole, folder) == []
 
 
+@pytest.mark.full
 def test_sigterm_ends_all_processes_with_a_status_of_its_own(tmp_path):
     """As a cluster does that wants its machine back: to the first process alone."""
     process = started(tmp_path, *ENDLESS)

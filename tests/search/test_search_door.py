@@ -101,6 +101,7 @@ def test_help_tells_of_presets_and_keys_without_torch(tmp_path):
         assert said in done.stdout
 
 
+@pytest.mark.full
 def test_programs_are_told_each_trial_and_what_was_found(tmp_path):
     """The session itself, its worker a process of its own. What TINY fixes of the preset's space is not searched."""
     typed = [

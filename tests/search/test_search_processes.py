@@ -152,6 +152,7 @@ def is_as_if_alone(plan, trial):
     return json.loads((Path(trial.user_attrs[RUN_FOLDER]) / "manifest.json").read_text())["weights"] == whole["weights"]
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on_where_it_was(planned, session):
     one = session(planned, "search.workers=2")
     with looked_at(planned) as study:

@@ -26,8 +26,7 @@ class Losses(pl.Callback):
             self.parts = []
 
 
-@pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("buffered", [1, 3, 1024])
+@pytest.mark.parametrize(("parts", "buffered"), [(1, 1024), (3, 3)])
 def test_it_holds_the_mean_loss_of_each_step_s_global_batch(tiny, monkeypatch, parts, buffered):
     monkeypatch.setattr(ledger, "_BUFFERED", buffered)
     seen = Losses()
