@@ -14,9 +14,10 @@ def verify_resume(cfg):
     from hydra.core.hydra_config import HydraConfig
 
     from diffusion_lab.runs import verify
+    from diffusion_lab.sweeps.sweep import alone
 
     hydra = HydraConfig.get()
-    if not verify.verify_resume(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices)):
+    if not verify.verify_resume(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
         sys.exit(DIFFERS)
 
 
