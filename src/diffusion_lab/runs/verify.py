@@ -67,18 +67,15 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
         for number in range(1, kills + 1):
             after = chance.uniform(0, seconds / kills)
             going_on = run if stopped is None else _resuming(run, stopped)
-            folder, _, killed = _session(going_on, typed if stopped is None else [], options, after)
-            stopped = folder or stopped
+            stopped, _, killed = _session(going_on, typed if stopped is None else [], options, after)
             if killed:
                 say(f"killed (kill -9) {console.duration(after)} after its training went on, {number} of {kills}")
             else:
                 say("it came to its end before it was killed")
                 break
         else:
-            if stopped is None:
-                raise LabError("the run was killed before it had a folder: nothing is left to resume")
+            assert stopped is not None  # kills is at least 1
             _session(_resuming(run, stopped), [], options)
-        assert stopped is not None
         return _tell(RunFolder(stopped), RunFolder(whole))
 
 
@@ -130,6 +127,10 @@ def _session(
 
     Returns:
         The run folder, the seconds that it trained, and whether it was killed.
+
+    Raises:
+        LabError: if it failed, or somebody else killed it.
+        RunInterrupted: if this process or that one was asked to stop.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -144,15 +145,21 @@ def _session(
             heard.update(here.recv())
     except EOFError:  # it has ended
         pass
-    except (KeyboardInterrupt, RunInterrupted):
+    except KeyboardInterrupt:
         process.join()  # the terminal has told it, too
         raise
+    except RunInterrupted:
+        process.terminate()
+        process.join()
+        raise
     process.join()
-    killed = process.exitcode == -signal.SIGKILL
-    if process.exitcode == 130:
-        raise RunInterrupted("Interrupted.")
-    if process.exitcode and not killed:
-        raise LabError("the run failed, as said above: nothing can be compared")
+    status = process.exitcode or 0
+    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        raise RunInterrupted("Interrupted.", status - 128)
+    killed = status == -signal.SIGKILL and kill_after is not None and "folder" in heard
+    if status and not killed:
+        how = ", as said above" if status > 0 else f", killed by signal {-status}"
+        raise LabError(f"the run failed{how}: nothing can be compared")
     return Path(heard["folder"]), heard.get("seconds", 0.0), killed
 
 
