@@ -96,6 +96,15 @@ def test_bfloat16_weights_are_averaged_in_float32():
     assert not torch.equal(ema.average["linear.weight"], ema.average["linear.weight"].bfloat16().float())
 
 
+def test_a_weight_that_has_two_names_has_one_average():
+    module = Module()
+    module.other = nn.Linear(3, 2)
+    module.other.weight = module.linear.weight
+    ema = EMA(0.5)
+    walk(ema, module, 5)
+    assert torch.equal(ema.average["linear.weight"], ema.average["other.weight"])
+
+
 @pytest.mark.parametrize(("key", "value"), [("decay", 1.0), ("decay", -0.1), ("every_n_steps", 0)])
 def test_what_it_refuses(key, value):
     with pytest.raises(ValueError, match=rf"ema\.{key}"):

@@ -65,11 +65,11 @@ class EMA(pl.Callback):
             return
         self.updates += 1
         averages, weights = [], []
-        for name, weight in pl_module.named_parameters():
+        for name, weight in pl_module.named_parameters(remove_duplicate=False):  # all names that a state has
             averages.append(self.average[name])
             weights.append(_widened(weight.detach()))
         torch._foreach_lerp_(averages, weights, 1 - self.decay_at(self.updates))
-        for name, buffer in pl_module.named_buffers():
+        for name, buffer in pl_module.named_buffers(remove_duplicate=False):
             if name in self.average:  # a buffer that is not stored belongs to no state
                 self.average[name].copy_(buffer)
 

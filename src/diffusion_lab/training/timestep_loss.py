@@ -27,7 +27,9 @@ class TimestepLoss(pl.Callback):
         if buckets < 1:
             raise ValueError(f"callbacks.timestep_loss.buckets must be at least 1, got {buckets}")
         self.buckets = buckets
-        self._sums: Tensor | None = None  # [2, buckets] float64: of the losses, and how many there were
+        self._sums: Tensor | None = (
+            None  # [2, buckets] float64, on Apple's GPUs float32: of the losses, and how many there were
+        )
 
     @property
     def names(self) -> list[str]:
@@ -43,7 +45,7 @@ class TimestepLoss(pl.Callback):
         loss, t = outputs["sample_loss"], outputs["t"]
         if self._sums is None or self._sums.device != loss.device:
             old = torch.zeros(2, self.buckets, dtype=torch.float64) if self._sums is None else self._sums
-            self._sums = old.to(loss.device)
+            self._sums = old.to(loss.device, torch.float32 if loss.device.type == "mps" else torch.float64)
         # The small number puts grid times that were rounded up where they belong.
         bucket = (t * self.buckets - 1e-6).ceil_().sub_(1).clamp_(0, self.buckets - 1).long()
         self._sums.index_add_(1, bucket, torch.stack((loss, torch.ones_like(loss))).to(self._sums))

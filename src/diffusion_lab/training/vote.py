@@ -12,7 +12,7 @@ class Vote:
     """The largest number that any process has cast.
 
     The answer to a vote is read at the next one, and the messages go from CPU to CPU: no step waits for them,
-    and no GPU. Once it is not zero, it stays.
+    and no GPU. What is cast when an answer that is not zero is read is not counted.
 
     Args:
         processes: of the run; a single one has no one to ask.
