@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.runs import resume
@@ -91,6 +93,33 @@ def test_of_processes_that_look_at_once_only_rank_0_moves_what_is_damaged(tiny, 
     assert resume.last_good_checkpoint(folder) == last
     assert checkpoints(folder) == sorted([*before, "last.damaged"])  # what the others may have found is still there
     assert resume.last_good_checkpoint(folder) == last
+
+
+def test_what_a_killed_process_had_half_written_is_removed(tiny):
+    folder, _ = stopped(tiny())
+    half = [folder.path / ".manifest.json.1.tmp", folder.path / "checkpoints" / ".last.ckpt.1.tmp"]
+    for path in half:
+        path.write_bytes(b"half")
+    resumed(tiny, folder)
+    assert not any(path.exists() for path in half)
+
+
+def test_tensorboard_keeps_the_figures_of_the_steps_before_and_no_later_loss(tmp_path):
+    for killed in (True, False):
+        logger = TensorBoardLogger(tmp_path, name="", version="")
+        if not killed:
+            resume.go_back(None, [logger], 4)
+        if killed:
+            logger.experiment.add_scalar("figure", 1, 4)
+        logger.experiment.add_scalar("loss", 1, 4 if killed else 5)
+        if killed:
+            logger.experiment.add_scalar("loss", 1, 5)
+            logger.experiment.add_scalar("figure", 1, 8)
+        logger.experiment.close()
+    seen = EventAccumulator(str(tmp_path)).Reload()
+    assert 4 in [point.step for point in seen.Scalars("figure")]
+    assert 8 not in [point.step for point in seen.Scalars("figure")]
+    assert [point.step for point in seen.Scalars("loss")] == [4, 5]
 
 
 def test_where_the_data_lie_now_is_recorded_for_any_working_directory(tiny, monkeypatch, tmp_path):

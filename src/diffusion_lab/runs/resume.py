@@ -158,7 +158,15 @@ def go_back(folder: RunFolder, loggers: Iterable[Any], step: int) -> None:
         if isinstance(logger, AppendingCSVLogger):
             logger.forget_from(step)
         if isinstance(logger, TensorBoardLogger):  # it shows no older point from there on
-            logger._kwargs["purge_step"] = step
+            # A loss has the number of its step, from 0; a figure that of the steps before it.
+            logger._kwargs["purge_step"] = step + 1 if step else 0
+
+
+def remove_half_written(folder: RunFolder) -> None:
+    """Remove the temporary files of a process that was killed; the folder must be held."""
+    for place in (folder.path, folder.path / "checkpoints", folder.path / "csv"):
+        for path in place.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def warn_of_other_bits(sessions: Sequence[Mapping[str, Any]]) -> None:

@@ -141,6 +141,7 @@ def _run(
 
     stack.enter_context(folder.held())
     if not new:
+        resume.remove_half_written(folder)
         resume.check_data(folder, parts.data)
         resume.go_back(folder, trainer.loggers, int(state["global_step"]) if checkpoint else 0)
     folder.write_config(cfg, overrides)
