@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from diffusion_lab.figures import record
 
@@ -14,7 +16,7 @@ class Experiment:
     def __init__(self, method):
         self.calls = []
         if method:
-            setattr(self, method, lambda *arguments: self.calls.append(arguments))
+            setattr(self, method, lambda *arguments, **_: self.calls.append(arguments))
 
 
 class Logger:
@@ -38,17 +40,20 @@ def figure():
 
 
 def test_each_kind_of_logger_is_shown_the_figure_in_its_own_way(tmp_path, figure):
-    tensorboard, wandb, mlflow, csv = Logger("add_figure"), WandbLogger(), MLFlowLogger("log_figure"), Logger()
+    tensorboard, wandb, mlflow, csv = Logger("add_image"), WandbLogger(), MLFlowLogger("log_figure"), Logger()
     path = record(figure, tmp_path, "samples_epoch_0005", [csv, tensorboard, wandb, mlflow], 60, "samples/grid")
     assert path == tmp_path / "samples_epoch_0005.png"
-    assert tensorboard.experiment.calls == [("samples/grid", figure, 60)]
+    ((tag, drawn, step),) = tensorboard.experiment.calls
+    assert (tag, step) == ("samples/grid", 60)
+    with Image.open(path) as image:  # the picture of the file, in colour, and not transparent
+        assert np.array_equal(drawn, np.asarray(image.convert("RGB")))
     assert wandb.experiment.calls == [("samples/grid", [str(path)], 60)]
     assert mlflow.experiment.calls == [("abc", figure, "figures/samples_epoch_0005.png")]
     assert csv.experiment.calls == []
 
 
 def test_without_a_tag_the_name_is_the_tag(tmp_path, figure):
-    tensorboard, wandb = Logger("add_figure"), WandbLogger()
+    tensorboard, wandb = Logger("add_image"), WandbLogger()
     path = record(figure, tmp_path, "loss", [tensorboard, wandb], 3)
-    assert tensorboard.experiment.calls == [("loss", figure, 3)]
+    assert [(tag, step) for tag, _, step in tensorboard.experiment.calls] == [("loss", 3)]
     assert wandb.experiment.calls == [("loss", [str(path)], 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,39 +15,49 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
 
 
-def _show(axes: Axes, image: Tensor) -> None:
-    axes.imshow(to_uint8(image[None])[0].squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _sheet(axes: Axes, rows: Sequence[Tensor], columns: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+    """Rows of images [n, C, H, W] as one picture, with labels above the columns and beside the rows.
+
+    An axes of its own for each image would take a hundred times as long to draw.
+    """
+    _, channels, height, width = rows[0].shape
+    gap = max(1, round(0.06 * height))
+    count = max(map(len, rows))
+    pixels = torch.full(
+        (len(rows) * (height + gap) - gap, count * (width + gap) - gap, channels), 255, dtype=torch.uint8
+    )
+    for row, images in enumerate(rows):
+        for column, image in enumerate(to_uint8(images.cpu())):
+            top, left = row * (height + gap), column * (width + gap)
+            pixels[top : top + height, left : left + width] = image
+    axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([k * (width + gap) + (width - 1) / 2 for k in range(len(columns))], columns, fontsize=9)
+    axes.set_yticks([k * (height + gap) + (height - 1) / 2 for k in range(len(names))], names)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
     for side in axes.spines.values():
         side.set_visible(False)
 
 
 def image_grid(images: Tensor, title: str, columns: int = 8) -> Figure:
     """A grid, row by row."""
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(0.75 * columns + 0.3, 0.75 * rows + 0.6), layout="constrained")
+    rows = images.split(min(columns, len(images)))
+    figure = Figure(figsize=(0.75 * len(rows[0]) + 0.3, 0.75 * len(rows) + 0.6), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for cell in axes:
-        cell.axis("off")
-    for cell, image in zip(axes, images, strict=False):
-        cell.axis("on")
-        _show(cell, image)
+    _sheet(figure.subplots(), rows)
     return figure
 
 
 def strip(states: Sequence[Tensor], labels: Sequence[str], title: str) -> Figure:
-    """One column for each state [N, C, H, W], one row for each of the N images."""
-    rows, columns = len(states[0]), len(states)
-    figure = Figure(figsize=(1.0 * columns + 0.2, 1.0 * rows + 0.8), layout="constrained")
+    """One column for each state [N, C, H, W], with its label, and one row for each of the N images.
+
+    Raises:
+        ValueError: if there are not as many labels as states.
+    """
+    if len(labels) != len(states):
+        raise ValueError(f"{len(states)} states need as many labels, got {len(labels)}")
+    figure = Figure(figsize=(1.0 * len(states) + 0.2, 1.0 * len(states[0]) + 0.8), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for column, (state, label) in enumerate(zip(states, labels, strict=True)):
-        axes[0, column].set_title(label, fontsize=9)
-        for row in range(rows):
-            _show(axes[row, column], state[row])
+    _sheet(figure.subplots(), [torch.stack(row) for row in zip(*states, strict=True)], labels)
     return figure
 
 
@@ -76,12 +87,7 @@ def denoising_strip(states: Sequence[Tensor], times: Sequence[float], steps: int
 
 def real_and_generated(real: Tensor, generated: Tensor) -> Figure:
     """A row of real images above a row of generated ones, of equal number."""
-    columns = len(real)
-    figure = Figure(figsize=(0.9 * columns + 0.9, 2.5), layout="constrained")
+    figure = Figure(figsize=(0.9 * len(real) + 0.9, 2.5), layout="constrained")
     figure.suptitle("Real images above generated ones")
-    axes = figure.subplots(2, columns, squeeze=False)
-    for row, (name, images) in enumerate((("real", real), ("generated", generated))):
-        for column in range(columns):
-            _show(axes[row, column], images[column])
-        axes[row, 0].set_ylabel(name)
+    _sheet(figure.subplots(), [real, generated], names=["real", "generated"])
     return figure

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -30,8 +31,9 @@ def record(
     path = folder / f"{name}.png"
     figure.savefig(path, dpi=150)
     for logger in loggers:
-        if hasattr(logger.experiment, "add_figure"):  # TensorBoard
-            logger.experiment.add_figure(tag or name, figure, step)
+        if hasattr(logger.experiment, "add_image"):  # TensorBoard; it would draw a figure once more
+            with Image.open(path) as drawn:
+                logger.experiment.add_image(tag or name, np.asarray(drawn.convert("RGB")), step, dataformats="HWC")
         elif hasattr(logger, "log_image"):  # W&B
             logger.log_image(tag or name, [str(path)], step)
         elif hasattr(logger.experiment, "log_figure") and hasattr(logger, "run_id"):  # MLflow

@@ -112,6 +112,8 @@ class Checkpoints(Checkpoint):
             trainer.save_checkpoint(checkpoint_path(trainer.default_root_dir, "last"))
         finally:
             self._saving = False
+        if trainer.is_global_zero:
+            self._remove_too_many(Path(trainer.default_root_dir))
         self._saved_at_step, self._saved_at_time = step, time.monotonic()
 
     def on_save_checkpoint(
@@ -153,11 +155,13 @@ class Checkpoints(Checkpoint):
         return due
 
     def _keep_the_last(self, run_dir: Path) -> None:
-        """Give the last state a name of its own, and remove those that are too many."""
+        """Give the last state a name of its own."""
         last = checkpoint_path(run_dir, "last")
         if last.is_file() and (self.keep is None or self.keep > 1):
             with contextlib.suppress(OSError):
                 also_named(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
+
+    def _remove_too_many(self, run_dir: Path) -> None:
         if self.keep is not None:
             for path in earlier_checkpoints(run_dir)[self.keep - 1 :]:
                 path.unlink()
