@@ -200,6 +200,7 @@ def test_a_disk_that_is_full_costs_no_checkpoint_that_was_whole(tmp_path):
     assert RunFolder(folder).read_json("manifest.json")["status"] == "failed"
 
 
+@pytest.mark.full
 def test_without_a_compiler_one_line_says_so_and_the_network_runs_as_it_is(tmp_path):
     environment = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     done = started(

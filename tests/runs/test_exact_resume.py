@@ -42,7 +42,7 @@ MOMENTS = [
 
 #: What `make test` looks at; the rest of the matrix is in `make test-full`.
 SHORT = {
-    ("plain", "in a step", 5, 2), ("everything", "writing a checkpoint", 4, 2), ("steps", "between steps", 4, None),
+    ("everything", "writing a checkpoint", 4, 2), ("steps", "between steps", 4, None),
 }  # fmt: skip
 
 MATRIX = [

@@ -114,8 +114,9 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(tiny, tmp_path):
-    """A sweep of two jobs of two processes, the second one with three parts a step."""
+@pytest.mark.parametrize("parts", [["3"], pytest.param(["1", "3"], marks=pytest.mark.full)], ids=["run", "sweep"])
+def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(tiny, tmp_path, parts):
+    """A run with three parts a step, or a sweep of two jobs of two processes each."""
     witness = tmp_path / "witness"
     witness.mkdir()
     (witness / "sitecustomize.py").write_text(WITNESS)
@@ -123,7 +124,8 @@ def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(ti
     path = os.pathsep.join(filter(None, [str(witness), os.environ.get("PYTHONPATH")]))
     drawing = ("callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2")
     process = started(
-        tmp_path, "-m", "trainer=ddp_cpu", "trainer.accumulate_grad_batches=1,3", *UNEVEN, *drawing,
+        tmp_path, *["-m"][: len(parts) - 1], "trainer=ddp_cpu",
+        f"trainer.accumulate_grad_batches={','.join(parts)}", *UNEVEN, *drawing,
         "sampler._target_=witnessed.Sampler", "data._target_=witnessed.Data",
         PYTHONPATH=path, WITNESS=str(witness / "log"),
     )  # fmt: skip
@@ -134,7 +136,7 @@ def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(ti
 
     alone = train(tiny(*UNEVEN, *drawing, f"paths.output_dir={tmp_path}/alone"), []).path
     pair = folders(tmp_path)
-    assert len(pair) == 2
+    assert len(pair) == len(parts)
     for folder in pair:
         assert_same_run(alone, folder)
         assert {p.name for p in folder.iterdir()} == {p.name for p in alone.iterdir()}
@@ -180,6 +182,7 @@ def assert_interrupted(folder, status, err):
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 
 
+@pytest.mark.full
 def test_ctrl_c_in_the_terminal_ends_all_processes_and_the_run_goes_on_to_the_same_end(tiny, tmp_path):
     """With accumulation: no stop may come between the parts of a batch."""
     accumulated = "trainer.accumulate_grad_batches=3"

@@ -36,6 +36,7 @@ def test_a_verification_that_is_stopped_stops_its_run(monkeypatch):
     assert stopped.value.status == 128 + signal.SIGTERM
 
 
+@pytest.mark.full
 def test_a_run_that_somebody_else_killed_is_no_verdict(monkeypatch):
     monkeypatch.setattr(verify, "_train", be_killed)
     folder, _, killed = session(kill_after=0.0)
