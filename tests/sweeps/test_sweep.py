@@ -245,7 +245,7 @@ def test_schedules_and_seeds_of_an_experiment_one_after_another_and_all_anew_wit
         (["launcher=slurm"], "choose from basic, joblib, submitit_local, submitit_slurm"),
         (["launcher=basic,joblib"], "launcher is one for the whole sweep"),
         (["rerun=true,false"], "rerun is one for the whole sweep"),
-        (["hydra/launcher=joblib"], "hydra/launcher=joblib: "),  # one of Hydra's own packages, which may be installed
+        (["hydra/launcher=joblib"], "hydra/launcher"),  # one of Hydra's own packages, which may be installed
         (["launcher=submitit_slurm"], "there is no SLURM here"),
         (["launcher=submitit_local", "launcher.cpus_per_task=0"], "launcher.cpus_per_task and"),
     ],
