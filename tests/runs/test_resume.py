@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -285,7 +284,6 @@ def slurm(monkeypatch, tmp_path):
     return control
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SLURM's signal")
 def test_slurm_s_signal_saves_and_requeues_and_the_job_goes_on_by_itself(tiny, tmp_path, slurm, monkeypatch):
     cfg = tiny(f"paths.output_dir={tmp_path}/runs")
     folder, ended = stopped(cfg, number=signal.SIGUSR1)
