@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace, device: Any) -> None:
     import torch
 
     from benchmarks import ceilings, lab, library, plain, rounds
-    from diffusion_lab.runs.calm import calm
+    from diffusion_lab.machine.library_warnings import calm
 
     calm()
     torch.set_float32_matmul_precision("high")

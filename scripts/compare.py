@@ -6,7 +6,7 @@ from diffusion_lab.config.schema import CompareConfig
 
 def compare(paths: list[str], settings: CompareConfig) -> None:
     """Compare the runs in `paths`."""
-    from diffusion_lab.runs.comparison.command import compare
+    from diffusion_lab.catalogue.comparison.compare_runs import compare
 
     compare(paths, settings)
 

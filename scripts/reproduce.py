@@ -11,7 +11,7 @@ DIFFERS = 3
 def reproduce(cfg):
     """Reproduce as the composed config says; exit with `DIFFERS` unless the two runs are identical."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
-    from diffusion_lab.runs.reproduction import reproduce
+    from diffusion_lab.reproduction import reproduce
 
     verdict = reproduce.reproduce(cfg)
     if verdict is not None and not verdict.identical:

@@ -6,7 +6,7 @@ from diffusion_lab.config.schema import RunsConfig
 
 def runs(paths: list[str], settings: RunsConfig) -> None:
     """List the runs in `paths`, or do with them what the settings say."""
-    from diffusion_lab.runs import listing
+    from diffusion_lab.catalogue import listing
 
     listing.runs(paths, settings)
 

@@ -13,11 +13,11 @@ def verify_resume(cfg):
     # Imported here so that --help and --cfg answer before torch would have loaded.
     from hydra.core.hydra_config import HydraConfig
 
-    from diffusion_lab.runs import verify
+    from diffusion_lab.reproduction import verify_resume
     from diffusion_lab.sweeps.sweep import alone
 
     hydra = HydraConfig.get()
-    if not verify.verify_resume(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
+    if not verify_resume.verify_resume(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
         sys.exit(DIFFERS)
 
 

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from diffusion_lab.config import cli
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,7 +1,7 @@
 """Searches that are small enough for a test."""
 
-from diffusion_lab.search.objectives import Objective
 from diffusion_lab.search.plan import Plan
+from diffusion_lab.search.search_objectives import Objective
 
 #: Two values that differ much in what they reach.
 SPACE = {"optimizer.lr": "tag(log, interval(1e-4, 1e-2))", "schedule": "choice(linear, cosine)"}

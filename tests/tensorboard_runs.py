@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from conftest import TINY
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import browser as browsers
-from diffusion_lab.runs.comparison.page import page
-from diffusion_lab.runs.comparison.report import comparison
-from diffusion_lab.runs.find import find_runs
+from diffusion_lab.catalogue.comparison.comparison import comparison
+from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
 
 pytestmark = browsers.MARKS

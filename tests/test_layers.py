@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,21 @@ import diffusion_lab
 
 SOURCE = Path(diffusion_lab.__file__).parent
 MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling", "codecs"}
-LAYERS = ["schedules", "processes", "parameterizations", "objectives|sampling", "training", "runs", "sweeps", "search"]
+BESIDE = {"networks", "data", "metrics", "figures"}
+LAYERS = [
+    "machine|schedules",
+    "codecs",
+    "processes",
+    "parameterizations",
+    "objectives|sampling",
+    "training",
+    "config",
+    "run_folder",
+    "catalogue|runs",
+    "reproduction",
+    "sweeps",
+    "search",
+]
 
 
 def imports(path):
@@ -51,12 +67,43 @@ def test_no_layer_imports_one_above_it(package, above):
     assert above not in used_by(package)
 
 
-def test_objectives_and_sampling_do_not_import_each_other():
-    assert "sampling" not in used_by("objectives")
-    assert "objectives" not in used_by("sampling")
+@pytest.mark.parametrize("layer", [layer for layer in LAYERS if "|" in layer])
+def test_packages_of_one_layer_do_not_import_each_other(layer):
+    one, other = layer.split("|")
+    assert other not in used_by(one)
+    assert one not in used_by(other)
 
 
-@pytest.mark.parametrize("package", ["networks", "data", "metrics", "figures"])
+def test_every_package_has_a_layer_or_stands_beside_them():
+    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert packages == {package for layer in LAYERS for package in layer.split("|")} | BESIDE
+
+
+def test_file_names_are_unique():
+    names = Counter(path.name for path in SOURCE.rglob("*.py") if path.name not in ("__init__.py", "base.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {}
+    for path in SOURCE.rglob("*.py"):
+        module = ".".join(("diffusion_lab", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        graph[module] = imports(path)
+    modules = {
+        name: {module_of(used, graph) for used in used_names} - {None, name} for name, used_names in graph.items()
+    }
+    sorter = TopologicalSorter(modules)
+    sorter.prepare()  # raises CycleError, which names the circle
+
+
+def module_of(name, graph):
+    """The module of the lab that a dotted name lies in: `diffusion_lab.noise.Noise` in `diffusion_lab.noise`."""
+    while name and name not in graph:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+@pytest.mark.parametrize("package", sorted(BESIDE))
 def test_networks_data_metrics_and_figures_know_nothing_of_diffusion_or_of_runs(package):
     assert not used_by(package).keys() & (MATHS | {"training", "runs", "config"})
 

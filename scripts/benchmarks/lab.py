@@ -11,10 +11,10 @@ import torch
 from omegaconf import DictConfig
 
 from diffusion_lab.config.build import build
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.noise import Noise
-from diffusion_lab.runs.compiled import compile_network
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.trainer import make_trainer
 
 #: Validation, checkpoints and samples are no part of a step.

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from diffusion_lab.runs.calm import calm
-from diffusion_lab.runs.memory import keep_freed_memory
+from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.library_warnings import calm
 
 #: Steps at the start of each turn that are not timed: they use up what loaders had prepared meanwhile.
 SETTLE = 4

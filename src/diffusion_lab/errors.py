@@ -1,8 +1,14 @@
-"""The ways a run ends early that are no bugs."""
+"""Errors that a person can mend, and the ways a run ends early that are no bugs."""
 
 from __future__ import annotations
 
+import difflib
 import signal
+from collections.abc import Iterable
+from typing import Any
+
+#: The exit status of a program that Ctrl-C has stopped.
+INTERRUPTED_STATUS = 128 + signal.SIGINT
 
 
 class LabError(Exception):
@@ -24,3 +30,9 @@ class RunInterrupted(Exception):
 
 class RunPruned(Exception):
     """A search has seen enough of this run: it does worse than others did."""
+
+
+def did_you_mean(given: Any, names: Iterable[str]) -> str:
+    """The nearest of `names` as a question that follows a sentence, or nothing if none is near."""
+    near = difflib.get_close_matches(str(given), list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

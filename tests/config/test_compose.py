@@ -6,8 +6,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from diffusion_lab.config.build import build
-from diffusion_lab.config.cli import conf_dir, one_line
+from diffusion_lab.config.cli import one_line
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 
 NAMES = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())

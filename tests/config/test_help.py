@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from diffusion_lab.config.cli import conf_dir, options
 from diffusion_lab.config.help import group_comments, help_text, leading_comment
+from diffusion_lab.config.tree import conf_dir, options
 
 LINES = {name: (conf_dir() / f"{name}.yaml").read_text().splitlines() for name in ("train", "sample", "search")}
 

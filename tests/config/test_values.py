@@ -7,7 +7,8 @@ from typing import Any, Literal, Optional, Union
 import pytest
 import torch
 
-from diffusion_lab.config.values import accepted, choices, did_you_mean, fits, type_hints, unknown
+from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
+from diffusion_lab.errors import did_you_mean
 
 FITS = [
     (int, [0, -3], [True, 2.0, "2", None, [1]]),

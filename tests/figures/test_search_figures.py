@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from diffusion_lab.figures.search import Slice, search_history, search_importances, search_pareto, search_slices
+from diffusion_lab.figures.search_figures import Slice, search_history, search_importances, search_pareto, search_slices
 
 
 def drawn(figure):

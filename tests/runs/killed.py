@@ -16,10 +16,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from conftest import TINY
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import checkpoint_io
-from diffusion_lab.training.ledger import read_step_losses
+from diffusion_lab.training.step_losses import read_step_losses
 
 #: One process that has imported everything; the runs are its forks.
 SERVER = multiprocessing.get_context("forkserver")

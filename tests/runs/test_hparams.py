@@ -9,8 +9,8 @@ from pytorch_lightning.loggers.logger import Logger
 
 from conftest import TINY
 from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs import hparams
-from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.training.telemetry import Telemetry
 from tensorboard_runs import events, row, served, sweep, typed

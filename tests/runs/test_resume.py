@@ -11,12 +11,12 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs import resume
-from diffusion_lab.runs.folder import RunFolder
 from diffusion_lab.runs.train import train
-from diffusion_lab.training import interrupt
+from diffusion_lab.training import graceful_interrupt
 from diffusion_lab.training.checkpoints import Checkpoints
-from diffusion_lab.training.ledger import read_step_losses
+from diffusion_lab.training.step_losses import read_step_losses
 
 
 class SignalAt(pl.Callback):
@@ -313,7 +313,7 @@ def test_a_queue_that_does_not_take_the_job_back_is_told(tiny, tmp_path, slurm):
 def test_the_queue_knows_an_array_s_job_by_two_numbers(monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "5")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
-    assert interrupt.slurm_job() == "5_2"
+    assert graceful_interrupt.slurm_job() == "5_2"
 
 
 @pytest.mark.parametrize(("key", "value"), [("every_n_epochs", 0), ("every_n_steps", 0), ("keep", 0)])

@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.runs import load_run
-from diffusion_lab.runs.commands import shown
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import TINY
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
 from tensorboard_runs import events, typed
 

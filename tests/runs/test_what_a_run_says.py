@@ -14,7 +14,7 @@ from conftest import TINY
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
-from diffusion_lab.training import estimate, progress
+from diffusion_lab.training import progress, time_estimate
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 
@@ -142,14 +142,14 @@ def test_how_a_run_speaks_can_change_when_it_is_resumed(tiny, capsys):
 def test_the_estimate_is_told_once_and_knows_how_many_steps_there_are(tiny, capsys, monkeypatch, overrides, total):
     begun = []
 
-    class Watched(estimate.Estimate):
+    class Watched(time_estimate.Estimate):
         def __init__(self, *arguments):
             begun.append(arguments)
             super().__init__(*arguments)
 
     monkeypatch.setattr(progress, "Estimate", Watched)
     for name, value in (("WARM_UP", 1), ("STEPS", 1), ("SECONDS", 0.0)):
-        monkeypatch.setattr(estimate, name, value)
+        monkeypatch.setattr(time_estimate, name, value)
     train(tiny("console=json", *overrides), [])
     events, _ = heard(capsys)
     (told,) = [event for event in events if event["event"] == "estimate"]
@@ -162,7 +162,7 @@ def test_the_estimate_of_a_resumed_run_begins_where_it_stands(tiny, monkeypatch)
     folder = train(tiny(), [])
     begun = []
     monkeypatch.setattr(
-        progress, "Estimate", lambda *arguments: begun.append(arguments) or estimate.Estimate(*arguments)
+        progress, "Estimate", lambda *arguments: begun.append(arguments) or time_estimate.Estimate(*arguments)
     )
     typed = [f"resume={folder.path}", "trainer.max_epochs=5"]
     train(tiny(*typed), typed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import TINY
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.search.study import SharedStudy
 from searches import small_plan
 

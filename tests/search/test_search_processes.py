@@ -19,7 +19,7 @@ import pytest
 from optuna.trial import TrialState
 
 from conftest import TINY
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.search.plan import composed
 from diffusion_lab.search.study import RUN_FOLDER, VALIDATED_AT, WORKER, SharedStudy, with_driver

@@ -8,12 +8,12 @@ from optuna.trial import TrialState
 
 from diffusion_lab import console
 from diffusion_lab.errors import LabError
-from diffusion_lab.search import report, session
-from diffusion_lab.search.objectives import Objective
+from diffusion_lab.machine.cores_and_gpus import Gpu
+from diffusion_lab.machine.resource_pool import Pool
+from diffusion_lab.search import search_report, session
+from diffusion_lab.search.search_objectives import Objective
 from diffusion_lab.search.study import ERROR, SharedStudy
-from diffusion_lab.search.table import Table
-from diffusion_lab.sweeps.pool import Pool
-from diffusion_lab.sweeps.resources import Gpu
+from diffusion_lab.search.trial_table import Table
 from searches import small_plan
 
 ON_GPU = {"accelerator": "gpu", "devices": 1}
@@ -92,8 +92,8 @@ def shared(tmp_path):
 
 def test_of_several_objectives_the_front_is_told_and_drawn(shared, capsys, tmp_path):
     with console.speaking(console.Text()):
-        report.warn(shared.plan)
-        report.end(shared.plan, shared)
+        search_report.warn(shared.plan)
+        search_report.end(shared.plan, shared)
     told = capsys.readouterr()
     assert "search.pruner=median: Optuna prunes none" in told.err
     assert "4 of 4 trials have ended (1 failed)" in told.out
@@ -118,7 +118,7 @@ def test_a_search_in_which_nothing_finished_says_why(tmp_path):
     failed.set_user_attr(ERROR, "the loss was no number")
     view.study.tell(failed, state=TrialState.FAIL)
     with pytest.raises(LabError, match=r"none of the 1 trials finished; the last one said: the loss was no number"):
-        report.end(view.plan, view)
+        search_report.end(view.plan, view)
     view.close()
 
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.search import study as study_module
-from diffusion_lab.search.objectives import Objective
+from diffusion_lab.search.search_objectives import Objective
 from diffusion_lab.search.study import (
     LOST,
     RUN_FOLDER,

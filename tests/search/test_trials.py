@@ -14,11 +14,11 @@ from optuna.trial import TrialState
 from conftest import TINY
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.search import trial as trial_module
-from diffusion_lab.search.objectives import Objective
 from diffusion_lab.search.plan import composed
+from diffusion_lab.search.search_objectives import Objective
 from diffusion_lab.search.study import ERROR, PARAMETERS, RUN_FOLDER, VALIDATED_AT, SharedStudy
 from diffusion_lab.search.worker import work
 from diffusion_lab.training.checkpoint_io import read_checkpoint

@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
-from diffusion_lab.config.cli import options
-from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.sweeps.record import JobRecord, job_key
+from diffusion_lab.config.tree import options
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.sweeps.job_record import JobRecord, job_key
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

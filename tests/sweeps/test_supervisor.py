@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.machine.cores_and_gpus import Gpu, cores
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.sweeps.job_record import JobRecord, job_key
 from diffusion_lab.sweeps.jobs import Job
-from diffusion_lab.sweeps.record import JobRecord, job_key
-from diffusion_lab.sweeps.resources import Gpu, cores
-from diffusion_lab.sweeps.stop import Stop
+from diffusion_lab.sweeps.stop_signals import Stop
 from diffusion_lab.sweeps.supervisor import Supervisor
 
 #: Writes down what it was given and when, and ends as the job's `notes` say.

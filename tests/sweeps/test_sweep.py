@@ -15,7 +15,7 @@ import pytest
 
 from conftest import TINY
 from diffusion_lab.config import cli
-from diffusion_lab.sweeps.resources import cores
+from diffusion_lab.machine.cores_and_gpus import cores
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -9,10 +9,10 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.runs import load_run
-from diffusion_lab.runs.calm import calm
 from diffusion_lab.runs.train import train
-from diffusion_lab.training.finite import FiniteLoss
+from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.precision import HalfNetwork
 
 #: trainer.precision → (of the weights, of what comes out of a convolution, of the state that is noised).

@@ -13,10 +13,11 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 
-from diffusion_lab.config.cli import conf_dir, guarded
+from diffusion_lab.config.cli import guarded
 from diffusion_lab.config.help import help_text
-from diffusion_lab.config.values import accepted, choices, did_you_mean, fits, type_hints, unknown
-from diffusion_lab.errors import LabError
+from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
+from diffusion_lab.errors import LabError, did_you_mean
 
 Settings = TypeVar("Settings")
 

@@ -8,25 +8,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
-from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
-INTERRUPTED_STATUS = 130
-
-
-def conf_dir() -> Path:
-    """The config tree: beside src/ in a clone, inside the package where it was installed from a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    in_clone = package.parents[1] / "conf"
-    return in_clone if (in_clone / "train.yaml").is_file() else package / "conf"
-
-
-def options(group: str) -> list[str]:
-    """The options of a config group; none if there is no such group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
 
 
 def run(config_name: str, task: Callable[[Any], Any]) -> None:

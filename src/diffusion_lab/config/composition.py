@@ -6,8 +6,9 @@ import re
 import sys
 from typing import Any
 
-from diffusion_lab.config.cli import options
-from diffusion_lab.config.values import did_you_mean, unknown
+from diffusion_lab.config.tree import options
+from diffusion_lab.config.values import unknown
+from diffusion_lab.errors import did_you_mean
 
 _QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,2]'"
 
@@ -75,7 +76,7 @@ def _composed(config_name: str) -> Any:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from diffusion_lab.config.cli import conf_dir
+    from diffusion_lab.config.tree import conf_dir
 
     chosen = []
     for argument in sys.argv[1:]:

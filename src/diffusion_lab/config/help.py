@@ -11,7 +11,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from diffusion_lab.config.cli import conf_dir, options
+from diffusion_lab.config.tree import conf_dir, options
 
 _HYDRA = """\
   --cfg job         every key with its value, composed from what else is typed

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from diffusion_lab.config.targets import known_targets
-from diffusion_lab.config.values import accepted, choices, did_you_mean, fits, type_hints, unknown
-from diffusion_lab.errors import LabError
+from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
+from diffusion_lab.errors import LabError, did_you_mean
 
 _SPECIAL = ("_target_", "_partial_")
 

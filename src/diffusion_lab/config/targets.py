@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from diffusion_lab.config.cli import conf_dir
+from diffusion_lab.config.tree import conf_dir
 
 
 @cache

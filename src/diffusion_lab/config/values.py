@@ -5,12 +5,13 @@ A constructor's annotations are the schema of its config node, so a rival needs 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
+
+from diffusion_lab.errors import did_you_mean
 
 _WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 _PLURALS = {int: "integers", float: "numbers", bool: "true or false", str: "texts"}
@@ -89,12 +90,6 @@ def choices(hint: Any) -> list[str]:
     if get_origin(hint) in (Union, types.UnionType):
         return list(dict.fromkeys(word for choice in get_args(hint) for word in choices(choice)))
     return []
-
-
-def did_you_mean(given: Any, names: Iterable[str]) -> str:
-    """The nearest of `names` as a question that follows a sentence, or nothing if none is near."""
-    near = difflib.get_close_matches(str(given), list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def unknown(key: str, names: Collection[str]) -> str:

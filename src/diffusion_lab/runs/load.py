@@ -1,4 +1,4 @@
-"""A run folder, read again. It is untrusted: see `trusted`."""
+"""A run folder, read again. It is untrusted: see `run_folder.trust`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.cli import conf_dir
-from diffusion_lab.config.targets import known_targets, targets
-from diffusion_lab.config.values import did_you_mean
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.machine.devices import torch_device
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 from diffusion_lab.training.ema import KEY as EMA_KEY
@@ -123,37 +122,3 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> 
                 f"{expected.get(name, 'absent')} here (network.* and data.* decide)"
             )
     module.load_state_dict(weights)
-
-
-def torch_device(name: str) -> torch.device:
-    """The device called `name`.
-
-    Raises:
-        LabError: if it is not here.
-    """
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device(accelerator.type if accelerator else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise LabError(f"device={name} is not available here: take auto or cpu") from error
-    return device
-
-
-def trusted(cfg: DictConfig, where: Path) -> DictConfig:
-    """The config, if every target in it occurs in this installation's own config tree.
-
-    A run folder may come from anyone, and a target is a call.
-
-    Raises:
-        LabError: naming the first one that does not.
-    """
-    for target in targets(OmegaConf.to_container(cfg)):
-        if not isinstance(target, str) or target not in known_targets():
-            raise LabError(
-                f"{where} names the target {target!r}, which does not occur in {conf_dir()}: it is not run"
-                f"{did_you_mean(target, known_targets())}"
-            )
-    return cfg

@@ -10,7 +10,7 @@ from typing import Any
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.run_folder.folder import RunFolder
 
 
 def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:

@@ -14,13 +14,14 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from diffusion_lab import console
 from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import named_checkpoint, trusted
-from diffusion_lab.runs.processes import is_rank_zero
+from diffusion_lab.machine.ranks import is_rank_zero
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.trust import trusted
+from diffusion_lab.runs.load import named_checkpoint
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import also_named, checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
-from diffusion_lab.training.interrupt import slurm_job
+from diffusion_lab.training.graceful_interrupt import slurm_job
 
 #: What may be raised when a run is resumed.
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps")

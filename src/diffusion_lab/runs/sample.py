@@ -9,13 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SampleConfig
-from diffusion_lab.figures import image_grid, record
-from diffusion_lab.runs.calm import calm
-from diffusion_lab.runs.commands import shown
-from diffusion_lab.runs.compiled import compile_network
-from diffusion_lab.runs.load import load_run, torch_device
-from diffusion_lab.runs.memory import keep_freed_memory
-from diffusion_lab.runs.report import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
+from diffusion_lab.figures import image_grid, save_figure
+from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.compilation import compile_network
+from diffusion_lab.machine.devices import torch_device
+from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.runs.load import load_run
+from diffusion_lab.runs.run_figures import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
 from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
 
@@ -54,7 +55,7 @@ def _sample(cfg: DictConfig) -> Path:
     folder = run.folder.samples / name
     save_samples(samples, folder / "samples.npy")
     title = f"Samples after {run.step:,} steps, seed {cfg.seed}"
-    record(image_grid(samples[: 4 * SHOWN], title, columns=8 if len(samples) <= SHOWN else 16), folder, "grid")
+    save_figure(image_grid(samples[: 4 * SHOWN], title, columns=8 if len(samples) <= SHOWN else 16), folder, "grid")
     if trajectory is not None:
         denoising_figures(run.parts, trajectory, folder)
     files = sorted(folder.iterdir())

@@ -20,30 +20,31 @@ from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
-from diffusion_lab.runs import commands, end, facts, hparams, resume
-from diffusion_lab.runs.checks import warn_of_divergence, warn_of_lost_updates
-from diffusion_lab.runs.compiled import compile_network
-from diffusion_lab.runs.deterministic import as_configured
-from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.load import load_weights, named_checkpoint
-from diffusion_lab.runs.loggers import close
-from diffusion_lab.runs.manifest import Manifest, weights_hash
-from diffusion_lab.runs.memory import keep_freed_memory
-from diffusion_lab.runs.processes import (
+from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.compilation import compile_network
+from diffusion_lab.machine.deterministic_kernels import as_configured
+from diffusion_lab.machine.hardware_check import warn_of_divergence, warn_of_lost_updates
+from diffusion_lab.machine.rank_launcher import end_with_parent
+from diffusion_lab.machine.ranks import (
     environment_restored,
     is_rank_zero,
     second_to_rank_zero,
-    start_processes_with,
     terminable,
 )
-from diffusion_lab.runs.report import figures_after_training, figures_before_training
+from diffusion_lab.run_folder import command_lines
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.manifest import Manifest, weights_hash
+from diffusion_lab.runs import hparams, resume, start_table, summary
+from diffusion_lab.runs.load import load_weights, named_checkpoint
+from diffusion_lab.runs.loggers import close
+from diffusion_lab.runs.rank_processes import start_processes_with
+from diffusion_lab.runs.run_figures import figures_after_training, figures_before_training
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, check_settings, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.ema import EMA, averaged
-from diffusion_lab.training.history import History
-from diffusion_lab.training.launcher import end_with_parent
-from diffusion_lab.training.sharded import FullySharded
+from diffusion_lab.training.epoch_history import History
+from diffusion_lab.training.fsdp import FullySharded
 
 #: What is typed for this session and is no part of the run.
 _OF_THE_SESSION = ("resume=", "console=")
@@ -152,7 +153,7 @@ def _run(
     choices = hparams.choices(cfg, overrides, manifest.content.get("options") or {})
     start = time.monotonic()
     try:
-        console.current().start(facts.table(cfg, parts, trainer, folder))
+        console.current().start(start_table.table(cfg, parts, trainer, folder))
         manifest.identify(cfg, parts, trainer)
         hparams.begin(trainer.loggers, cfg, overrides, choices)
         figures_before_training(parts, folder, trainer.loggers)
@@ -183,7 +184,7 @@ def _run(
         if isinstance(callback, EMA):
             hashes["ema_weights"] = weights_hash(callback.average)
     manifest.end("finished", steps=trainer.global_step, **hashes)
-    end.tell(folder, Path(cfg.paths.output_dir), metrics, time.monotonic() - start)
+    summary.tell(folder, Path(cfg.paths.output_dir), metrics, time.monotonic() - start)
     return folder
 
 
@@ -250,4 +251,4 @@ def _with_absolute_paths(cfg: DictConfig) -> DictConfig:
 def _how_to_go_on(folder: RunFolder, what: str) -> str:
     if not (folder.path / "checkpoints" / "last.ckpt").is_file():
         return f"{what} Nothing had been saved yet."
-    return f"{what} To go on: {commands.resume(folder)}"
+    return f"{what} To go on: {command_lines.resume(folder)}"

@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.runs.folder import RunFolder
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.loggers import make_loggers
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
-from diffusion_lab.training.processes import strategy_and_plugins
+from diffusion_lab.training.strategy import strategy_and_plugins
 
 
 def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:

@@ -13,16 +13,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.cli import options
 from diffusion_lab.config.instantiate import check_arguments, constructed, make
 from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
-from diffusion_lab.config.values import accepted, did_you_mean, type_hints
+from diffusion_lab.config.tree import options
+from diffusion_lab.config.values import accepted, type_hints
 from diffusion_lab.data import Loader, Split
-from diffusion_lab.errors import LabError
-from diffusion_lab.runs.calm import calm
-from diffusion_lab.runs.checks import check_hardware
+from diffusion_lab.errors import LabError, did_you_mean
+from diffusion_lab.machine.hardware_check import check_hardware
+from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.runs.trainer import make_callbacks
-from diffusion_lab.training.processes import strategy_and_plugins
+from diffusion_lab.training.strategy import strategy_and_plugins
 
 #: What a callback may wait for.
 LOGGED = ("val/loss", "train/loss_epoch", "train/loss_step")

@@ -11,7 +11,7 @@ from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.processes.gaussian import per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.grid import trailing
+from diffusion_lab.sampling.time_grids import trailing
 from diffusion_lab.schedules import of_steps
 
 Variance = Literal["beta", "beta_tilde"]

@@ -14,9 +14,9 @@ from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling.base import DenoiserFn, Sampler
+from diffusion_lab.sampling.clip import ClippedDenoiser
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.trajectory import Trajectory
-from diffusion_lab.sampling.transforms import ClippedDenoiser
 
 
 class Pipeline:

@@ -13,13 +13,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from diffusion_lab.config.cli import conf_dir, one_line
+from diffusion_lab.config.cli import one_line
 from diffusion_lab.config.schema import SearchConfig
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.search import space as spaces
-from diffusion_lab.search.objectives import LOSSES, Objective, objectives
-from diffusion_lab.search.samplers import grid
+from diffusion_lab.search.optuna_samplers import grid
+from diffusion_lab.search.search_objectives import LOSSES, Objective, objectives
 from diffusion_lab.sweeps.sweep import alone
 
 #: The folder of all searches under the output folder.

@@ -28,15 +28,15 @@ from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.runs import commands
-from diffusion_lab.runs.processes import terminable
+from diffusion_lab.machine.cores_and_gpus import cores, gpus, needs
+from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.resource_pool import Pool
+from diffusion_lab.run_folder import command_lines
 from diffusion_lab.runs.validate import check_settings
-from diffusion_lab.search import report
+from diffusion_lab.search import search_report
 from diffusion_lab.search.plan import Plan, check, plan
 from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url, unusable
-from diffusion_lab.search.table import Table, progress
-from diffusion_lab.sweeps.pool import Pool
-from diffusion_lab.sweeps.resources import cores, gpus, needs
+from diffusion_lab.search.trial_table import Table, progress
 
 #: How many workers that a signal ended are replaced.
 _MOST_REPLACED = 5
@@ -62,11 +62,11 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
         check(what)
         shared = SharedStudy(what)
         try:
-            console.current().start(report.rows(what, cfg.search.workers, progress(what, shared.trials())))
-            report.warn(what)
+            console.current().start(search_report.rows(what, cfg.search.workers, progress(what, shared.trials())))
+            search_report.warn(what)
             with shares_of_machine(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as shares:
                 _run(what, shared, shares)
-            report.end(what, shared)
+            search_report.end(what, shared)
         except StorageInternalError as error:
             raise unusable(what, error) from error
         finally:
@@ -141,7 +141,7 @@ def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -
         done = progress(what, shared.trials())
         # The storage's URL may hold a password.
         shown = [_without_password(argument, what) for argument in sys.argv[1:]]
-        text = f"Interrupted: {done}. To go on: {commands.typed('search', shown)}"
+        text = f"Interrupted: {done}. To go on: {command_lines.typed('search', shown)}"
         number = getattr(interruption, "status", 128 + signal.SIGINT) - 128
         raise RunInterrupted(text, number) from interruption
     finally:
@@ -186,7 +186,7 @@ def _watch(
         failed = next((worker for worker in workers if worker.process.returncode), workers[0])
         raise LabError(
             f"no worker is left; worker {failed.number} ended with: {failed.last_words()} "
-            f"(all it said is in {commands.shown(failed.log)}; the same command goes on)"
+            f"(all it said is in {command_lines.shown(failed.log)}; the same command goes on)"
         )
 
 

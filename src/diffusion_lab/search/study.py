@@ -26,8 +26,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.search.optuna_samplers import pruner, sampler
 from diffusion_lab.search.plan import Plan
-from diffusion_lab.search.samplers import pruner, sampler
 
 #: What of a study and a trial is kept in the storage, besides what Optuna keeps.
 SEARCH, RUN_FOLDER, PARAMETERS, WORKER, ERROR, VALIDATED_AT, LOST, SURPLUS = (

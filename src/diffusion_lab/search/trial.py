@@ -14,12 +14,12 @@ from omegaconf import open_dict
 
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
-from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.runs.lock import Lock
+from diffusion_lab.machine.file_lock import Lock
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
-from diffusion_lab.search.objectives import LOSSES
 from diffusion_lab.search.plan import Plan, composed
 from diffusion_lab.search.pruning import Watch
+from diffusion_lab.search.search_objectives import LOSSES
 from diffusion_lab.search.study import PARAMETERS, RUN_FOLDER
 
 

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from diffusion_lab.config.cli import guarded
 from diffusion_lab.errors import RunInterrupted
-from diffusion_lab.runs.processes import terminable
+from diffusion_lab.machine.ranks import terminable
 from diffusion_lab.search.plan import Plan
 from diffusion_lab.search.study import ERROR, SharedStudy, unusable
 from diffusion_lab.search.trial import run

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from diffusion_lab.machine.cores_and_gpus import cores
+from diffusion_lab.sweeps.job_record import JobRecord
 from diffusion_lab.sweeps.jobs import Job, Outcome
-from diffusion_lab.sweeps.record import JobRecord
-from diffusion_lab.sweeps.resources import cores
-from diffusion_lab.sweeps.stop import Stop
+from diffusion_lab.sweeps.stop_signals import Stop
 from diffusion_lab.sweeps.supervisor import Supervisor
 
 _POLL_SECONDS = 0.5

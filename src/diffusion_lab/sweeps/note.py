@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from diffusion_lab.sweeps.record import JobRecord
+from diffusion_lab.sweeps.job_record import JobRecord
 
 
 class NoteFolder(pl.Callback):

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from diffusion_lab.config.cli import one_line
-from diffusion_lab.runs.lock import Lock
+from diffusion_lab.machine.cores_and_gpus import Gpu, cores, needs
+from diffusion_lab.machine.file_lock import Lock
+from diffusion_lab.machine.resource_pool import POLL_SECONDS, Pool
+from diffusion_lab.sweeps.job_record import JobRecord
 from diffusion_lab.sweeps.jobs import Job, Outcome
-from diffusion_lab.sweeps.pool import POLL_SECONDS, Pool
-from diffusion_lab.sweeps.record import JobRecord
-from diffusion_lab.sweeps.resources import Gpu, cores, needs
-from diffusion_lab.sweeps.stop import Stop
+from diffusion_lab.sweeps.stop_signals import Stop
 
 #: What a job's process runs. It is told its job on stdin.
-CHILD = (sys.executable, "-m", "diffusion_lab.sweeps.child")
+CHILD = (sys.executable, "-m", "diffusion_lab.sweeps.job_process")
 
 #: Lightning takes a process with it for one of several that SLURM started.
 _SLURM_TASKS = "SLURM_NTASKS"

@@ -14,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.runs.folder import RunFolder
-from diffusion_lab.sweeps import report
+from diffusion_lab.machine.cores_and_gpus import gpus
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.sweeps import sweep_report
+from diffusion_lab.sweeps.job_record import job_key
 from diffusion_lab.sweeps.jobs import Job, Outcome, labels
 from diffusion_lab.sweeps.launchers import Basic, Launcher
-from diffusion_lab.sweeps.record import job_key
-from diffusion_lab.sweeps.resources import gpus
-from diffusion_lab.sweeps.stop import Stop
+from diffusion_lab.sweeps.stop_signals import Stop
 from diffusion_lab.sweeps.supervisor import Supervisor
 
 #: Keys of conf/train.yaml that are a sweep's, and no part of its runs.
@@ -49,7 +49,7 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
     speaker = make(OmegaConf.to_container(first.console, resolve=True), "console", {})
     stop = Stop()
     with console.speaking(speaker), stop.listening():
-        report.begin(jobs, launcher, folder)
+        sweep_report.begin(jobs, launcher, folder)
         supervisor = Supervisor(
             argv=list(sys.argv),
             share=launcher.share,
@@ -58,7 +58,7 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
             labelled=launcher.side_by_side and isinstance(speaker, console.Text),
         )
         outcomes = _outcomes(jobs, launcher, supervisor, stop, folder)
-        report.end(jobs, outcomes)
+        sweep_report.end(jobs, outcomes)
         if stop:
             raise RunInterrupted("Interrupted. The same command does what is missing.", stop.signals[0])
         missing = [job for job in jobs if outcomes[job.number].state not in ("finished", "skipped")]
@@ -131,10 +131,10 @@ def _outcomes(
         left = [job for job in jobs if job.number not in outcomes or outcomes[job.number].state == "elsewhere"]
         if not left or (outcomes and stop):
             break
-        for outcome in launcher.outcomes(left, supervisor, stop, report.about, folder.path):
+        for outcome in launcher.outcomes(left, supervisor, stop, sweep_report.about, folder.path):
             outcomes[outcome.number] = outcome
-            report.ended(by_number[outcome.number], outcome)
-            report.write(folder, supervisor.argv, jobs, outcomes)
+            sweep_report.ended(by_number[outcome.number], outcome)
+            sweep_report.write(folder, supervisor.argv, jobs, outcomes)
         # What other processes do is left to the end, and then waited for.
         supervisor = replace(supervisor, waits=True)
     return outcomes

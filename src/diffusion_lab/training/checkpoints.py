@@ -13,9 +13,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from diffusion_lab.training.finite import FiniteLoss
-from diffusion_lab.training.ledger import LossLedger
-from diffusion_lab.training.vote import Vote
+from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.training.finite_loss import FiniteLoss
+from diffusion_lab.training.step_losses import LossLedger
 
 MONITORED = "val/loss"
 

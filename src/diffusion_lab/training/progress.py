@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from diffusion_lab import console
-from diffusion_lab.training.estimate import Estimate
+from diffusion_lab.training.time_estimate import Estimate
 
 
 class RunProgress(pl.Callback):

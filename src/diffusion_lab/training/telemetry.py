@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from diffusion_lab.training.sharded import FullySharded
+from diffusion_lab.training.fsdp import FullySharded
 
 _MIB = 2**20
 

@@ -1,0 +1,1 @@
+"""Many runs, read without torch: find, list, mark, prune and compare them."""

@@ -1,0 +1,61 @@
+"""Figures to files and loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from diffusion_lab.figures.image_sheets import to_uint8
+
+
+def save_figure(
+    figure: Figure,
+    folder: Path,
+    name: str,
+    loggers: Iterable[Any] = (),
+    step: int = 0,
+    tag: str | None = None,
+) -> Path:
+    """Save `figure` as ``folder/name.png``, and show it under `tag` (`name` where None).
+
+    Of the `loggers`, TensorBoard's, W&B's and MLflow's can show figures; they are known by their methods, so that
+    none of them need be installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    figure.savefig(path, dpi=150)
+    for logger in loggers:
+        if hasattr(logger.experiment, "add_image"):  # TensorBoard; it would draw a figure once more
+            with Image.open(path) as drawn:
+                logger.experiment.add_image(tag or name, np.asarray(drawn.convert("RGB")), step, dataformats="HWC")
+        elif hasattr(logger, "log_image"):  # W&B
+            logger.log_image(tag or name, [str(path)], step)
+        elif hasattr(logger.experiment, "log_figure") and hasattr(logger, "run_id"):  # MLflow
+            logger.experiment.log_figure(logger.run_id, figure, f"figures/{name}.png")
+    return path
+
+
+def animation(states: list[Tensor], path: Path, columns: int = 8, scale: int = 3, seconds: float = 4.0) -> Path:
+    """A GIF of grids: each state [N, C, H, W] in [−1, 1] is a frame; the last one stays for a while."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = []
+    for state in states:
+        pixels = to_uint8(state)
+        count, height, width, channels = pixels.shape
+        rows = -(-count // columns)
+        sheet = pixels.new_zeros(rows * height, min(columns, count) * width, channels)
+        for i in range(count):
+            top, left = i // columns * height, i % columns * width
+            sheet[top : top + height, left : left + width] = pixels[i]
+        image = Image.fromarray(sheet.squeeze(-1).numpy())
+        frames.append(image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST))
+    step = int(1000 * seconds / len(frames))
+    durations = [step] * (len(frames) - 1) + [1500]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return path

@@ -1,0 +1,27 @@
+"""The processes that rank 0 starts for its run."""
+
+from __future__ import annotations
+
+import sys
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import ParallelStrategy
+
+from diffusion_lab import console
+from diffusion_lab.machine.rank_launcher import Launcher
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.manifest import Manifest
+
+
+def start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
+    """Let the processes that the trainer starts join the run in `folder`, whatever argv says (`-m` included)."""
+
+    def on_lost(lost: str) -> None:
+        manifest.end("failed", error=lost)
+        console.current().stopped("failed", lost)
+        print(f"Error: {lost}", file=sys.stderr, flush=True)
+
+    strategy = trainer.strategy
+    if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
+        command = [sys.executable, "-m", "diffusion_lab.runs.rank_process", str(folder.path)]
+        strategy._launcher = Launcher(strategy, command, on_lost)

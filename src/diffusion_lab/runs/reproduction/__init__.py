@@ -1,1 +1,0 @@
-"""A run made again, and held against the recorded one."""

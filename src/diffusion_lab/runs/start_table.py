@@ -1,0 +1,155 @@
+"""The table that a run starts with: what runs, on what, and for how long."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffusion_lab.config.build import Parts
+from diffusion_lab.console import Row
+from diffusion_lab.data.loader import Loader
+from diffusion_lab.parameterizations import Denoiser
+from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.run_folder.environment import processor
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.schedules import DiscreteSchedule
+
+
+def table(cfg: DictConfig, parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
+    """The rows, from what has been built. The data must be there."""
+    return [
+        _data(parts),
+        _network(parts),
+        _process(parts),
+        _objective(parts),
+        _optimizer(cfg),
+        _device(trainer),
+        Row("precision", str(trainer.precision), str(trainer.precision)),
+        _steps(parts, trainer),
+        Row("run folder", shown(folder.path), str(folder.path)),
+    ]
+
+
+def count_flops(parts: Parts) -> int:
+    """Floating-point operations of the network's forward pass for one image; a multiply-add is two.
+
+    Convolutions, matrix products and attention are counted, nothing else. Neither torch's generator nor the
+    network is changed.
+    """
+    network = parts.network
+    device = next(network.parameters()).device
+    x = torch.zeros(1, *parts.pipeline.shape, device=device)
+    time = torch.ones(1, dtype=torch.float64, device=device)
+    modes = {module: module.training for module in network.modules()}
+    counter = FlopCounterMode(display=False)
+    network.eval()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), counter:
+            Denoiser(network, parts.module.denoiser.parameterization).raw(x, time)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return counter.get_total_flops()
+
+
+def _data(parts: Parts) -> Row:
+    parts.data.setup()
+    data = parts.data
+    assert data.train is not None
+    assert data.val is not None
+    train, val, image = len(data.train), len(data.val), list(data.train.images.shape[1:])
+    text = f"{_name(data)}: {train:,} images to train on, {val:,} to validate with, {_product(image)}; "
+    text += f"batches of {data.batch_size}"
+    return Row(
+        "data",
+        text,
+        {"name": _name(data), "train": train, "validation": val, "image": image, "batch_size": data.batch_size},
+    )
+
+
+def _network(parts: Parts) -> Row:
+    name, flops = _name(parts.network), count_flops(parts)
+    parameters = sum(p.numel() for p in parts.network.parameters())
+    text = f"{name}: {parameters:,} parameters, {_flops(flops)} per image (a multiply-add is 2)"
+    return Row("network", text, {"name": name, "parameters": parameters, "flops_per_image": flops})
+
+
+def _process(parts: Parts) -> Row:
+    schedule = parts.process.schedule
+    steps = schedule.steps if isinstance(schedule, DiscreteSchedule) else None
+    text = f"{_name(parts.process)}, {_name(schedule)}" + (f", T = {steps:,}" if steps else ", continuous")
+    return Row("process", text, {"name": _name(parts.process), "schedule": _name(schedule), "T": steps})
+
+
+def _objective(parts: Parts) -> Row:
+    objective, meaning = _name(parts.module.objective), _name(parts.module.denoiser.parameterization)
+    text = f"{objective}, the network predicts {meaning}"
+    return Row("objective", text, {"name": objective, "parameterization": meaning})
+
+
+def _optimizer(cfg: DictConfig) -> Row:
+    name, lr = cfg.optimizer["_target_"].rpartition(".")[2], cfg.optimizer.get("lr")
+    return Row("optimizer", name if lr is None else f"{name}, learning rate {lr:g}", {"name": name, "lr": lr})
+
+
+def _device(trainer: pl.Trainer) -> Row:
+    kind = trainer.strategy.root_device.type
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(trainer.strategy.root_device) if kind == "cuda" else processor()
+    count = trainer.world_size
+    text = name if kind == "cuda" else f"{'CPU' if kind == 'cpu' else kind.upper()} ({name})"
+    if kind == "cpu":
+        text += f", {threads} thread{'s' * (threads > 1)}"
+    text += f", {count} process{'es' * (count > 1)}"
+    return Row("device", text, {"type": kind, "name": name, "threads": threads, "processes": count})
+
+
+def _steps(parts: Parts, trainer: pl.Trainer) -> Row:
+    per_epoch = steps_per_epoch(parts, trainer)
+    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else math.inf
+    limit = trainer.max_steps if trainer.max_steps != -1 else math.inf
+    total = min(epochs * per_epoch, limit)
+    facts: dict[str, Any] = {"total": total, "per_epoch": per_epoch}
+    if math.isinf(total):
+        return Row("steps", f"{per_epoch:,} an epoch, without end", facts)
+    passes = total / per_epoch if per_epoch else 0.0
+    text = f"{total:,} ({passes:.4g} epoch{'s' * (passes != 1)} of {per_epoch:,})"
+    return Row("steps", text, facts | {"epochs": passes})
+
+
+def steps_per_epoch(parts: Parts, trainer: pl.Trainer) -> int:
+    """Optimizer steps in an epoch, on all processes together."""
+    train, accumulate = parts.data.train, trainer.accumulate_grad_batches
+    assert train is not None
+    loader = Loader(
+        train.images,
+        train.labels,
+        parts.data.batch_size,
+        shuffle=True,
+        ranks=trainer.world_size,
+        micro_batches=accumulate,
+    )
+    limit = trainer.limit_train_batches
+    batches = min(len(loader), limit) if isinstance(limit, int) else int(len(loader) * limit)
+    return math.ceil(batches / accumulate)
+
+
+def _name(part: nn.Module | object) -> str:
+    return type(part).__name__
+
+
+def _product(sizes: list[int]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _flops(count: int) -> str:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}FLOPs"
+    return f"{count:,} FLOPs"

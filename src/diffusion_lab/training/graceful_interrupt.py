@@ -1,0 +1,123 @@
+"""Ctrl-C, or the signal of a cluster that wants its machine back, ends a run between two steps with a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments import SLURMEnvironment
+
+from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.training.checkpoints import Checkpoints
+
+#: A signal that follows so soon is the same keypress: torchrun passes on what the terminal has sent already.
+_SAME_KEYPRESS_SECONDS = 0.5
+
+
+class GracefulInterrupt(pl.Callback):
+    """On the first signal, finishes the step under way, saves and stops; on the second, stops at once.
+
+    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time,
+    SIGUSR1 as Lightning has it: then the job is put into the queue again. Lightning's own handlers would save in the
+    middle of a step.
+
+    A stop between steps leaves a state that training can go on from exactly. All processes of a run stop after
+    the same step, whichever of them were sent the signal.
+    """
+
+    def __init__(self) -> None:
+        self.requested = 0  # the number of the signal
+        self._requested_at = 0.0
+        self._previous: dict[int, Any] = {}
+        self._vote: Vote | None = None
+        self._speaks = True
+
+    # After Lightning has put its own handlers in place, and until it takes them away again.
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._vote = Vote(trainer.world_size)
+        self._speaks = trainer.is_global_zero
+        for number in (signal.SIGINT, signal.SIGTERM, _requeue_signal(trainer)):
+            if number is not None:
+                try:
+                    self._previous[number] = signal.signal(number, self._handle)
+                except ValueError:  # not the main thread: its owner decides about signals
+                    return
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Between the parts of an accumulated batch the gradients of the first ones would be lost.
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._stop_if(self._ask(), trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_if(self._ask(now=True), trainer)
+
+    def _handle(self, signal_number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.requested:
+            if now - self._requested_at < _SAME_KEYPRESS_SECONDS:
+                return
+            raise KeyboardInterrupt
+        self.requested, self._requested_at = signal_number, now
+        if self._speaks:
+            again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
+            print(f"\nStopping after this step{again}.", file=sys.stderr, flush=True)
+
+    def _ask(self, now: bool = False) -> int:
+        assert self._vote is not None
+        return self._vote.cast(self.requested, now)
+
+    def _stop_if(self, number: int, trainer: pl.Trainer) -> None:
+        if not number:
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.save_last(trainer)
+        if number == _requeue_signal(trainer) and trainer.is_global_zero:
+            _requeue()
+        raise RunInterrupted(signal_number=number)
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+
+def _requeue_signal(trainer: pl.Trainer) -> int | None:
+    environment = trainer._accelerator_connector.cluster_environment
+    return environment.requeue_signal if isinstance(environment, SLURMEnvironment) else None
+
+
+def slurm_job() -> str | None:
+    """The job's name in SLURM's queue, which it keeps when it is put there again; None where there is no SLURM."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _requeue() -> None:
+    """Put this SLURM job into the queue again.
+
+    Raises:
+        LabError: if SLURM does not take it; the state has been saved.
+    """
+    job = slurm_job() or ""
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise LabError(f"the state is saved, but SLURM did not take job {job} back into its queue: {said}") from error

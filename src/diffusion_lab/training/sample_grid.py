@@ -1,0 +1,79 @@
+"""Samples while training, always from the same noise, so that one sees them improve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.figures import denoising_strip, image_grid, save_figure
+from diffusion_lab.sampling import Pipeline, Step, Trajectory
+from diffusion_lab.schedules import DiscreteSchedule
+from diffusion_lab.training.ema import averaged
+from diffusion_lab.training.fsdp import whole_network
+from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
+
+#: One series each in TensorBoard, from the first epochs to the figures of the finished run.
+GRID_TAG = "samples/grid"
+DENOISING_TAG = "samples/denoising"
+
+
+class SampleGrid(pl.Callback):
+    """Draws every few epochs, and shows the samples and how they came about in TensorBoard and `figures/`.
+
+    Args:
+        pipeline: draws the samples.
+        every_n_epochs: how often; 0 for never.
+        num_samples: how many; 1 at least.
+        seed: of the noise they start from.
+    """
+
+    def __init__(self, pipeline: Pipeline, every_n_epochs: int = 5, num_samples: int = 16, seed: int = 0) -> None:
+        if every_n_epochs < 0 or num_samples < 1:
+            raise ValueError(
+                "callbacks.samples.every_n_epochs must not be negative and num_samples at least 1, "
+                f"got {every_n_epochs} and {num_samples}"
+            )
+        self.pipeline = pipeline
+        self.every_n_epochs = every_n_epochs
+        self.num_samples = num_samples
+        self.seed = seed
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        # The last epoch is left to the figures of the finished run.
+        last = epoch == trainer.max_epochs or step == trainer.max_steps
+        if not self.every_n_epochs or epoch % self.every_n_epochs or last:
+            return
+        with whole_network(trainer), averaged(trainer, pl_module):
+            if trainer.is_global_zero:
+                self._draw(trainer, epoch, step)
+
+    def _draw(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
+        interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
+
+        def stop_if_requested(step: Step) -> None:
+            if any(callback.requested for callback in interrupts):
+                raise RunInterrupted
+
+        trajectory = Trajectory(frames=10, keep=4)
+        try:
+            samples = self.pipeline.sample(
+                self.num_samples, self.seed, trajectory=trajectory, on_step=stop_if_requested
+            )
+        except RunInterrupted:
+            return  # the interrupt's own hook saves and stops
+        states = [self.pipeline.codec.decode(z) for z in trajectory.states]
+        for figure, name, tag in (
+            (image_grid(samples, f"Samples after {step:,} steps"), "samples", GRID_TAG),
+            (denoising_strip(states, trajectory.times, grid_steps(self.pipeline)), "denoising", DENOISING_TAG),
+        ):
+            folder = Path(trainer.default_root_dir) / "figures"
+            save_figure(figure, folder, f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)
+
+
+def grid_steps(pipeline: Pipeline) -> int | None:
+    """How many steps the process has whose indices name its times; None for a continuous one."""
+    schedule = pipeline.process.schedule
+    return schedule.steps if isinstance(schedule, DiscreteSchedule) else None

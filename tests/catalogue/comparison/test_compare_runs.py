@@ -1,0 +1,112 @@
+"""scripts/compare.py, as it is typed."""
+
+import sys
+
+import pytest
+
+from diffusion_lab.catalogue.comparison import compare_runs
+from diffusion_lab.config import arguments
+from diffusion_lab.config.schema import CompareConfig
+from fake_runs import fake_run, fake_sweep
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """A function from what is typed behind compare.py to what it says, or to its error line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DIFFUSION_LAB_OUTPUT_DIR", raising=False)
+
+    def of(*words):
+        monkeypatch.setattr(sys, "argv", ["compare.py", *words])
+        status = 0
+        try:
+            arguments.run_on_paths("compare", CompareConfig, compare_runs.compare)
+        except SystemExit as left:
+            status = left.code
+        said = capsys.readouterr()
+        if not status:
+            return said.out
+        assert (status, said.out, len(said.err.splitlines())) == (1, "", 1)
+        return said.err
+
+    return of
+
+
+@pytest.fixture
+def swept(tmp_path):
+    return fake_sweep(tmp_path / "outputs", recognition=0.5)
+
+
+def test_paths_and_keys_may_be_mixed(typed, swept):
+    paths = [str(path) for path in swept]
+    first = typed(*paths[:3], "metric=val/loss", *paths[3:])
+    assert first == typed("metric=val/loss", "outputs") == typed() == typed("outputs/fake/*")
+    assert first.splitlines()[0].split()[:3] == ["schedule", "network.base_channels", "val/loss"]
+    assert "linear, base_channels 16 is better than linear, base_channels 8" in first
+
+
+def test_a_folder_gets_one_of_each_and_a_file_is_what_its_ending_says(typed, swept, tmp_path):
+    said = typed("outputs", "out=paper/one,table.tex,deep/er/page.html", "by=schedule")
+    written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*") if "outputs" not in p.parts and p.is_file()}
+    assert written == {
+        "paper/one/comparison.csv", "paper/one/comparison.md", "paper/one/comparison.tex", "paper/one/comparison.html",
+        "table.tex", "deep/er/page.html",
+    }  # fmt: skip
+    assert (tmp_path / "table.tex").read_text() == (tmp_path / "paper/one/comparison.tex").read_text()
+    assert (tmp_path / "deep/er/page.html").read_text().startswith("<!doctype html>")
+    assert said.count("Written: ") == 6
+    assert "Averaged over network.base_channels." in said
+
+
+def test_unfinished_runs_are_left_out_and_named_or_taken_in(typed, swept, tmp_path):
+    stopped = fake_run(tmp_path / "outputs", status="interrupted", seed=9, schedule="cosine", channels=16)
+    damaged = fake_run(tmp_path / "outputs", seed=10)
+    (damaged / "metrics.json").write_text("{")
+    said = typed()
+    assert f"Left out, interrupted (all=true takes unfinished runs in): {stopped.name}." in said
+    assert f"Left out, damaged: {damaged.name}." in said
+    assert "  3\n" in said
+    said = typed("all=true")
+    assert stopped.name not in said
+    assert damaged.name in said
+    assert [line.split()[-1] for line in said.splitlines()[1:5]] == ["3", "3", "4", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["metrc=val/loss"],
+            "there is no key metrc; did you mean metric? accepted are metric, direction, by, sort, all, out",
+        ),
+        (["metric="], "metric must be given"),
+        (["metric=val/lss"], "did you mean val/loss?"),
+        (["direction=down"], "direction=down: it must be one of lower, higher or null"),
+        (["by=network.base_chanels"], "did you mean network.base_channels?"),
+        (["sort=x"], "sort=x: there is no key x"),
+        (["all=1"], "all=1: it must be true or false"),
+        (["out=table.xlsx"], "out=table.xlsx: a file ends in .csv, .md, .tex, .html; a folder has no ending"),
+        (["out=file"], "out=file is a file"),
+        (["out=file/x.csv"], "cannot write file/x.csv (out): "),
+        (["output"], "there is no folder output; did you mean outputs?"),
+        (["empty"], "empty holds no run"),
+        (["-m"], "there is no option -m"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(typed, swept, tmp_path, words, said):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    paths = [] if words[0] in ("output", "empty") else ["outputs"]
+    assert said in typed(*paths, *words)
+
+
+def test_runs_of_which_none_is_finished_are_no_comparison(typed, tmp_path):
+    fake_run(tmp_path / "outputs", status="failed")
+    assert "none of 1 runs can be compared: failed (all=true takes unfinished runs in)" in typed()
+
+
+def test_the_help_says_what_every_key_is_for(typed):
+    said = typed("--help")
+    for key in ("metric", "direction", "by", "sort", "all", "out"):
+        assert f"\n  {key} " in said
+    assert "multirun" not in said

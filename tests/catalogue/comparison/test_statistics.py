@@ -1,0 +1,150 @@
+"""Means, intervals and tests, against enumeration by hand and against SciPy."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from diffusion_lab.catalogue.comparison import statistics
+from diffusion_lab.catalogue.comparison.statistics import compare, resampled_means, student, summary
+
+
+def percentiles(values):
+    """The 2.5 % and 97.5 % points of equally likely values: the least that so much does not exceed."""
+    values = sorted(values)
+    return tuple(values[math.ceil(share * len(values)) - 1] for share in (0.025, 0.975))
+
+
+def test_three_values_have_27_resamples():
+    means = resampled_means(np.array([1.0, 2.0, 6.0]))
+    by_hand = [(a + b + c) / 3 for a in (1, 2, 6) for b in (1, 2, 6) for c in (1, 2, 6)]
+    assert len(means) == 27
+    assert sorted(means) == pytest.approx(sorted(by_hand))
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.5], [1.0, 2.0, 6.0], [0.1, 0.4, 0.2, 0.9], [3.0, 1.0, 4.0, 1.0, 5.0]])
+def test_the_interval_is_that_of_all_resamples(values):
+    found = summary(values)
+    low, high = percentiles([sum(draw) / len(values) for draw in itertools.product(values, repeat=len(values))])
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.mean == pytest.approx(sum(values) / len(values))
+    assert found.std == pytest.approx(scipy.stats.tstd(values))
+    assert found.n == len(values)
+
+
+def test_with_three_values_the_interval_is_their_range():
+    assert (summary([1.0, 2.0, 6.0]).low, summary([1.0, 2.0, 6.0]).high) == (1.0, 6.0)
+
+
+def test_with_many_values_the_interval_is_scipy_s():
+    values = np.random.default_rng(1).gamma(2.0, size=40)
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(2)
+    ).confidence_interval
+    found = summary(values)
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.03 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.03 * width)
+    assert summary(values) == found
+
+
+def test_one_value_has_no_spread():
+    found = summary([0.5])
+    assert (found.n, found.mean) == (1, 0.5)
+    assert math.isnan(found.std)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("degrees", range(1, 13))
+@pytest.mark.parametrize("t", [0.0, 0.4, 1.0, 2.5, 12.0])
+def test_student_s_distribution_is_scipy_s(t, degrees):
+    assert student(t, degrees) == pytest.approx(1 - 2 * scipy.stats.t.sf(t, degrees), abs=1e-12)
+
+
+def test_equal_units_are_compared_in_pairs():
+    a, b = {"1": 0.50, "2": 0.71, "3": 0.64}, {"3": 0.70, "1": 0.57, "2": 0.75}
+    found = compare(a, b)
+    differences = [a[unit] - b[unit] for unit in "123"]
+    assert found.paired
+    assert found.mean == pytest.approx(sum(differences) / 3)
+    assert (found.low, found.high) == pytest.approx((min(differences), max(differences)))
+    x, y = [a[unit] for unit in "123"], [b[unit] for unit in "123"]
+    assert found.p == pytest.approx(scipy.stats.ttest_rel(x, y).pvalue)
+    assert found.n == (3, 3)
+
+
+def test_unequal_units_are_resampled_each_for_itself():
+    x, y = [0.50, 0.71, 0.64], [0.90, 0.85]
+    found = compare({"1": x[0], "2": x[1], "3": x[2]}, {"4": y[0], "5": y[1]})
+    pairs = itertools.product(itertools.product(x, repeat=3), itertools.product(y, repeat=2))
+    assert not found.paired
+    assert (found.low, found.high) == pytest.approx(percentiles([sum(a) / 3 - sum(b) / 2 for a, b in pairs]))
+    assert found.mean == pytest.approx(sum(x) / 3 - sum(y) / 2)
+
+
+def test_unpaired_intervals_of_many_values_are_drawn_and_close_to_scipy_s():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(0, 1, 20), rng.normal(0.5, 2, 30)
+    found = compare({f"a{i}": v for i, v in enumerate(x)}, {f"b{i}": v for i, v in enumerate(y)})
+    expected = scipy.stats.bootstrap(
+        (x, y),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        method="percentile",
+        n_resamples=20_000,
+        rng=rng,
+    ).confidence_interval
+    assert found.low == pytest.approx(expected.low, abs=0.06)
+    assert found.high == pytest.approx(expected.high, abs=0.06)
+
+
+def test_the_unpaired_test_is_welch_s_with_its_degrees_of_freedom_rounded_down():
+    x, y = [0.50, 0.71, 0.64, 0.60], [0.90, 0.85, 1.4]
+    found = compare({str(i): v for i, v in enumerate(x)}, {f"y{i}": v for i, v in enumerate(y)})
+    welch = scipy.stats.ttest_ind(x, y, equal_var=False)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(welch.statistic), math.floor(welch.df)))
+    assert found.p >= welch.pvalue
+
+
+def test_one_value_says_nothing_of_chance():
+    found = compare({"1": 0.5}, {"1": 0.7})
+    assert found.mean == pytest.approx(-0.2)
+    assert math.isnan(found.p)
+    assert not found.real
+    assert not found.outside
+
+
+def test_the_same_difference_each_time_is_real_and_none_is_not():
+    assert compare({"1": 0.5, "2": 0.6}, {"1": 0.4, "2": 0.5}).real
+    found = compare({"1": 0.5, "2": 0.6}, {"1": 0.5, "2": 0.6})
+    assert (found.mean, found.p) == (0, 1)
+    assert not found.real
+
+
+@pytest.mark.parametrize("units", ["the same", "others"])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_equal_means_are_called_different_in_one_of_twenty_cases_at_most(n, units):
+    """What the bootstrap alone would call so in a quarter and more."""
+    rng = np.random.default_rng(n)
+    cases, real, outside = 600, 0, 0
+    for _ in range(cases):
+        x, y = rng.normal(size=(2, n))
+        second = {f"{i}{units}" if units == "others" else str(i): v for i, v in enumerate(y)}
+        found = compare({str(i): v for i, v in enumerate(x)}, second)
+        real += found.real
+        outside += found.outside
+    assert real <= 0.075 * cases
+    assert outside > real
+
+
+def test_a_difference_beyond_the_spread_is_found():
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.0, 0.01, 3)
+    y = x + 0.1 + rng.normal(0, 0.005, 3)
+    assert compare(dict(enumerate(x)), dict(enumerate(y))).real
+
+
+def test_the_level_is_what_the_tables_say():
+    assert statistics.LEVEL == 0.95

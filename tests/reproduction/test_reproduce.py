@@ -1,0 +1,476 @@
+"""A run made again, and two runs held against each other: the verdict names what was done to one of them."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from conftest import TINY
+from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.errors import LabError
+from diffusion_lab.reproduction import reproduce as reproduction
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.runs.train import train
+
+REPRODUCE = Path(__file__).parents[2] / "scripts" / "reproduce.py"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A run of eight steps. Nobody writes to it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
+    return train(cfg, ["name=tiny"])
+
+
+@pytest.fixture
+def copy(recorded, tmp_path):
+    """The same run in another place, to do something to."""
+    shutil.copytree(recorded.path, tmp_path / "tiny" / "copy")
+    return RunFolder(tmp_path / "tiny" / "copy")
+
+
+@pytest.fixture
+def reproduce(composed, tmp_path):
+    """A function from overrides of `reproduce.py` to its verdict."""
+    typed = ("console=quiet", f"paths.output_dir={tmp_path}/again")
+    return lambda *overrides: reproduction.reproduce(composed(*typed, *overrides, config_name="reproduce"))
+
+
+@pytest.fixture
+def held_against(reproduce, recorded):
+    """A function from a run to the verdict on it beside the recorded one."""
+    return lambda folder: reproduce(f"run_dir={recorded.path}", f"compare_only={folder.path}")
+
+
+def content(folder):
+    return {str(p): hashlib.blake2b(p.read_bytes()).hexdigest() for p in folder.path.rglob("*") if p.is_file()}
+
+
+def change_json(folder, name, *keys, to):
+    document = folder.read_json(name)
+    node = document
+    for key in keys[:-1]:
+        node = node[key]
+    node[keys[-1]] = to(node[keys[-1]]) if callable(to) else to
+    folder.write_json(name, document)
+
+
+def change_loss(folder, step, unit=1):
+    """By so many units in the last place, in the ledger."""
+    path = folder.path / "step_losses.f32"
+    bits = np.frombuffer(path.read_bytes(), "<i4").copy()
+    bits[step - 1] += unit
+    path.write_bytes(bits.tobytes())
+
+
+def change_csv(folder, column, step, value):
+    path = folder.path / "csv" / "metrics.csv"
+    header, *rows = (line.split(",") for line in path.read_text().splitlines())
+    where = header.index(column)
+    for row in rows:
+        if row[header.index("step")] == str(step - 1) and row[where]:
+            row[where] = value
+    path.write_text("\n".join(map(",".join, [header, *rows])) + "\n")
+
+
+def cut(folder, steps):
+    """As a run that was stopped after so many steps, and had been saved before."""
+    losses = (folder.path / "step_losses.f32").read_bytes()
+    (folder.path / "step_losses.f32").write_bytes(losses[: 4 * steps])
+    path = folder.path / "csv" / "metrics.csv"
+    header, *rows = path.read_text().splitlines()
+    where = header.split(",").index("step")
+    path.write_text("\n".join([header, *(row for row in rows if int(row.split(",")[where]) < steps)]) + "\n")
+    shutil.rmtree(folder.samples)
+    shutil.rmtree(folder.path / "checkpoints")
+    (folder.path / "metrics.json").unlink()
+    manifest = {k: v for k, v in folder.read_json("manifest.json").items() if k not in ("weights", "steps")}
+    folder.write_json("manifest.json", manifest | {"status": "interrupted"})
+
+
+def test_a_run_made_again_is_identical_and_the_recorded_one_stays_as_it_was(recorded, reproduce, tmp_path):
+    before = content(recorded)
+    verdict = reproduce(f"run_dir={recorded.path}")
+    assert verdict.line == "identical: 8 steps, weights, metrics, samples"
+    assert content(recorded) == before
+    assert verdict.here.path.parent == tmp_path / "again" / "tiny"
+    manifest = verdict.here.read_json("manifest.json")
+    assert manifest["reproduces"] == str(recorded.path)
+    assert manifest["verdict"] == verdict.line
+    one, other = (run.read_json("manifest.json")["fingerprint"] for run in (recorded, verdict.here))
+    for part in ("config", "data", "environment"):
+        assert one[part] == other[part]
+    assert verdict.here.read_overrides() == ["name=tiny"]
+
+
+def test_a_copy_is_identical_and_nothing_else_differs(held_against, copy):
+    verdict = held_against(copy)
+    assert verdict.line == "identical: 8 steps, weights, metrics, samples"
+    assert verdict.differences == {}
+    assert verdict.identical
+
+
+@pytest.mark.parametrize("step", [1, 5, 8])
+def test_a_loss_that_differs_in_its_last_bit_is_named_with_its_step(held_against, copy, step):
+    change_loss(copy, step)
+    verdict = held_against(copy)
+    assert not verdict.identical
+    assert verdict.line.startswith(f"differs: first at step {step} in train/loss_step: ")
+    (first,) = verdict.comparison.first
+    assert (first.metric, first.step) == ("train/loss_step", step)
+    assert 0 < first.relative < 1.2e-7
+    assert np.float32(first.here) == np.nextafter(np.float32(first.there), np.float32(9))
+    here, there = verdict.line.partition(": ")[2].partition(": ")[2].split(" here, ")
+    assert here != there.split(" there")[0]
+    assert (verdict.comparison.differing, verdict.comparison.steps) == (1, 8)
+
+
+def test_it_is_the_first_step_and_the_largest_difference_that_count(held_against, copy):
+    for step, unit in ((7, 100), (3, 1), (4, 1000)):
+        change_loss(copy, step, unit)
+    found = held_against(copy).comparison
+    assert found.first[0].step == 3
+    assert found.differing == 3
+    assert found.largest.step == 4
+
+
+def test_all_that_was_logged_counts_and_the_loss_comes_first(held_against, copy):
+    change_csv(copy, "optimizer/weight_norm", 3, "7.5")
+    change_loss(copy, 5)
+    assert held_against(copy).line.startswith("differs: first at step 3 in optimizer/weight_norm: 7.5 here, 7.9")
+    change_loss(copy, 3)
+    assert held_against(copy).line.startswith("differs: first at step 3 in train/loss_step: ")
+
+
+@pytest.mark.parametrize("column", ["speed/images_per_s", "memory/peak_MiB"])
+def test_what_measures_the_machine_does_not_count(held_against, copy, column):
+    for step in range(1, 9):
+        change_csv(copy, column, step, "1")
+    change_json(copy, "metrics.json", column, to=1.0)
+    assert held_against(copy).identical
+
+
+def test_without_a_ledger_the_rows_are_compared(held_against, copy):
+    (copy.path / "step_losses.f32").unlink()
+    assert held_against(copy).line == "identical: 8 steps, weights, metrics, samples"
+    change_csv(copy, "train/loss_step", 6, "0.5")
+    verdict = held_against(copy)
+    assert verdict.line.startswith("differs: first at step 6 in train/loss_step: 0.5 here, 0.80374")
+    assert verdict.comparison.largest.step == 6
+
+
+def test_steps_that_nobody_knows_are_not_compared(held_against, copy):
+    losses = np.fromfile(copy.path / "step_losses.f32", "<f4")
+    losses[:3] = np.nan
+    losses.tofile(copy.path / "step_losses.f32")
+    assert held_against(copy).line == "identical: 5 steps, weights, metrics, samples"
+
+
+def test_other_weights_metrics_and_samples_are_named_each(held_against, copy):
+    change_json(copy, "manifest.json", "weights", to="abc")
+    assert held_against(copy).line.startswith("differs: first in the final weights: abc here, ")
+    change_json(copy, "metrics.json", "epochs", 1, "val/loss", to=0.75)
+    samples = np.load(copy.samples / "final.npy")
+    samples[2, 0, 1, 3] += 0.5
+    np.save(copy.samples / "final.npy", samples)
+    names = [difference.metric for difference in held_against(copy).comparison.first]
+    assert names == ["weights", "epochs[1].val/loss", "samples[2, 0, 1, 3]"]
+    np.save(copy.samples / "final.npy", samples[:4])
+    assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(held_against(copy).comparison.first[-1])
+
+
+def session(*keys):
+    return ("manifest.json", "sessions", 0, *keys)
+
+
+CIRCUMSTANCES = {
+    "versions": (session("versions", "torch"), "2.11.0+cpu", "torch 2.11.0+cpu here, "),
+    "threads": (session("computing", "threads"), 8, "8 here, 1 there"),
+    "hardware": (session("computing", "cpu_capability"), "AVX2", "cpu_capability AVX2 here, "),
+    "precision": (session("computing", "precision"), "bf16-mixed", "bf16-mixed here, 32-true there"),
+    "variables": (session("computing", "variables", "MKL_CBWR"), "COMPATIBLE", "MKL_CBWR COMPATIBLE here, none there"),
+    "data": (("manifest.json", "data", "val"), "00ff", "val 00ff here, "),
+    "first weights": (session("weights"), "00ff", "00ff here, "),
+    "code": (session("fingerprint", "code"), "00ff", "commit "),
+}
+
+
+@pytest.mark.parametrize("kind", CIRCUMSTANCES)
+def test_what_differs_besides_is_named(held_against, copy, kind):
+    (name, *keys), value, said = CIRCUMSTANCES[kind]
+    change_json(copy, name, *keys, to=value)
+    verdict = held_against(copy)
+    assert verdict.identical  # the results are
+    assert verdict.differences.keys() == {kind}
+    assert verdict.differences[kind].startswith(said)
+
+
+def test_another_config_is_named_key_by_key_and_what_decides_nothing_is_not(held_against, copy):
+    cfg = copy.read_config()
+    cfg.optimizer.lr, cfg.name = 0.002, "other"
+    copy.write_config(cfg, [])
+    assert held_against(copy).differences == {"config": "optimizer.lr 0.002 here, 0.001 there"}
+
+
+def test_files_of_the_code_that_differ_are_named(held_against, copy):
+    change_json(copy, *session("fingerprint", "code"), to="00ff")
+    change_json(copy, *session("git"), to=lambda git: git | {"patch": "code_7.patch"})
+    name = "src/diffusion_lab/noise.py"
+    (copy.path / "code_7.patch").write_text(f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n")
+    assert name in held_against(copy).differences["code"]
+
+
+def test_a_patch_outside_of_the_folder_is_not_read(held_against, copy, tmp_path):
+    (tmp_path / "tiny" / "secret.patch").write_text("diff --git a/diffusion_lab/secret.py b/diffusion_lab/secret.py\n")
+    change_json(copy, *session("fingerprint", "code"), to="00ff")
+    change_json(copy, *session("git"), to={"commit": "0" * 40, "patch": "../secret.patch"})
+    assert "secret" not in held_against(copy).differences["code"]
+
+
+def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(held_against, copy):
+    second = copy.read_json("manifest.json")["sessions"][0]
+    second = second | {"fingerprint": second["fingerprint"] | {"environment": "00ff"}}
+    change_json(copy, "manifest.json", "sessions", to=lambda sessions: [*sessions, second])
+    assert held_against(copy).differences == {"sessions": "the run here was resumed with another environment"}
+
+
+def test_a_run_from_before_there_were_fingerprints(held_against, copy):
+    change_json(
+        copy, "manifest.json", "sessions", 0,
+        to=lambda old: {k: v for k, v in old.items() if k not in ("computing", "fingerprint", "weights")},
+    )  # fmt: skip
+    change_json(copy, *session("hardware", "threads"), to=2)
+    assert held_against(copy).differences == {"threads": "2 here, 1 there"}
+
+
+def test_an_unfinished_run_is_compared_as_far_as_it_came(held_against, copy):
+    cut(copy, 5)
+    assert held_against(copy).line == "identical: 5 steps"
+    change_loss(copy, 5)
+    assert held_against(copy).line.startswith("differs: first at step 5 in train/loss_step")
+
+
+@pytest.mark.parametrize("ledger", ["ledger", "rows alone", "ends in NaN"])
+def test_an_unfinished_run_is_made_again_as_far_as_it_came(reproduce, copy, ledger):
+    cut(copy, 5)
+    losses = copy.path / "step_losses.f32"
+    if ledger == "rows alone":
+        losses.unlink()
+    elif ledger == "ends in NaN":
+        losses.write_bytes(losses.read_bytes() + np.full(2, np.nan, "<f4").tobytes())
+    verdict = reproduce(f"run_dir={copy.path}")
+    assert verdict.line == "identical: 5 steps"
+    assert verdict.here.read_json("manifest.json")["steps"] == 5
+
+
+def test_weights_that_were_saved_at_the_same_step_are_compared(held_against, copy):
+    change_json(copy, "manifest.json", "status", to="running")
+    assert held_against(copy).line == "identical: 8 steps, weights"
+    path = copy.path / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    next(iter(state["state_dict"].values())).view(-1)[0] += 1
+    torch.save(state, path)
+    assert held_against(copy).line.startswith("differs: first in the final weights: ")
+
+
+def test_a_run_that_was_trained_on_is_made_again_in_one_go(tiny, reproduce):
+    folder = train(tiny("console=quiet", "trainer.max_epochs=1"), [])
+    typed = [f"resume={folder.path}", "trainer.max_epochs=2"]
+    train(tiny("console=quiet", *typed), typed)
+    assert reproduce(f"run_dir={folder.path}").line == "identical: 8 steps, weights, metrics, samples"
+
+
+class Spied(Exception):
+    pass
+
+
+@pytest.fixture
+def trained_with(monkeypatch, reproduce):
+    """A function from overrides to what would be trained: config, threads here and of other processes."""
+
+    def of(*overrides):
+        seen = []
+
+        def spy(cfg, *_):
+            seen.append((cfg, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")))
+            raise Spied
+
+        monkeypatch.setattr(reproduction, "train", spy)
+        with pytest.raises(Spied):
+            reproduce(*overrides)
+        return seen[0]
+
+    return of
+
+
+def test_it_takes_as_many_threads_as_there_were_and_gives_them_back(trained_with, copy, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    change_json(copy, *session("computing", "threads"), to=2)
+    assert trained_with(f"run_dir={copy.path}")[1:] == (2, "2")
+    assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (1, "1")
+    assert trained_with(f"run_dir={copy.path}", "threads=3")[1:] == (3, "3")
+
+
+@pytest.mark.parametrize("sessions", [7, [7], [{"hardware": None, "computing": [1]}]])
+def test_what_a_damaged_manifest_says_of_threads_is_not_taken(trained_with, copy, sessions):
+    change_json(copy, "manifest.json", "sessions", to=sessions)
+    assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
+
+
+def test_data_and_device_may_be_others_and_nothing_else(trained_with, copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", "/the/usual")
+    recorded = copy.read_config()
+    recorded.paths.data_dir = str(tmp_path)
+    copy.write_config(recorded, [])
+    cfg = trained_with(f"run_dir={copy.path}")[0]
+    assert cfg.paths.data_dir == str(tmp_path)
+    cfg = trained_with(f"run_dir={copy.path}", "paths.data_dir=/mine", "trainer.accelerator=gpu")[0]
+    assert (cfg.paths.data_dir, cfg.trainer.accelerator) == ("/mine", "gpu")
+    recorded.paths.data_dir = "/not/here"
+    copy.write_config(recorded, [])
+    cfg = trained_with(f"run_dir={copy.path}")[0]
+    assert (cfg.paths.data_dir, cfg.paths.output_dir) == ("/the/usual", f"{tmp_path}/again")
+    for key in ("paths", "console"):
+        cfg[key] = recorded[key]
+    assert OmegaConf.to_container(cfg) == OmegaConf.to_container(recorded)
+
+
+def test_what_it_began_with_must_still_be_there(reproduce, copy, tmp_path):
+    cfg = copy.read_config()
+    cfg.init_from = f"{tmp_path}/gone"
+    copy.write_config(cfg, [])
+    with pytest.raises(LabError, match=r"began with the weights of .*/gone \(init_from\), which is not there any more"):
+        reproduce(f"run_dir={copy.path}")
+
+
+def test_a_run_without_any_step_cannot_be_made_again(reproduce, copy, recorded):
+    (copy.path / "step_losses.f32").unlink()
+    shutil.rmtree(copy.path / "csv")
+    with pytest.raises(LabError, match="no step on record"):
+        reproduce(f"run_dir={copy.path}")
+    with pytest.raises(LabError, match="nothing to compare"):
+        reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}")
+
+
+def test_a_config_that_lacks_a_key_is_named_with_it(reproduce, copy):
+    cfg = copy.read_config()
+    del cfg.paths
+    copy.write_config(cfg, [])
+    with pytest.raises(LabError, match=r"copy/config\.yaml: .*paths"):
+        reproduce(f"run_dir={copy.path}")
+
+
+def test_a_config_from_elsewhere_runs_nothing(reproduce, copy, tmp_path):
+    cfg = copy.read_config()
+    cfg.network = {"_target_": "os.system", "command": f"touch '{tmp_path}/it ran'"}
+    copy.write_config(cfg, [])
+    with pytest.raises(LabError, match=r"os\.system.*it is not run"):
+        reproduce(f"run_dir={copy.path}")
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("csv/metrics.csv", "step,train/loss_step\n0,many\n"),
+        ("csv/metrics.csv", "train/loss_step\n0.5\n"),
+        ("csv/metrics.csv", "step,train/loss_step\n0,0.5,7\n"),
+        ("metrics.json", "{"),
+        ("manifest.json", "[]"),
+        ("samples/final.npy", "no array"),
+    ],
+)
+def test_a_damaged_file_is_named(held_against, copy, file, text):
+    (copy.path / file).write_text(text)
+    with pytest.raises(LabError, match=rf"{file} is damaged"):
+        held_against(copy)
+
+
+def test_strange_manifests_are_no_reason_to_fail(held_against, copy):
+    for sessions in (3, [], ["x"], [{"git": 3, "versions": [], "computing": {"variables": 1}, "fingerprint": None}]):
+        change_json(copy, "manifest.json", "sessions", to=sessions)
+        held_against(copy)
+
+
+def test_what_steers_a_terminal_does_not_reach_it(recorded, reproduce, copy, capsys):
+    change_json(copy, *session("versions", "torch"), to="2.15\x1b[2J\n3")
+    reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}", "console=text")
+    assert "torch 2.15\N{REPLACEMENT CHARACTER}[2J 3 here, " in capsys.readouterr().out
+
+
+def test_samples_are_read_as_numbers_alone(held_against, copy, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "it ran",)
+
+    np.save(copy.samples / "final.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    with pytest.raises(LabError, match=r"final\.npy is damaged"):
+        held_against(copy)
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_person_and_a_program_hear_the_verdict(reproduce, recorded, copy, capsys):
+    change_loss(copy, 5)
+    change_json(copy, *session("computing", "threads"), to=2)
+    typed = (f"run_dir={recorded.path}", f"compare_only={copy.path}")
+    reproduce(*typed, "console=text")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("differs: first at step 5 in train/loss_step: ")
+    assert lines[1].startswith("  1 of 8 steps differ in train/loss_step, most at step 5: ")
+    assert lines[2:] == ["  threads: 2 here, 1 there"]
+    reproduce(*typed, "console=json")
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["event"], event["identical"], event["steps"], event["differing_steps"]) == ("verdict", False, 8, 1)
+    assert (event["first"]["metric"], event["first"]["step"]) == ("train/loss_step", 5)
+    assert event["differences"] == {"threads": "2 here, 1 there"}
+    assert (event["run_folder"], event["recorded"]) == (str(copy.path), str(recorded.path))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["run_dir=nowhere"], "there is no run folder nowhere"),
+        (["run_dir=nowhere", "threads=0"], "threads must be at least 1, got 0"),
+        (["run_dir=nowhere", "seed=3"], "there is no key seed"),
+        (["run_dir=nowhere", "trainer.max_epochs=3"], "there is no key trainer.max_epochs"),
+        ([], "run_dir"),
+    ],
+)
+def test_what_does_not_fit_ends_in_one_line(door, typed, said):
+    status, line = door(*typed, script="reproduce")
+    assert status == 1
+    assert said in line
+
+
+@pytest.mark.full
+def test_the_exit_status_tells_and_several_processes_are_made_again_too(tmp_path):
+    """Two processes, as a person types it: the same, and with another number of threads not the same."""
+    train_script = REPRODUCE.with_name("train.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIFFUSION_LAB_OUTPUT_DIR": str(tmp_path)}
+
+    def typed(script, *overrides):
+        command = [sys.executable, script, *overrides]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+        assert done.stderr == ""
+        return done.returncode, done.stdout.splitlines()
+
+    _, lines = typed(train_script, *TINY, "trainer=ddp_cpu", "console=quiet")
+    status, said = typed(REPRODUCE, f"run_dir={lines[-1]}")
+    assert status == 0, said
+    assert "identical: 8 steps, weights, metrics, samples" in said
+    folder = RunFolder(lines[-1])
+    change_loss(folder, 2)
+    status, said = typed(REPRODUCE, f"run_dir={lines[-1]}", "console=json")
+    assert status == 3
+    event = json.loads(said[-1])
+    assert (event["event"], event["first"]["step"]) == ("verdict", 2)

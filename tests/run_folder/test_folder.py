@@ -1,0 +1,114 @@
+import datetime
+import os
+import re
+import secrets
+
+import pytest
+from omegaconf import OmegaConf
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.run_folder.folder import RunFolder, write_text
+
+SECOND = datetime.datetime(2024, 5, 6, 7, 8, 9)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path, "digits")
+
+
+def refusal(call, *arguments):
+    with pytest.raises(LabError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_a_run_s_folder_is_named_by_its_time_and_a_short_id(tmp_path, folder):
+    assert folder.path.is_dir()
+    assert folder.path.parent == tmp_path / "digits"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{6}", folder.path.name)
+
+
+def test_two_folders_of_the_same_second_never_collide(tmp_path, monkeypatch):
+    class Frozen:
+        @staticmethod
+        def now():
+            return SECOND
+
+    monkeypatch.setattr("diffusion_lab.run_folder.folder.datetime.datetime", Frozen)
+    ids = iter(["aaaaaa", "aaaaaa", "aaaaaa", "bbbbbb"])
+    monkeypatch.setattr(secrets, "token_hex", lambda size: next(ids))
+    first, second = RunFolder.create(tmp_path, "x"), RunFolder.create(tmp_path, "x")
+    assert first.path.name == "2024-05-06_07-08-09-aaaaaa"
+    assert second.path.name == "2024-05-06_07-08-09-bbbbbb"
+    assert next(ids, None) is None
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    message = refusal(RunFolder.create, tmp_path / "file", "x")
+    assert message.startswith(f"cannot make a run folder in {tmp_path / 'file' / 'x'} (paths.output_dir): ")
+
+
+def test_opening_what_does_not_exist_is_refused(tmp_path):
+    assert refusal(RunFolder.open, tmp_path / "gone") == f"there is no run folder {tmp_path / 'gone'}"
+
+
+def test_opening_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert refusal(RunFolder.open, tmp_path / "file") == f"there is no run folder {tmp_path / 'file'}"
+
+
+def test_opening_a_folder_without_a_config_is_refused(folder):
+    assert refusal(RunFolder.open, folder.path) == f"{folder.path} is no run folder: it has no config.yaml"
+
+
+def test_the_config_is_recorded_resolved_and_read_again(folder):
+    folder.write_config(OmegaConf.create({"a": {"b": [1, None, "x"]}, "c": "${a.b}"}), ["a.b=1", "seed=2"])
+    opened = RunFolder.open(str(folder.path))
+    assert opened.path == folder.path
+    assert opened.read_config() == {"a": {"b": [1, None, "x"]}, "c": [1, None, "x"]}
+    assert "${" not in (folder.path / "config.yaml").read_text()
+    assert OmegaConf.load(folder.path / "overrides.yaml") == ["a.b=1", "seed=2"]
+    assert sorted(p.name for p in folder.path.iterdir()) == ["config.yaml", "overrides.yaml"]
+
+
+@pytest.mark.parametrize("content", [b"a: [1, 2", b"a: b: c", b"\xff\xfe\x00\x01", b"- 1\n- 2\n", b"a: *nothing"])
+def test_a_damaged_config_is_refused_by_name(folder, content):
+    (folder.path / "config.yaml").write_bytes(content)
+    assert refusal(folder.read_config).startswith(f"{folder.path / 'config.yaml'} is damaged: ")
+
+
+def test_json_is_written_and_read_again(folder):
+    content = {"loss": 0.5, "name": "ᾱ", "nested": {"a": [1, None]}}
+    folder.write_json("manifest.json", content)
+    assert folder.read_json("manifest.json") == content
+    assert [p.name for p in folder.path.iterdir()] == ["manifest.json"]
+
+
+def test_json_that_is_not_there_is_empty(folder):
+    assert folder.read_json("manifest.json") == {}
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1', b"", b"[1, 2]", b"null", b"\xff\xfe"])
+def test_damaged_json_is_refused_by_name(folder, content):
+    (folder.path / "manifest.json").write_bytes(content)
+    assert refusal(folder.read_json, "manifest.json").startswith(f"{folder.path / 'manifest.json'} is damaged: ")
+
+
+def test_a_write_that_fails_leaves_the_older_file_whole_and_nothing_else(folder, monkeypatch):
+    path = folder.path / "metrics.json"
+    write_text(path, "older")
+
+    def fail(self, target):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    assert refusal(write_text, path, "newer") == f"cannot write {path}: No space left on device"
+    assert [p.name for p in folder.path.iterdir()] == ["metrics.json"]
+    assert path.read_text() == "older"
+
+
+def test_a_write_into_a_folder_that_is_gone_is_refused_by_name(tmp_path):
+    path = tmp_path / "gone" / "metrics.json"
+    assert refusal(write_text, path, "text") == f"cannot write {path}: No such file or directory"

@@ -1,0 +1,114 @@
+"""What a run was made with is on record: each session's code, environment and fingerprint."""
+
+import os
+import platform
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from diffusion_lab.run_folder import environment, manifest
+from diffusion_lab.run_folder.environment import computing
+from diffusion_lab.run_folder.fingerprint import code_hash, config_hash
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.git_patch import GitError, WorkingTree
+from diffusion_lab.run_folder.manifest import Manifest
+from diffusion_lab.runs import load_run
+from diffusion_lab.runs.train import train
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """A function from a working tree to what the manifest of a new run says of it, and the run's folder."""
+
+    def of(tree):
+        def working_tree(inside, without):
+            assert without == tmp_path
+            if isinstance(tree, Exception):
+                raise tree
+            return tree
+
+        monkeypatch.setattr(manifest, "working_tree", working_tree)
+        folder = RunFolder.create(tmp_path, "x")
+        return Manifest(folder, 0).content["sessions"][0]["git"], folder.path
+
+    return of
+
+
+def test_each_session_has_a_fingerprint_and_the_last_one_s_is_the_run_s(tiny):
+    folder = train(tiny("console=quiet"), [])
+    content = folder.read_json("manifest.json")
+    before = content["fingerprint"]
+    assert content["parameters"] == sum(p.numel() for p in load_run(folder.path).parts.network.parameters())
+    assert (content["sessions"][0]["process_id"], content["sessions"][0]["host"]) == (os.getpid(), platform.node())
+    assert before["config"] == config_hash(folder.read_config())
+    assert before["code"] == code_hash()
+    typed = [f"resume={folder.path}", "trainer.max_epochs=3"]
+    train(tiny("console=quiet", *typed), typed)
+    content = folder.read_json("manifest.json")
+    first, second = (session["fingerprint"] for session in content["sessions"])
+    assert first == before
+    assert content["fingerprint"] == second
+    assert [part for part in first if first[part] != second[part]] == ["experiment", "config"]
+    assert content["sessions"][1]["weights"] != content["sessions"][0]["weights"]
+
+
+def test_another_number_of_threads_is_the_same_experiment_in_another_environment(tiny):
+    prints = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            folder = train(tiny("console=quiet", "trainer.max_epochs=1"), [])
+        finally:
+            torch.set_num_threads(1)
+        prints.append(folder.read_json("manifest.json")["fingerprint"])
+    assert [part for part in prints[0] if prints[0][part] != prints[1][part]] == ["environment"]
+
+
+def test_what_differs_from_the_commit_is_a_file_of_bytes(begun):
+    told, path = begun(WorkingTree("abc", b"\xff\r\npatch", ("big.bin",)))
+    assert told == {"commit": "abc", "dirty": True, "patch": "code_0.patch", "left_out": ["big.bin"]}
+    assert (path / "code_0.patch").read_bytes() == b"\xff\r\npatch"
+
+
+def test_without_changes_there_is_no_patch(begun):
+    told, path = begun(WorkingTree("abc", b""))
+    assert told == {"commit": "abc", "dirty": False}
+    assert [file.name for file in path.iterdir()] == ["manifest.json"]
+
+
+def test_a_run_begins_without_git_too(begun):
+    assert begun(None)[0] == {}
+    assert begun(GitError("fatal: no space left"))[0] == {"error": "fatal: no space left"}
+
+
+def trainer(device="cpu", processes=1):
+    return SimpleNamespace(
+        strategy=SimpleNamespace(root_device=torch.device(device)), world_size=processes, precision="32-true"
+    )
+
+
+def test_the_threads_of_a_run_are_those_that_each_process_will_have(monkeypatch):
+    monkeypatch.setattr(environment, "_suggested_max_num_threads", lambda processes: 12 // processes)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [computing(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 6, 4]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert [computing(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 1, 1]
+
+
+def test_a_run_on_the_cpu_does_not_depend_on_the_gpus_beside_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # it has no driver
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert environment.hardware()["gpus"] == ["a GPU"]
+    assert (computing(trainer())["name"], computing(trainer())["cuda"]) == (environment.processor(), None)
+    there = computing(trainer("cuda"))
+    assert (there["device"], there["name"], there["cuda"]) == ("cuda", "a GPU", "13.0")
+
+
+def test_what_chooses_kernels_is_on_record(monkeypatch):
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    monkeypatch.setenv("HOME", "/secret")
+    assert computing(trainer())["variables"]["MKL_CBWR"] == "COMPATIBLE"
+    assert "HOME" not in computing(trainer())["variables"]

@@ -1,0 +1,63 @@
+"""The loss of every step, on the disk."""
+
+import csv
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+
+from diffusion_lab.runs.train import train
+from diffusion_lab.training import step_losses
+from diffusion_lab.training.step_losses import FILE, read_step_losses, write_step_losses
+
+
+class Losses(pl.Callback):
+    """The loss that each step descended, summed over its parts in double precision."""
+
+    def __init__(self):
+        self.parts, self.of_step = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.parts.append(outputs["sample_loss"].double())
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            losses = np.concatenate([part.numpy() for part in self.parts])
+            assert len(losses) == batch.size
+            self.of_step.append(losses.mean())
+            self.parts = []
+
+
+@pytest.mark.parametrize(("parts", "buffered"), [(1, 1024), (3, 3)])
+def test_it_holds_the_mean_loss_of_each_step_s_global_batch(tiny, monkeypatch, parts, buffered):
+    monkeypatch.setattr(step_losses, "_BUFFERED", buffered)
+    seen = Losses()
+    folder = train(
+        tiny(f"trainer.accumulate_grad_batches={parts}", "trainer.log_every_n_steps=3"), [], callbacks=[seen]
+    )
+    losses = read_step_losses(folder.path)
+    assert len(losses) == 8
+    assert losses.dtype == np.float32
+    np.testing.assert_allclose(losses, seen.of_step, rtol=1e-5)
+    with (folder.path / "csv" / "metrics.csv").open() as file:
+        logged = {
+            int(row["step"]): float(row["train/loss_step"]) for row in csv.DictReader(file) if row["train/loss_step"]
+        }
+    assert logged
+    for step, loss in logged.items():
+        assert np.float32(loss) == losses[step]
+
+
+def test_what_is_written_again_replaces_what_was_there(tmp_path):
+    write_step_losses(tmp_path, 0, np.arange(6, dtype=np.float32))
+    write_step_losses(tmp_path, 3, np.array([7, 8], np.float32))
+    assert read_step_losses(tmp_path).tolist() == [0, 1, 2, 7, 8]
+
+
+def test_steps_that_are_not_known_are_nan_and_half_a_number_is_none(tmp_path):
+    assert read_step_losses(tmp_path).tolist() == []
+    write_step_losses(tmp_path, 2, np.array([1], np.float32))
+    assert np.isnan(read_step_losses(tmp_path)[:2]).all()
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"\x00\x00")
+    assert len(read_step_losses(tmp_path)) == 3
+    write_step_losses(tmp_path, 3, np.array([5], np.float32))
+    assert read_step_losses(tmp_path)[2:].tolist() == [1, 5]
