@@ -24,7 +24,7 @@ STEPS_ONLY = (
     "callbacks.checkpoints.every_n_epochs=1000000",
     "callbacks.samples.every_n_epochs=0",
     "sampler.variance=beta",
-    "sampling.clip_x0=false",
+    "clip=none",
 )
 
 

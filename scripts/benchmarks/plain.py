@@ -87,7 +87,8 @@ class Images:
         digits = Digits(image_size=SIDE)
         digits.setup()
         assert digits.train is not None
-        return Pictures(digits.train.images, digits.train.labels)
+        assert digits.train.labels is not None
+        return Pictures(digits.train.data, digits.train.labels)
 
 
 def loader(dataset: Dataset, batch_size: int) -> DataLoader:

@@ -11,19 +11,23 @@ from torch import nn
 
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.values import accepted, fits, type_hints
-from diffusion_lab.data import ImageDataModule
+from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
-from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Pipeline
+from diffusion_lab.processes import Process
+from diffusion_lab.sampling import DenoiserTransform, Pipeline
+from diffusion_lab.schedules import Schedule
 from diffusion_lab.training.module import DiffusionModule
+
+#: The config groups of transforms of the denoiser, in the order in which they are applied to a prediction.
+TRANSFORMS = ("guidance", "clip")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of."""
+    """The objects that a run is made of."""
 
-    data: ImageDataModule
-    process: Gaussian
+    data: DataModule
+    process: Process
     network: nn.Module
     module: DiffusionModule
     pipeline: Pipeline
@@ -32,36 +36,45 @@ class Parts:
 def build(cfg: DictConfig) -> Parts:
     """Build everything but the trainer. Initial weights follow from torch's global generator.
 
+    A constructor's argument that carries the name of an earlier part (``data``, ``schedule``, ``process``, ``codec``,
+    ``parameterization``), or of something that one of these provides (``image_size``, ``num_classes``, …), is filled
+    in.
+
     Raises:
         LabError: naming the key that does not fit.
     """
     node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     parts: dict[str, Any] = {"seed": node["seed"]}
-
-    kinds = {"data": ImageDataModule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
+    kinds = {"data": DataModule, "schedule": Schedule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
 
     def add(name: str) -> Any:
         part = parts[name] = make(node[name], name, parts, parts.keys() - {"seed"})
-        if name in kinds and not fits(part, kinds[name]):
+        kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name)
+        if kind is not None and not fits(part, kind):
             target = node[name].get("_target_", "none")
-            raise LabError(f"{name}._target_={target}: it must make {accepted(kinds[name])}")
+            raise LabError(f"{name}._target_={target}: it must make {accepted(kind)}")
+        if hasattr(part, "provides"):
+            parts.update(part.provides())
         return part
 
     data = add("data")
-    parts |= {"image_size": data.image_size, "num_classes": data.num_classes}
+    parts["num_classes"] = data.num_classes
     add("schedule")
     process = add("process")
     codec = add("codec")
     parameterization = add("parameterization")
-    parts["in_channels"] = data.channels
-    parts["out_channels"] = data.channels * parameterization.outputs_per_channel
+    if "in_channels" in parts:
+        parts["out_channels"] = parts["in_channels"] * parameterization.outputs_per_channel
     # Convolutions run faster with the channels innermost, on the CPU and on GPUs.
     network = add("network").to(memory_format=torch.channels_last)
-    add("objective")
-    sampler = add("sampler")
+    if getattr(network, "condition", None) == "label" and data.num_classes is None:
+        raise LabError(f"network={type(network).__name__} takes labels, and data={type(data).__name__} has none")
+    objective, sampler = add("objective"), add("sampler")
+    transforms = [add(group) for group in TRANSFORMS if node[group]]
     optimizer, lr_schedule = add("optimizer"), add("lr_schedule")
-    module = DiffusionModule(network, parameterization, codec, parts["objective"], optimizer, lr_schedule, node["seed"])
-    shape = (data.channels, data.image_size, data.image_size)
-    clip_x0 = node["sampling"]["clip_x0"]
-    pipeline = Pipeline(network, parameterization, process, codec, sampler, shape, clip_x0)
+    module = DiffusionModule(
+        network, parameterization, codec, objective, optimizer, lr_schedule, node["seed"], data.num_classes
+    )
+    shape = codec.code_shape(data.shape)
+    pipeline = Pipeline(network, parameterization, process, codec, sampler, transforms, shape, data.num_classes)
     return Parts(data, process, network, module, pipeline)

@@ -107,6 +107,10 @@ def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any], fixe
     given = {name: value for name, value in node.items() if name not in _SPECIAL}
     check_arguments(target, given, key, parts, fixed, partial)
     arguments = {name: make(value, f"{key}.{name}", parts, fixed) for name, value in given.items()}
+    hints = type_hints(target)
+    for name, value in given.items():
+        if isinstance(value, Mapping) and "_target_" in value and not fits(arguments[name], hints.get(name, Any)):
+            raise LabError(f"{key}.{name}._target_={value['_target_']}: it must make {accepted(hints[name])}")
     filled = {name: parts[name] for name in inspect.signature(target).parameters if name in parts}
     call = functools.partial(target, **(filled | arguments))
     return call if partial else constructed(call, key)

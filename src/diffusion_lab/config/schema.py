@@ -28,7 +28,6 @@ class Sampling:
     num_samples: int
     batch_size: int
     seed: int
-    clip_x0: bool
 
     def __post_init__(self) -> None:
         at_least(1, "sampling.num_samples", self.num_samples)
@@ -48,6 +47,8 @@ class TrainConfig:
     objective: Part
     network: Part
     sampler: Part
+    guidance: Part
+    clip: Part
     optimizer: Part
     lr_schedule: Part
     trainer: Part
@@ -169,7 +170,9 @@ class SampleConfig:
     seed: int
     trajectory: bool
     sampler: Part | None
-    clip_x0: bool | None
+    guidance: Part | None
+    clip: Part | None
+    label: int | list[int] | None
     device: str
     precision: str
     compile: bool

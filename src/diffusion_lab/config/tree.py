@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 def conf_dir() -> Path:
@@ -15,3 +16,11 @@ def conf_dir() -> Path:
 def options(group: str) -> list[str]:
     """The options of a config group; none if there is no such group."""
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
+
+
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """Return the content of an option's file as a plain container, without the options that it builds on."""
+    from omegaconf import OmegaConf
+
+    node: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
+    return {key: value for key, value in node.items() if key != "defaults"}

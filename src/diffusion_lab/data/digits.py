@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusion_lab.data.images import ImageDataModule, Split
+from diffusion_lab.data.base import Split
+from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.data.loader import permutation
 
 
@@ -46,10 +47,11 @@ class Digits(ImageDataModule):
         pixels, target = load_digits(return_X_y=True)
         small = torch.from_numpy(pixels).float().reshape(-1, 1, 8, 8) / 16  # 0 to 1
         images = torch.nn.functional.interpolate(small, size=self.image_size, mode="bilinear", antialias=True)
-        pool = Split((images * 255).round().to(torch.uint8), torch.from_numpy(target).long())
+        labels = torch.from_numpy(target).long()
+        pool = Split((images * 255).round().to(torch.uint8), labels)
         parts: list[list[Tensor]] = [[], [], []]
         for label in range(self.num_classes):
-            rows = (pool.labels == label).nonzero()[:, 0]
+            rows = (labels == label).nonzero()[:, 0]
             rows = rows[permutation(len(rows), self.split_seed, "digit", label)]
             tenth = round(len(rows) / 10)
             for part, chosen in zip(parts, rows.split([len(rows) - 2 * tenth, tenth, tenth]), strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ class Batch:
     """One process's part of a batch.
 
     Attributes:
-        x: [b, *D] float32 data, in [−1, 1] for images.
-        label: [b] int64.
+        x: [b, *D] data in its own dtype: float32 in [−1, 1] for images, int64 for categories.
+        label: [b] int64; None for data without labels.
         row: [b] int64; the place of each sample in the global batch when training, in the split otherwise.
         epoch: from 0.
         index: which global batch of the epoch, from 0.
@@ -30,7 +30,7 @@ class Batch:
     """
 
     x: Tensor
-    label: Tensor
+    label: Tensor | None
     row: Tensor
     epoch: int
     index: int
@@ -38,7 +38,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        x, label, row = (v.to(device, non_blocking=True) for v in (self.x, self.label, self.row))
+        x, row = self.x.to(device, non_blocking=True), self.row.to(device, non_blocking=True)
+        label = None if self.label is None else self.label.to(device, non_blocking=True)
         return Batch(x, label, row, self.epoch, self.index, self.size)
 
 
@@ -49,6 +50,12 @@ def permutation(size: int, seed: int, *path: int | str) -> Tensor:
     return torch.randperm(size, generator=generator)
 
 
+def count_batches(size: int, batch_size: int, parts: int) -> int:
+    """Return the number of global batches of `size` samples, each of which can be cut into `parts`; see `Loader`."""
+    full, rest = divmod(size, batch_size)
+    return (full if batch_size >= parts else 0) + (rest >= parts)
+
+
 class Loader:
     """Iterates over data in memory, in parts.
 
@@ -56,13 +63,14 @@ class Loader:
     yields those of its rank. Together the parts are the batch that a single process would see.
 
     Args:
-        x: [N, *D] the data; uint8 images become float32 in [−1, 1] as they are gathered.
-        label: [N] int64.
+        x: [N, *D] the data as it is stored.
+        label: [N] int64, or None.
         batch_size: of the global batch.
         shuffle: a new order each epoch, from (seed, epoch); without it rows keep their place in `x`.
         seed: of the order.
         rank, ranks: which process this is, of how many.
         micro_batches: into how many parts each process cuts its share, for gradient accumulation.
+        to_batch: stored items → items as a batch holds them; None: unchanged.
 
     A last batch that is smaller than the number of parts is left out, since some part of it would be empty.
     """
@@ -70,22 +78,23 @@ class Loader:
     def __init__(
         self,
         x: Tensor,
-        label: Tensor,
+        label: Tensor | None,
         batch_size: int,
         shuffle: bool,
         seed: int = 0,
         rank: int = 0,
         ranks: int = 1,
         micro_batches: int = 1,
+        to_batch: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
+        self.to_batch = to_batch
         self.x, self.label = x, label
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.parts, self.micro_batches = rank, ranks * micro_batches, micro_batches
         self.epoch = 0
         self._yielded = 0
         self._resumed = False
-        full, rest = divmod(len(x), batch_size)
-        self.batches = (full if batch_size >= self.parts else 0) + (rest >= self.parts)
+        self.batches = count_batches(len(x), batch_size, self.parts)
 
     def __len__(self) -> int:
         return self.batches * self.micro_batches
@@ -131,7 +140,8 @@ class Loader:
         chosen = row + start if order is None else order[start + low : start + high]
         chosen = chosen.to(self.x.device, non_blocking=True)
         x = self.x[chosen]
-        if x.dtype == torch.uint8:
-            x = x.float().div_(127.5).sub_(1)
+        if self.to_batch is not None:
+            x = self.to_batch(x)
+        label = None if self.label is None else self.label[chosen]
         place = row if order is not None else row + start
-        return Batch(x, self.label[chosen], place.to(x.device, non_blocking=True), self.epoch, index, size)
+        return Batch(x, label, place.to(x.device, non_blocking=True), self.epoch, index, size)

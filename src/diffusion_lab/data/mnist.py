@@ -12,7 +12,8 @@ from torchvision import datasets
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from diffusion_lab import console
-from diffusion_lab.data.images import ImageDataModule, Split, hold_out
+from diffusion_lab.data.base import Split, hold_out
+from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.errors import LabError
 
 _IMAGES = 60_000

@@ -1,18 +1,28 @@
-"""What people look at. Every function takes plain tensors or numbers and returns a matplotlib figure."""
+"""Pictures of tensors and numbers. Functions named …_sheet lay items out; the others draw with matplotlib."""
 
-from diffusion_lab.figures.curves import loss_curve, schedule_comparison, schedule_curves
-from diffusion_lab.figures.image_sheets import denoising_strip, forward_strip, image_grid, real_and_generated, strip
+from diffusion_lab.figures.curves import curves_figure, loss_curve, signal_comparison
+from diffusion_lab.figures.image_figure import image_figure
 from diffusion_lab.figures.save_figure import animation, save_figure
+from diffusion_lab.figures.sheets import (
+    Sheet,
+    denoising_sheet,
+    forward_sheet,
+    grid_sheet,
+    real_and_generated_sheet,
+    strip_sheet,
+)
 
 __all__ = [
+    "Sheet",
     "animation",
-    "denoising_strip",
-    "forward_strip",
-    "image_grid",
+    "curves_figure",
+    "denoising_sheet",
+    "forward_sheet",
+    "grid_sheet",
+    "image_figure",
     "loss_curve",
-    "real_and_generated",
+    "real_and_generated_sheet",
     "save_figure",
-    "schedule_comparison",
-    "schedule_curves",
-    "strip",
+    "signal_comparison",
+    "strip_sheet",
 ]

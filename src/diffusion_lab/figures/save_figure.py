@@ -1,4 +1,4 @@
-"""Figures to files and loggers."""
+"""Pictures and texts to files and loggers, and animations."""
 
 from __future__ import annotations
 
@@ -11,25 +11,32 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from diffusion_lab.figures.image_sheets import to_uint8
+from diffusion_lab.figures.image_figure import to_uint8
 
 
 def save_figure(
-    figure: Figure,
+    shown: Figure | str,
     folder: Path,
     name: str,
     loggers: Iterable[Any] = (),
     step: int = 0,
     tag: str | None = None,
 ) -> Path:
-    """Save `figure` as ``folder/name.png``, and show it under `tag` (`name` where None).
+    """Save a figure as ``folder/name.png``, or a text as ``folder/name.txt``, and show it under `tag` (or `name`).
 
     Of the `loggers`, TensorBoard's, W&B's and MLflow's can show figures; they are known by their methods, so that
-    none of them need be installed.
+    none of them need be installed. Texts are shown by TensorBoard.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(shown, str):
+        path = folder / f"{name}.txt"
+        path.write_text(shown, encoding="utf-8")
+        for logger in loggers:
+            if hasattr(logger.experiment, "add_text"):
+                logger.experiment.add_text(tag or name, f"```\n{shown}\n```", step)
+        return path
     path = folder / f"{name}.png"
-    figure.savefig(path, dpi=150)
+    shown.savefig(path, dpi=150)
     for logger in loggers:
         if hasattr(logger.experiment, "add_image"):  # TensorBoard; it would draw a figure once more
             with Image.open(path) as drawn:
@@ -37,12 +44,12 @@ def save_figure(
         elif hasattr(logger, "log_image"):  # W&B
             logger.log_image(tag or name, [str(path)], step)
         elif hasattr(logger.experiment, "log_figure") and hasattr(logger, "run_id"):  # MLflow
-            logger.experiment.log_figure(logger.run_id, figure, f"figures/{name}.png")
+            logger.experiment.log_figure(logger.run_id, shown, f"figures/{name}.png")
     return path
 
 
 def animation(states: list[Tensor], path: Path, columns: int = 8, scale: int = 3, seconds: float = 4.0) -> Path:
-    """A GIF of grids: each state [N, C, H, W] in [−1, 1] is a frame; the last one stays for a while."""
+    """Write a GIF of grids: each state [N, C, H, W] in [−1, 1] is a frame; the last one stays for a while."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = []
     for state in states:

@@ -87,19 +87,6 @@ def _check_processes(nodes: int, here: int) -> None:
         )
 
 
-def warn_of_divergence(cfg: Mapping[str, Any]) -> None:
-    """One line about a combination that is allowed, and known to end in the thousands."""
-    if (
-        "Cosine" in cfg["schedule"]["_target_"]
-        and cfg["sampler"].get("variance") == "beta"
-        and not cfg["sampling"]["clip_x0"]
-    ):
-        console.current().warning(
-            "schedule=cosine with sampler.variance=beta diverges unless the predicted data is clipped: "
-            "take sampling.clip_x0=true or sampler.variance=beta_tilde"
-        )
-
-
 def warn_of_lost_updates(trainer: Mapping[str, Any]) -> None:
     """One line about weights that are too coarse for what they are to learn."""
     if trainer.get("precision") == "bf16-true":

@@ -1,5 +1,6 @@
-"""Backbones. They know nothing about diffusion: (x, c_noise, labels or None) → raw."""
+"""Backbones. They know nothing about diffusion: (x, c_noise, condition or None) → raw."""
 
+from diffusion_lab.networks.base import Network
 from diffusion_lab.networks.simple_unet import SimpleUNet
 
-__all__ = ["SimpleUNet"]
+__all__ = ["Network", "SimpleUNet"]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from diffusion_lab.networks.base import Network
+
 GROUPS = 8
 
 
@@ -76,7 +78,7 @@ class Block(nn.Module):
         return nn.functional.dropout(h, self.dropout, self.training) if self.dropout else h
 
 
-class SimpleUNet(nn.Module):
+class SimpleUNet(Network):
     """Encoder and decoder with one block per level, max-pooling down and nearest upsampling.
 
     Args:
@@ -145,9 +147,9 @@ class SimpleUNet(nn.Module):
         )
         self.out = nn.Conv2d(widths[0], out_channels, 1)
 
-    def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Map x [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. It takes no labels: they must be None."""
-        if labels is not None:
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map x [B, in, H, W] and c_noise [B] to raw [B, out, H, W]. The condition must be None."""
+        if condition is not None:
             raise ValueError("network=simple_unet takes no labels")
         time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
         skips = []

@@ -1,6 +1,7 @@
 """What training minimizes, and at which times."""
 
+from diffusion_lab.objectives.base import Objective, squared_error
 from diffusion_lab.objectives.simple import Simple
-from diffusion_lab.objectives.times import GridTimes
+from diffusion_lab.objectives.time_sampling import TimeSampler, UniformTimes
 
-__all__ = ["GridTimes", "Simple"]
+__all__ = ["Objective", "Simple", "TimeSampler", "UniformTimes", "squared_error"]

@@ -3,67 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
-from diffusion_lab.processes import Noised
+from diffusion_lab.processes import Noised, Process
 
 
 class Prediction(ABC):
-    """What a denoiser says of a noisy state z_t [B, *D]: the data x0 and the noise eps, both [B, *D].
-
-    The two are tied by z_t = alpha x0 + sigma eps; whichever was not predicted is derived when asked for.
-    """
+    """What a denoiser says of a state z_t [B, *D]."""
 
     @property
     @abstractmethod
-    def x0(self) -> Tensor: ...
+    def x0(self) -> Tensor:
+        """The predicted clean state [B, *D]; for categories, the logarithms of their probabilities [B, *D, V]."""
 
-    @property
     @abstractmethod
-    def eps(self) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class EpsPrediction(Prediction):
-    """A prediction made as noise; alpha and sigma broadcast to z_t."""
-
-    z_t: Tensor
-    alpha: Tensor
-    sigma: Tensor
-    predicted: Tensor
-
-    @cached_property
-    def x0(self) -> Tensor:
-        return (self.z_t - self.sigma * self.predicted) / self.alpha
-
-    @property
-    def eps(self) -> Tensor:
-        return self.predicted
-
-
-@dataclass(frozen=True)
-class X0Prediction(Prediction):
-    """A prediction made as data; alpha and sigma broadcast to z_t."""
-
-    z_t: Tensor
-    alpha: Tensor
-    sigma: Tensor
-    predicted: Tensor
-
-    @property
-    def x0(self) -> Tensor:
-        return self.predicted
-
-    @cached_property
-    def eps(self) -> Tensor:
-        return (self.z_t - self.alpha * self.predicted) / self.sigma
+    def with_x0(self, x0: Tensor) -> Self:
+        """Return the prediction with other clean data; whatever else was predicted, such as a variance, stays."""
 
 
 class Parameterization(ABC):
-    """How a state becomes the network's input, and the network's output a prediction.
+    """How a state becomes the network's input, and the network's raw output a prediction.
+
+    Args:
+        process: how the states were made; its schedule tells networks the time. A subclass names the kind of process
+            that it goes with as the type of this argument.
 
     Attributes:
         outputs_per_channel: how many channels the network puts out for each channel of the state.
@@ -71,14 +37,25 @@ class Parameterization(ABC):
 
     outputs_per_channel: int = 1
 
-    @abstractmethod
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
     def network_input(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(input [B, *D], c_noise [B]) for the state z_t at times t [B]."""
+        """Return (input [B, *D], c_noise [B] float32) for states z_t at times t [B]: here, the states themselves."""
+        return z_t, self.process.schedule.c_noise(t).to(z_t.device, torch.float32)
 
     @abstractmethod
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Prediction:
-        """What the raw output says of z_t."""
+        """Return what the raw output says of z_t."""
+
+    def provides(self) -> dict[str, Any]:
+        """Return what constructors of later parts may ask for by name, such as a number of outputs."""
+        return {}
+
+
+class Regression(Parameterization):
+    """A parameterization whose raw output is held against a target of the same shape."""
 
     @abstractmethod
     def target(self, noised: Noised) -> Tensor:
-        """What the raw output should have been: the space in which the training error is computed."""
+        """Return what the raw output should have been: the space in which the training error is computed."""

@@ -5,31 +5,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusion_lab.parameterizations.base import EpsPrediction, Parameterization, Prediction
-from diffusion_lab.processes import Gaussian, Noised
-from diffusion_lab.processes.gaussian import per_sample
-from diffusion_lab.schedules import of_steps
+from diffusion_lab.parameterizations.base import Regression
+from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
+from diffusion_lab.processes import Gaussian, GaussianNoised, Noised
 
 
-class Eps(Parameterization):
-    """The network sees the state as it is and the step index i = t·T − 1, and predicts the noise.
+class Eps(Regression):
+    """The network sees the state as it is, and predicts the noise.
 
     Args:
-        process: a Gaussian process on a schedule of T steps.
+        process: a Gaussian process.
 
     Raises:
-        ValueError: if the schedule has no steps to count.
+        ValueError: if no signal is left at t = 1, where the noise says nothing of the data.
     """
 
+    process: Gaussian
+
     def __init__(self, process: Gaussian) -> None:
-        self.schedule = of_steps(process.schedule, "parameterization=eps")
+        super().__init__(process)
+        if not process.schedule.alpha(torch.ones((), dtype=torch.float64)) > 0:
+            raise ValueError(
+                "parameterization=eps does not go with a schedule that leaves no signal at t = 1 (alpha(1) = 0): "
+                "predicted noise cannot be turned into data there"
+            )
 
-    def network_input(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return z_t, self.schedule.index(t).to(z_t.device, torch.float32)
-
-    def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Prediction:
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        return EpsPrediction(z_t, per_sample(alpha, z_t), per_sample(sigma, z_t), raw)
+    def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> GaussianPrediction:
+        return GaussianPrediction.of(self.process, z_t, t, raw, "eps")
 
     def target(self, noised: Noised) -> Tensor:
+        assert isinstance(noised, GaussianNoised)
         return noised.eps

@@ -96,7 +96,7 @@ def _final(trainer: pl.Trainer, metrics: Mapping[str, Any], wall_time: float) ->
     final: dict[str, float] = {"Final/wall_time_s": wall_time}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Telemetry) and callback.seconds:
-            final["Final/speed_images_per_s"] = callback.images / callback.seconds
+            final[f"Final/speed_{callback.item}s_per_s"] = callback.seen / callback.seconds
         if isinstance(callback, Checkpoints) and math.isfinite(callback.best_loss):
             final["Final/loss_best_val"] = callback.best_loss
     for name, key in (("Final/loss_train", "train/loss"), ("Final/loss_val", "val/loss")):

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from diffusion_lab import console
-from diffusion_lab.data import ImageDataModule
+from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
@@ -138,7 +138,7 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
     return None
 
 
-def check_data(folder: RunFolder, data: ImageDataModule) -> None:
+def check_data(folder: RunFolder, data: DataModule) -> None:
     """Refuse to go on with other data.
 
     Raises:
@@ -148,7 +148,7 @@ def check_data(folder: RunFolder, data: ImageDataModule) -> None:
     for split, found in data.fingerprint().items():
         if recorded.get(split, found) != found:
             raise LabError(
-                f"the {split} images are not those that {folder.path} was trained on (hash {found}, there "
+                f"the {split} data is not that that {folder.path} was trained on (hash {found}, there "
                 f"{recorded[split]}): paths.data_dir holds other files"
             )
 

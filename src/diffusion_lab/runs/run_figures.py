@@ -1,4 +1,4 @@
-"""The figures and metrics of a run."""
+"""The figures and samples of a run, in its folder and its loggers."""
 
 from __future__ import annotations
 
@@ -6,57 +6,61 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from diffusion_lab.config.build import Parts
+from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.tree import options, read_option
+from diffusion_lab.errors import LabError
 from diffusion_lab.figures import (
-    animation,
-    denoising_strip,
-    forward_strip,
-    image_grid,
+    curves_figure,
+    denoising_sheet,
+    forward_sheet,
+    grid_sheet,
     loss_curve,
-    real_and_generated,
+    real_and_generated_sheet,
     save_figure,
-    schedule_comparison,
-    schedule_curves,
+    signal_comparison,
 )
 from diffusion_lab.noise import Noise
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.sampling import Trajectory
-from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, LinearSchedule
-from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG, grid_steps
+from diffusion_lab.runs.draws import SHOWN
+from diffusion_lab.sampling import Draw, Trajectory
+from diffusion_lab.schedules import GaussianSchedule, RateSchedule, Schedule
+from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG
 
 #: The step indices of the forward strip, for T = 1000.
 FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
-ANIMATION_FRAMES = 50
-SHOWN = 64
 
 
 def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[Any]) -> None:
-    """The schedule's curves, and real images noised by it."""
+    """Save the schedule's curves, all schedules of its family, and real data destroyed by it."""
     loggers = list(loggers)
     schedule = parts.process.schedule
-    both = {"linear": LinearSchedule().alpha_bar, "cosine": CosineSchedule().alpha_bar}
-    save_figure(
-        schedule_comparison(both), folder.figures, "linear_and_cosine", loggers, tag="schedule/linear_and_cosine"
-    )
-    if not isinstance(schedule, DiscreteSchedule):
-        return
     name = type(schedule).__name__.removesuffix("Schedule").lower()
-    curves = schedule_curves(schedule.betas, schedule.alpha_bar, name)
+    title = f"Schedule: {name}" + ("" if schedule.steps is None else f", T = {schedule.steps}")
+    curves = curves_figure(schedule.curves(), title)
     save_figure(curves, folder.figures, "schedule", loggers, tag="schedule/curves")
 
-    assert parts.data.train is not None
-    images = parts.data.train.normalized(4)
-    noise = Noise(torch.arange(len(images)), 0, "forward strip").normal(images.shape[1:])
-    indices = [round(i * (schedule.steps - 1) / 999) for i in FORWARD_INDICES]
-    states = []
-    for index in indices:
-        t = torch.full((len(images),), (index + 1) / schedule.steps, dtype=torch.float64)
-        states.append(parts.process.mix(images, t, noise).z_t)
-    save_figure(forward_strip(states, indices), folder.figures, "forward", loggers, tag="schedule/forward_process")
+    times = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    signals = {name: other.signal(times) for name, other in _schedules_like(schedule).items()}
+    comparison = signal_comparison(signals, times)
+    save_figure(comparison, folder.figures, "schedules", loggers, tag="schedule/comparison")
+
+    items, _ = parts.data.split("train", 4)
+    noise = Noise(torch.arange(len(items)), 0, "forward strip")
+    # Times of whole steps, where there are steps.
+    steps = schedule.steps or 1000
+    moments = [(round(i * (steps - 1) / 999) + 1) / steps for i in FORWARD_INDICES]
+    codec = parts.pipeline.codec
+    with torch.no_grad():
+        z0 = codec.encode(items)
+        states = [
+            codec.decode(parts.process.sample(z0, torch.full((len(items),), t, dtype=torch.float64), noise).z_t)
+            for t in moments
+        ]
+    sheet = forward_sheet(states, moments, schedule.steps, parts.data.item)
+    save_figure(codec.show(sheet), folder.figures, "forward", loggers, tag="schedule/forward_process")
 
 
 def figures_after_training(
@@ -65,43 +69,48 @@ def figures_after_training(
     loggers: Iterable[Any],
     epochs: Sequence[Mapping[str, float]],
     step: int,
-    sampling: Mapping[str, Any],
-    progress: bool,
-) -> Tensor:
-    """The loss, a grid of samples, how they came about, and real ones above them. Returns the samples.
-
-    `sampling` has num_samples, seed and batch_size; with `progress` a bar shows how far the draw has come.
-    """
+    drawn: Draw,
+    trajectory: Trajectory,
+) -> None:
+    """Save the loss, a grid of samples, how they came about, and real data above them."""
     loggers = list(loggers)
     if epochs:
-        save_figure(loss_curve(epochs), folder.figures, "loss", loggers, step, "train/loss_curve")
-    trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
-    samples = parts.pipeline.sample(
-        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=progress
-    )
-    grid = image_grid(samples[:SHOWN], f"Samples after {step:,} steps")
-    save_figure(grid, folder.figures, "samples", loggers, step, GRID_TAG)
+        loss = loss_curve(epochs, parts.module.objective.units["loss"])
+        save_figure(loss, folder.figures, "loss", loggers, step, "train/loss_curve")
+    codec = parts.pipeline.codec
+    labels = None if drawn.condition is None else drawn.condition[:SHOWN]
+    grid = grid_sheet(drawn.samples[:SHOWN], f"Samples after {step:,} steps", labels)
+    save_figure(codec.show(grid), folder.figures, "samples", loggers, step, GRID_TAG)
     denoising_figures(parts, trajectory, folder.figures, loggers, step)
     assert parts.data.train is not None
-    count = min(10, len(samples), len(parts.data.train))
-    real = parts.data.train.normalized(count)
-    both = real_and_generated(real, samples[:count])
-    save_figure(both, folder.figures, "real_and_generated", loggers, step, "samples/real_and_generated")
-    save_samples(samples, folder.samples / "final.npy")
-    return samples
+    count = min(10, len(drawn.samples), len(parts.data.train))
+    real, _ = parts.data.split("train", count)
+    both = real_and_generated_sheet(real, drawn.samples[:count], parts.data.item)
+    save_figure(codec.show(both), folder.figures, "real_and_generated", loggers, step, "samples/real_and_generated")
 
 
 def denoising_figures(
     parts: Parts, trajectory: Trajectory, folder: Path, loggers: Iterable[Any] = (), step: int = 0
-) -> None:
-    """The strip and the GIF of a draw that was recorded."""
-    states = [parts.pipeline.codec.decode(z) for z in trajectory.states]
-    figure = denoising_strip(states, trajectory.times, grid_steps(parts.pipeline))
-    save_figure(figure, folder, "denoising", loggers, step, DENOISING_TAG)
-    animation(states, folder / "denoising.gif")
+) -> list[Path]:
+    """Save the strip and the animation of a draw that was recorded, and return their files."""
+    codec = parts.pipeline.codec
+    with torch.no_grad():
+        states = [codec.decode(z) for z in trajectory.states]
+    sheet = denoising_sheet(states, trajectory.times, parts.process.schedule.steps)
+    strip = save_figure(codec.show(sheet), folder, "denoising", loggers, step, DENOISING_TAG)
+    moving = codec.animate(states, folder / "denoising.gif")
+    return [strip] if moving is None else [strip, moving]
 
 
-def save_samples(samples: Tensor, path: Path) -> None:
-    """Write [N, C, H, W] float32 in [−1, 1] as a NumPy array file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, samples.numpy())
+def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:
+    """Return the schedules of the config tree that are of the same family, by option, with their own defaults."""
+    family = next(kind for kind in (GaussianSchedule, RateSchedule, Schedule) if isinstance(schedule, kind))
+    found = {}
+    for option in options("schedule"):
+        try:
+            other = make(read_option("schedule", option), "schedule", {})
+        except LabError:  # it must be given an argument
+            continue
+        if isinstance(other, family):
+            found[option] = other
+    return found

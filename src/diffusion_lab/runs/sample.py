@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab import console
+from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SampleConfig
-from diffusion_lab.figures import image_grid, save_figure
+from diffusion_lab.errors import LabError
+from diffusion_lab.figures import grid_sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.run_folder.command_lines import shown
-from diffusion_lab.runs.load import load_run
-from diffusion_lab.runs.run_figures import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
+from diffusion_lab.run_folder.manifest import weights_hash
+from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, save_draw, transforms_of
+from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.run_figures import denoising_figures
 from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
 
 
 def sample(cfg: DictConfig) -> Path:
-    """Draw as `cfg` says, and return the folder with `samples.npy`, `grid.png` and, if asked, the way there.
+    """Draw as `cfg` says, and return the folder with the samples, their grid and, if asked, the way there.
 
     What is said on the way is up to `cfg.console`.
 
     Raises:
-        LabError: naming the key that does not fit.
+        LabError: naming the key that does not fit, or if the draw ends in numbers that are not finite.
     """
     calm()
     keep_freed_memory()
@@ -36,30 +41,59 @@ def sample(cfg: DictConfig) -> Path:
         return _sample(cfg)
 
 
-def _sample(cfg: DictConfig) -> Path:
-    changes = OmegaConf.create({})
-    if cfg.sampler is not None:
-        changes.sampler = cfg.sampler
-    if cfg.clip_x0 is not None:
-        changes.sampling = {"clip_x0": cfg.clip_x0}
-    run = load_run(cfg.run_dir, cfg.checkpoint, cfg.device, changes, cfg.weights)
-    if cfg.compile:
-        compile_network(run.parts.network, torch_device(cfg.device))
+def _sample(settings: Any) -> Path:
+    changes = {group: node for group in ("sampler", *TRANSFORMS) if (node := settings[group]) is not None}
+    run = load_run(settings.run_dir, settings.checkpoint, settings.device, OmegaConf.create(changes), settings.weights)
+    if (warning := run.parts.pipeline.warning) is not None:
+        console.current().warning(warning)
+    if settings.compile:
+        compile_network(run.parts.network, torch_device(settings.device))
     trajectory = None
-    if cfg.trajectory:
-        trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, cfg.num_samples, cfg.batch_size))
-    bar = console.current().bar
-    how = {"batch_size": cfg.batch_size, "precision": cfg.precision}
-    samples = run.sample(cfg.num_samples, cfg.seed, trajectory=trajectory, progress=bar, **how)
-    name = f"{Path(cfg.checkpoint).stem}_step{run.step}_seed{cfg.seed}_n{cfg.num_samples}"
-    folder = run.folder.samples / name
-    save_samples(samples, folder / "samples.npy")
-    title = f"Samples after {run.step:,} steps, seed {cfg.seed}"
-    save_figure(image_grid(samples[: 4 * SHOWN], title, columns=8 if len(samples) <= SHOWN else 16), folder, "grid")
+    if settings.trajectory:
+        trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, settings.num_samples, settings.batch_size))
+    drawn = run.parts.pipeline.draw(
+        settings.num_samples,
+        settings.seed,
+        settings.batch_size,
+        _labels(run, settings.label, settings.num_samples),
+        trajectory,
+        progress=console.current().bar,
+        precision=settings.precision,
+    )
+    facts = DrawFacts(
+        sampler=OmegaConf.to_container(run.cfg.sampler),  # type: ignore[arg-type]
+        transforms=transforms_of(OmegaConf.to_container(run.cfg)),  # type: ignore[arg-type]
+        condition=None if drawn.condition is None else drawn.condition.tolist(),
+        weights=settings.weights,
+        weights_hash=weights_hash(run.parts.module.state_dict()),
+        step=run.step,
+        num_samples=settings.num_samples,
+        seed=settings.seed,
+        precision=settings.precision,
+    )
+    folder, codec = run.folder.samples / facts.name, run.parts.pipeline.codec
+    how = {"checkpoint": settings.checkpoint, "batch_size": settings.batch_size, "compile": settings.compile}
+    how["device"] = str(next(run.parts.network.parameters()).device)
+    files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **how)
+    title = f"Samples after {run.step:,} steps, seed {settings.seed}"
+    shown_first = slice(4 * SHOWN)
+    labels = None if drawn.condition is None else drawn.condition[shown_first]
+    grid = grid_sheet(drawn.samples[shown_first], title, labels, columns=8 if len(drawn.samples) <= SHOWN else 16)
+    files.append(save_figure(codec.show(grid), folder, "grid"))
     if trajectory is not None:
-        denoising_figures(run.parts, trajectory, folder)
-    files = sorted(folder.iterdir())
-    text = f"{len(samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
-    facts = {"step": run.step, "seed": cfg.seed, "num_samples": len(samples), "files": files}
-    console.current().end(folder, text, run_folder=run.folder.path, **facts)
+        files += denoising_figures(run.parts, trajectory, folder)
+    text = f"{len(drawn.samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
+    text += f"; {drawn.evaluations:g} network evaluations each"
+    told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files}
+    console.current().end(folder, text, run_folder=run.folder.path, evaluations=drawn.evaluations, **told)
     return folder
+
+
+def _labels(run: Run, label: Any, num_samples: int) -> list[int] | None:
+    """Return a label for each sample: the one or several that were typed, in turn; None where none was."""
+    if label is None:
+        return None
+    if run.parts.pipeline.labels is None:
+        raise LabError(f"label={label}: the run's network ({type(run.parts.network).__name__}) takes no labels")
+    typed = [label] if isinstance(label, int) else list(label)
+    return [typed[i % len(typed)] for i in range(num_samples)]

@@ -13,12 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.console import Row
-from diffusion_lab.data.loader import Loader
+from diffusion_lab.data import count_batches
+from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.environment import processor
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.schedules import DiscreteSchedule
 
 
 def table(cfg: DictConfig, parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
@@ -37,21 +37,22 @@ def table(cfg: DictConfig, parts: Parts, trainer: pl.Trainer, folder: RunFolder)
 
 
 def count_flops(parts: Parts) -> int:
-    """Floating-point operations of the network's forward pass for one image; a multiply-add is two.
+    """Floating-point operations of the network's forward pass for one item of data; a multiply-add is two.
 
     Convolutions, matrix products and attention are counted, nothing else. Neither torch's generator nor the
     network is changed.
     """
     network = parts.network
     device = next(network.parameters()).device
-    x = torch.zeros(1, *parts.pipeline.shape, device=device)
+    x = parts.process.prior(parts.pipeline.shape, Noise(torch.zeros(1, dtype=torch.int64, device=device), 0))
     time = torch.ones(1, dtype=torch.float64, device=device)
+    condition = None if parts.pipeline.labels is None else torch.zeros(1, dtype=torch.int64, device=device)
     modes = {module: module.training for module in network.modules()}
     counter = FlopCounterMode(display=False)
     network.eval()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), counter:
-            Denoiser(network, parts.module.denoiser.parameterization).raw(x, time)
+            Denoiser(network, parts.module.denoiser.parameterization).raw(x, time, condition)
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -63,28 +64,28 @@ def _data(parts: Parts) -> Row:
     data = parts.data
     assert data.train is not None
     assert data.val is not None
-    train, val, image = len(data.train), len(data.val), list(data.train.images.shape[1:])
-    text = f"{_name(data)}: {train:,} images to train on, {val:,} to validate with, {_product(image)}; "
+    train, val, shape = len(data.train), len(data.val), list(data.shape)
+    text = f"{_name(data)}: {train:,} {data.item}s to train on, {val:,} to validate with, {_product(shape)}; "
     text += f"batches of {data.batch_size}"
     return Row(
         "data",
         text,
-        {"name": _name(data), "train": train, "validation": val, "image": image, "batch_size": data.batch_size},
+        {"name": _name(data), "train": train, "validation": val, data.item: shape, "batch_size": data.batch_size},
     )
 
 
 def _network(parts: Parts) -> Row:
     name, flops = _name(parts.network), count_flops(parts)
     parameters = sum(p.numel() for p in parts.network.parameters())
-    text = f"{name}: {parameters:,} parameters, {_flops(flops)} per image (a multiply-add is 2)"
-    return Row("network", text, {"name": name, "parameters": parameters, "flops_per_image": flops})
+    text = f"{name}: {parameters:,} parameters, {_flops(flops)} per {parts.data.item} (a multiply-add is 2)"
+    return Row("network", text, {"name": name, "parameters": parameters, f"flops_per_{parts.data.item}": flops})
 
 
 def _process(parts: Parts) -> Row:
     schedule = parts.process.schedule
-    steps = schedule.steps if isinstance(schedule, DiscreteSchedule) else None
-    text = f"{_name(parts.process)}, {_name(schedule)}" + (f", T = {steps:,}" if steps else ", continuous")
-    return Row("process", text, {"name": _name(parts.process), "schedule": _name(schedule), "T": steps})
+    text = f"{_name(parts.process)}, {_name(schedule)}"
+    text += ", continuous" if schedule.steps is None else f", T = {schedule.steps:,}"
+    return Row("process", text, {"name": _name(parts.process), "schedule": _name(schedule), "T": schedule.steps})
 
 
 def _objective(parts: Parts) -> Row:
@@ -127,16 +128,9 @@ def steps_per_epoch(parts: Parts, trainer: pl.Trainer) -> int:
     """Optimizer steps in an epoch, on all processes together."""
     train, accumulate = parts.data.train, trainer.accumulate_grad_batches
     assert train is not None
-    loader = Loader(
-        train.images,
-        train.labels,
-        parts.data.batch_size,
-        shuffle=True,
-        ranks=trainer.world_size,
-        micro_batches=accumulate,
-    )
+    batches = accumulate * count_batches(len(train), parts.data.batch_size, trainer.world_size * accumulate)
     limit = trainer.limit_train_batches
-    batches = min(len(loader), limit) if isinstance(limit, int) else int(len(loader) * limit)
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     return math.ceil(batches / accumulate)
 
 

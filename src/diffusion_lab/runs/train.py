@@ -23,7 +23,7 @@ from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.deterministic_kernels import as_configured
-from diffusion_lab.machine.hardware_check import warn_of_divergence, warn_of_lost_updates
+from diffusion_lab.machine.hardware_check import warn_of_lost_updates
 from diffusion_lab.machine.rank_launcher import end_with_parent
 from diffusion_lab.machine.ranks import (
     environment_restored,
@@ -35,6 +35,7 @@ from diffusion_lab.run_folder import command_lines
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.runs import hparams, resume, start_table, summary
+from diffusion_lab.runs.draws import DrawFacts, draw_recorded, save_draw, transforms_of
 from diffusion_lab.runs.load import load_weights, named_checkpoint
 from diffusion_lab.runs.loggers import close
 from diffusion_lab.runs.rank_processes import start_processes_with
@@ -111,7 +112,8 @@ def _run(
         parts = validated(cfg)
     except LabError as error:
         raise LabError(f"{folder.path / 'config.yaml'}: {error}" if folder else str(error)) from error
-    warn_of_divergence(cfg)
+    if (warning := parts.pipeline.warning) is not None:
+        console.current().warning(warning)
     warn_of_lost_updates(cfg.trainer)
     if is_rank_zero():
         parts.data.prepare_data()
@@ -210,15 +212,28 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
     history = next((c for c in trainer.callbacks if isinstance(c, History)), History())  # type: ignore[attr-defined]
     sampling: dict[str, Any] = OmegaConf.to_container(cfg.sampling)  # type: ignore[assignment]
     step = trainer.global_step
+    metrics: dict[str, Any] = {"step": step, "epochs": history.epochs}
+    metrics |= {key: value for key, value in history.metrics.items() if key != "train/loss_step"}
+    folder.write_json("metrics.json", metrics)  # should a draw or an evaluation fail, this is there
     bar = cfg.trainer.get("enable_progress_bar", True) and console.current().bar
     console.current().note(f"drawing {sampling['num_samples']} samples")
     with averaged(trainer, parts.module):
-        samples = figures_after_training(parts, folder, trainer.loggers, history.epochs, step, sampling, bar)
-
-    metrics: dict[str, Any] = {"step": step, "epochs": history.epochs}
-    metrics |= {key: value for key, value in history.metrics.items() if key != "train/loss_step"}
-    folder.write_json("metrics.json", metrics)  # should an evaluation fail, this is there
-    metrics |= _evaluate(cfg, parts, samples)
+        drawn, trajectory = draw_recorded(parts.pipeline, sampling, bar)
+        figures_after_training(parts, folder, trainer.loggers, history.epochs, step, drawn, trajectory)
+        facts = DrawFacts(
+            sampler=OmegaConf.to_container(cfg.sampler, resolve=True),  # type: ignore[arg-type]
+            transforms=transforms_of(OmegaConf.to_container(cfg, resolve=True)),  # type: ignore[arg-type]
+            condition=None if drawn.condition is None else drawn.condition.tolist(),
+            weights="ema" if cfg.get("ema") else "raw",
+            weights_hash=weights_hash(parts.module.state_dict()),
+            step=step,
+            num_samples=sampling["num_samples"],
+            seed=sampling["seed"],
+            precision="32-true",
+        )
+        place = folder.samples / "final.npy"
+        save_draw(drawn, parts.pipeline.codec, facts, place, place.with_suffix(".json"), checkpoint="last")
+    metrics |= _evaluate(cfg, parts, drawn.samples)
     folder.write_json("metrics.json", metrics)
     return metrics
 
@@ -226,13 +241,11 @@ def _finish(cfg: DictConfig, trainer: pl.Trainer, parts: Parts, folder: RunFolde
 def _evaluate(cfg: DictConfig, parts: Parts, samples: Tensor) -> dict[str, Any]:
     """What each entry of the group `evaluation` has to say of the samples, by its name."""
     evaluations = make(OmegaConf.to_container(cfg.evaluation, resolve=True), "evaluation", {})
-    train, test = parts.data.train, parts.data.test
-    assert train is not None
-    assert test is not None
+    train, test = parts.data.split("train"), parts.data.split("test")
     results = {}
     for name, evaluation in evaluations.items():
         console.current().note(f"evaluation: {name}")
-        result = evaluation(samples, (train.normalized(), train.labels), (test.normalized(), test.labels))
+        result = evaluation(samples, train, test)
         results[name] = result.as_dict()
         console.current().event("evaluation", result.summary(), name=name, **results[name])
     return results

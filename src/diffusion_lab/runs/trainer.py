@@ -13,6 +13,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.loggers import make_loggers
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
+from diffusion_lab.training.epoch_means import EpochMeans
 from diffusion_lab.training.strategy import strategy_and_plugins
 
 
@@ -22,7 +23,7 @@ def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts, callbacks: Se
     replaced, plugins = strategy_and_plugins(node["trainer"])
     made = make_callbacks(node, parts)
     filled = {
-        "callbacks": [*(callback for callback in made.values() if callback is not None), *callbacks],
+        "callbacks": [EpochMeans(), *(callback for callback in made.values() if callback is not None), *callbacks],
         "logger": make_loggers(node["logger"], folder) or False,
         "default_root_dir": str(folder.path),
         "plugins": [AtomicCheckpointIO(), *plugins],

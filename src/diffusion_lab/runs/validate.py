@@ -17,7 +17,7 @@ from diffusion_lab.config.instantiate import check_arguments, constructed, make
 from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.config.values import accepted, type_hints
-from diffusion_lab.data import Loader, Split
+from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import calm
@@ -86,8 +86,8 @@ def check_against_data(cfg: DictConfig, parts: Parts, trainer: pl.Trainer) -> No
     assert val is not None
 
     def batches(split: Split, micro_batches: int = 1) -> int:
-        ranks, size = trainer.world_size, parts.data.batch_size
-        return len(Loader(split.images, split.labels, size, False, ranks=ranks, micro_batches=micro_batches))
+        cut = trainer.world_size * micro_batches
+        return micro_batches * count_batches(len(split), parts.data.batch_size, cut)
 
     counts = {"train": batches(train, trainer.accumulate_grad_batches), "val": batches(val)}
     for name, count in counts.items():

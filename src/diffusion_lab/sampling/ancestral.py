@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes import Gaussian
-from diffusion_lab.processes.gaussian import per_sample
+from diffusion_lab.processes import Gaussian, Normal, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.time_grids import trailing
-from diffusion_lab.schedules import of_steps
 
 Variance = Literal["beta", "beta_tilde"]
+
+#: A first step that multiplies the state by more than this carries errors of the network into the thousands.
+_LARGE_FACTOR = 10
 
 
 class Ancestral(Sampler):
     """Each step draws from the posterior of the predicted data.
 
     Args:
-        process: a Gaussian process on a schedule of T steps.
+        process: a Gaussian process.
         variance: ``beta`` for σ² = β (the upper bound, right for data that is standard normal) or
             ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point); DDPM section 3.2.
-        num_steps: how many steps, evenly spaced; all T where None.
+        num_steps: how many steps, evenly spaced in t; all T of the schedule where None.
 
     The last step, to s = 0, adds no noise.
 
@@ -33,11 +35,14 @@ class Ancestral(Sampler):
     """
 
     def __init__(self, process: Gaussian, variance: Variance = "beta_tilde", num_steps: int | None = None) -> None:
-        total = of_steps(process.schedule, "sampler=ancestral").steps
         if variance not in get_args(Variance):
             raise ValueError(f"sampler.variance must be one of {', '.join(get_args(Variance))}, got {variance!r}")
+        total = process.schedule.steps or num_steps
+        if total is None:
+            raise ValueError("sampler.num_steps must be given: the schedule has no steps of its own")
         if num_steps is not None and not 1 <= num_steps <= total:
-            raise ValueError(f"sampler.num_steps must lie between 1 and schedule.steps={total}, got {num_steps}")
+            limit = f"between 1 and schedule.steps={total}" if process.schedule.steps else "at 1 or above"
+            raise ValueError(f"sampler.num_steps must lie {limit}, got {num_steps}")
         self.process = process
         self.variance = variance
         self.total = total
@@ -51,8 +56,19 @@ class Ancestral(Sampler):
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z_t = state.z
-        posterior = self.process.posterior(z_t, denoiser(z_t, t).x0, t, s)
-        std = posterior.std
+        posterior = self.process.posterior(z_t, denoiser(z_t, t), t, s)
         if self.variance == "beta":
             std = per_sample((self.process.step_variance(t, s) * (s > 0)).sqrt(), z_t)
-        return State(posterior.mean + std * noise.normal(z_t.shape[1:]).to(z_t), s)
+            posterior = Normal(posterior.mean, std)
+        return State(posterior.sample(noise))
+
+    def warning(self, clipped: bool) -> str | None:
+        """Return a line if errors of the first step grow without bounds: σ² = β, much noise at once, no clipping."""
+        t, s = (torch.tensor(time, dtype=torch.float64) for time in next(self.steps()))
+        factor = float(self.process.schedule.alpha(s) / self.process.schedule.alpha(t))
+        if clipped or self.variance != "beta" or factor < _LARGE_FACTOR:
+            return None
+        return (
+            f"sampler.variance=beta multiplies the state by {factor:.3g} at its first step under this schedule, and "
+            "diverges unless the predicted data is clipped: take clip=x0 or sampler.variance=beta_tilde"
+        )

@@ -1,4 +1,4 @@
-"""The seam that every sampler fills."""
+"""The seams of sampling: samplers, and transforms of the denoiser."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch import Tensor
 
 from diffusion_lab.noise import Noise
 
-#: (z_t, t, condition) → prediction: a Denoiser, or one that has been transformed.
+#: (z_t [B, *D], t [B], condition or None) → prediction: a Denoiser, or one that has been transformed.
 DenoiserFn = Callable[..., Any]
 
 
 @dataclass
 class State:
-    """Where a draw has got to: z [B, *D], the time t [B] of each sample, and what the solver remembers."""
+    """The state z [B, *D] of a draw, and what the solver remembers of earlier steps."""
 
     z: Tensor
-    t: Tensor
     history: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -29,12 +28,37 @@ class Sampler(ABC):
 
     @abstractmethod
     def steps(self) -> Iterator[tuple[float, float]]:
-        """Pairs (t, s): the time a step starts at and the time it leads to."""
+        """Yield pairs (t, s): the time a step starts at and the time it leads to."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many steps there are."""
+        """Return the number of steps."""
 
     @abstractmethod
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
-        """From times t [B] to times s [B], with `noise` of this step's own."""
+        """Take a step from times t [B] to times s [B], float64.
+
+        Args:
+            state: the state at times t.
+            t, s: where the step starts and leads to.
+            denoiser: (z_t, t) → prediction, with the condition of the draw already bound.
+            noise: this step's own.
+        """
+
+    def warning(self, clipped: bool) -> str | None:
+        """Return a line about settings that are allowed and known to fail; `clipped`: predicted data is clipped."""
+        return None
+
+
+class DenoiserTransform(ABC):
+    """Denoiser → denoiser. Transforms are applied in the order of the config groups: guidance, then clip.
+
+    Attributes:
+        clips: whether predicted data is kept within bounds.
+    """
+
+    clips: bool = False
+
+    @abstractmethod
+    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
+        """Return a denoiser that changes the predictions of `denoiser`, by way of `Prediction.with_x0`."""

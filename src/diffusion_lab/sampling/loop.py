@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 
 @dataclass(frozen=True)
 class Step:
-    """What has just happened: step `number` (from 0) of `total` led from time t to s, and left z [B, *D]."""
+    """A step that was taken: `number` (from 0) of `total` led from time t to s, and left z [B, *D]."""
 
     number: int
     total: int
@@ -29,6 +30,7 @@ def draw(
     sampler: Sampler,
     start: Tensor,
     noise: Noise,
+    condition: Tensor | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Tensor:
     """Draw samples.
@@ -37,16 +39,26 @@ def draw(
         denoiser: (z_t, t, condition) → prediction.
         sampler: yields the times and takes the steps.
         start: [B, *D] the state at t = 1, a draw from the process's prior.
-        noise: one row per sample; step n uses its address ``("step", n)``.
-        on_step: told of each step; an exception it raises ends the draw.
+        noise: one row for each sample; step n uses its address ``("step", n)``.
+        condition: [B, …] what each sample is to be of, such as its label; None without one.
+        on_step: is called after each step; an exception it raises ends the draw.
 
     Returns:
         [B, *D] the state at the last time.
     """
-    state = State(start, torch.ones(len(start), dtype=torch.float64, device=noise.rows.device))
+
+    def conditioned(z_t: Tensor, t: Tensor) -> Any:
+        return denoiser(z_t, t, condition)
+
+    def times(value: float) -> Tensor:
+        return torch.full((len(start),), value, dtype=torch.float64, device=noise.rows.device)
+
+    state = State(start)
     for number, (t, s) in enumerate(sampler.steps()):
-        times = torch.full_like(state.t, t), torch.full_like(state.t, s)
-        state = sampler.step(state, *times, denoiser, noise.at("step", number))
+        here, there = (
+            torch.full((len(start),), time, dtype=torch.float64, device=noise.rows.device) for time in (t, s)
+        )
+        state = sampler.step(state, here, there, conditioned, noise.at("step", number))
         if on_step is not None:
             on_step(Step(number, len(sampler), t, s, state.z))
     return state.z

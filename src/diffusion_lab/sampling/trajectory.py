@@ -41,5 +41,5 @@ class Trajectory:
             self._add(step.z, step.s)
 
     def _add(self, z: Tensor, time: float) -> None:
-        self.states.append(z[: self.keep].float().cpu())
+        self.states.append(z[: self.keep].cpu())
         self.times.append(time)

@@ -1,7 +1,16 @@
-"""How much signal and how much noise there is at each time. Ground floor: imports torch only."""
+"""Signal and noise over time, and rates of destruction. Ground floor: imports torch only."""
 
-from diffusion_lab.schedules.base import DiscreteSchedule, Schedule, of_steps
+from diffusion_lab.schedules.base import Curve, GaussianSchedule, RateSchedule, Schedule
 from diffusion_lab.schedules.cosine import CosineSchedule
+from diffusion_lab.schedules.discrete import DiscreteSchedule
 from diffusion_lab.schedules.linear import LinearSchedule
 
-__all__ = ["CosineSchedule", "DiscreteSchedule", "LinearSchedule", "Schedule", "of_steps"]
+__all__ = [
+    "CosineSchedule",
+    "Curve",
+    "DiscreteSchedule",
+    "GaussianSchedule",
+    "LinearSchedule",
+    "RateSchedule",
+    "Schedule",
+]

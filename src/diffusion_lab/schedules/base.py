@@ -1,114 +1,131 @@
-"""Gaussian schedules: z_t = alpha(t) x0 + sigma(t) eps, with t in [0, 1], 0 clean and 1 noise.
+"""The two families of schedules: signal and noise of a Gaussian process, and rates of a discrete one.
 
-Coefficients are float64, on the device of t; whoever uses them casts them to the state's dtype.
+Time t runs from 0, clean data, to 1, noise. All arguments and results are float64 tensors of one shape, on the device
+of t; whoever uses a coefficient casts it to the dtype of the state.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+#: A continuous time is told to networks on the scale of a process with so many steps.
+_NETWORK_SCALE = 1000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure: y over x, both [n], with a title and the labels of the axes."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x: Tensor
+    y: Tensor
+
 
 class Schedule(ABC):
-    """What every Gaussian schedule answers. All arguments and results are float64 tensors of one shape."""
+    """A function of time that says how far data has been destroyed.
+
+    Attributes:
+        steps: T, if the schedule is defined on the grid n/T; None if time is continuous.
+    """
+
+    steps: int | None = None
 
     @abstractmethod
-    def log_snr(self, t: Tensor) -> Tensor:
-        """log(alpha(t)² / sigma(t)²), falling in t; may be +inf at t = 0."""
+    def signal(self, t: Tensor) -> Tensor:
+        """Return the share of the data that is left, from 1 (all) to 0 (none), falling in t."""
+
+    @abstractmethod
+    def curves(self) -> list[Curve]:
+        """Return the curves that describe the schedule in a figure."""
+
+    def c_noise(self, t: Tensor) -> Tensor:
+        """Return the time as networks are told it.
+
+        With T steps that is the index i = t·T − 1 of the literature, which counts from 0 to T − 1 and is fractional
+        off the grid; in continuous time it is 1000 t.
+        """
+        return t.double() * _NETWORK_SCALE if self.steps is None else t.double() * self.steps - 1
+
+
+class GaussianSchedule(Schedule):
+    """Coefficients of z_t = alpha(t) z0 + sigma(t) eps.
+
+    At either end the log-SNR may be infinite: alpha(1) may be 0 and sigma(0) may be 0. A schedule need not reach
+    these values: that of EDM ends at a finite sigma on both sides.
+    """
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """The factor of the data, in [0, 1] where variance is preserved."""
+        """Return the factor of the data, at least 0."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """The standard deviation of the noise."""
+        """Return the standard deviation of the noise, at least 0."""
+
+    @abstractmethod
+    def d_alpha(self, t: Tensor) -> Tensor:
+        """Return the derivative of `alpha` with respect to t; it may be infinite at the ends."""
+
+    @abstractmethod
+    def d_sigma(self, t: Tensor) -> Tensor:
+        """Return the derivative of `sigma` with respect to t; it may be infinite at the ends."""
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The inverse of `log_snr`; beyond its range, the nearest end."""
+        """Return the inverse of `log_snr`. Each schedule says what becomes of values beyond its range."""
 
-
-class DiscreteSchedule(Schedule):
-    """A variance-preserving schedule of T steps, given by its betas (Ho et al. 2020, eq. 2 and 4).
-
-    It lives on the grid n/T, n = 0..T; row n of a table belongs to t = n/T and row 0 is clean data.
-    Between rows the log-SNR is interpolated linearly; between row 0, where it is infinite, and row 1, it
-    is sigma² that is.
-
-    Args:
-        betas: [T] float64 with values in (0, 1).
-
-    Raises:
-        ValueError: if a beta lies outside (0, 1).
-    """
-
-    def __init__(self, betas: Tensor) -> None:
-        if betas.ndim != 1 or len(betas) == 0:
-            raise ValueError(f"betas must be one row of at least one number, got the shape {tuple(betas.shape)}")
-        if not bool(((betas > 0) & (betas < 1)).all()):
-            raise ValueError(
-                f"every beta must lie strictly between 0 and 1, got {betas.min():.4g} to {betas.max():.4g}"
-            )
-        self.betas = betas.double().cpu()
-        log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-self.betas).cumsum(0)])
-        self.alpha_bar = log_alpha_bar.exp()  # [T + 1]
-        # log(1 - exp(x)) by way of expm1, which keeps the digits of a small sigma².
-        self._log_snr = log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))  # [T + 1], row 0 is +inf
-        self._on_device: dict[torch.device, Tensor] = {torch.device("cpu"): self._log_snr}
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Return log(alpha(t)² / sigma(t)²), falling in t; it may be +inf at t = 0 and −inf at t = 1."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
     @property
-    def steps(self) -> int:
-        """T, the number of steps."""
-        return len(self.betas)
+    def prior_std(self) -> float:
+        """The standard deviation of the prior, from which sampling starts at t = 1: sigma(1)."""
+        return float(self.sigma(torch.ones((), dtype=torch.float64)))
 
-    def index(self, t: Tensor) -> Tensor:
-        """The step index i = t·T − 1 that the literature counts from 0 to T − 1; fractional off the grid."""
-        return t * self.steps - 1
+    def signal(self, t: Tensor) -> Tensor:
+        """Return alpha² / (alpha² + sigma²), which is alpha_bar where variance is preserved."""
+        return torch.sigmoid(self.log_snr(t))
 
-    def log_snr(self, t: Tensor) -> Tensor:
-        table = self._table(t.device)
-        position = t.double() * self.steps
-        nearest = position.round()
-        # A time that was computed as n/T is row n, whatever its last bit says.
-        position = torch.where((position - nearest).abs() < 1e-9, nearest, position).clamp(0, self.steps)
-        row = position.floor().clamp(max=self.steps - 1)
-        fraction = position - row
-        left, right = table[row.long()], table[row.long() + 1]
-        within = torch.where(row > 0, left + fraction * (right - left), 0.0)
-        first_variance = fraction * torch.sigmoid(-table[1])
-        first = torch.log1p(-first_variance) - torch.log(first_variance)
-        return torch.where(row > 0, within, first)
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(self.log_snr(t)).sqrt()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(-self.log_snr(t)).sqrt()
-
-    def time(self, log_snr: Tensor) -> Tensor:
-        table = self._table(log_snr.device)
-        log_snr = log_snr.double()
-        row = (torch.searchsorted(-table[1:].contiguous(), -log_snr.contiguous(), right=True)).clamp(max=self.steps - 1)
-        left, right = table[row], table[row + 1]
-        within = ((log_snr - left) / (right - left)).clamp(0, 1)
-        first = (torch.sigmoid(-log_snr) / torch.sigmoid(-table[1])).clamp(0, 1)
-        return (row + torch.where(row > 0, within, first)) / self.steps
-
-    def _table(self, device: torch.device) -> Tensor:
-        if device not in self._on_device:
-            self._on_device[device] = self._log_snr.to(device)
-        return self._on_device[device]
+    def curves(self) -> list[Curve]:
+        t = torch.linspace(0, 1, 501, dtype=torch.float64)
+        return [
+            Curve("factor of the data", "time t", r"$\alpha(t)$", t, self.alpha(t)),
+            Curve("standard deviation of the noise", "time t", r"$\sigma(t)$", t, self.sigma(t)),
+        ]
 
 
-def of_steps(schedule: Schedule, key: str) -> DiscreteSchedule:
-    """`schedule`, for what needs one of T steps.
+class RateSchedule(Schedule):
+    """Rates of a process that destroys discrete data, one position after another.
 
-    Raises:
-        ValueError: naming the `key` that needs it, if it has no steps.
+    `survival` falls from 1 at t = 0; it is the probability that a position has not been destroyed by time t.
     """
-    if not isinstance(schedule, DiscreteSchedule):
-        raise ValueError(f"{key} needs a schedule of T steps")
-    return schedule
+
+    @abstractmethod
+    def survival(self, t: Tensor) -> Tensor:
+        """Return the probability that a position is still what it was, in [0, 1]."""
+
+    @abstractmethod
+    def rate(self, t: Tensor) -> Tensor:
+        """Return the derivative of `total` with respect to t; it may be infinite at t = 1."""
+
+    def total(self, t: Tensor) -> Tensor:
+        """Return the integral of the rate from 0 to t: −log survival(t), +inf where nothing survives."""
+        return -self.survival(t).log()
+
+    def signal(self, t: Tensor) -> Tensor:
+        """Return `survival`."""
+        return self.survival(t)
+
+    def curves(self) -> list[Curve]:
+        t = torch.linspace(0, 1, 501, dtype=torch.float64)[:-1]
+        return [
+            Curve("rate of destruction", "time t", "rate", t, self.rate(t)),
+            Curve("share of positions that survive", "time t", "survival", t, self.survival(t)),
+        ]

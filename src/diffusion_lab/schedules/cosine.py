@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from diffusion_lab.schedules.base import DiscreteSchedule
+from diffusion_lab.schedules.discrete import DiscreteSchedule
 
 
 class CosineSchedule(DiscreteSchedule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from diffusion_lab.schedules.base import DiscreteSchedule
+from diffusion_lab.schedules.discrete import DiscreteSchedule
 
 
 class LinearSchedule(DiscreteSchedule):

@@ -14,7 +14,7 @@ from diffusion_lab.training.time_estimate import Estimate
 
 
 class RunProgress(pl.Callback):
-    """Tells the console of epochs, and shows loss, images/s and the time that is left in a bar on stderr.
+    """Tells the console of epochs, and shows loss, speed and the time that is left in a bar on stderr.
 
     An epoch is worth a line to people if it was validated or if the last line is `line_seconds` old. The bar is
     this callback's own and none of Lightning's kind, so that it can be switched off and the rest stays.
@@ -33,7 +33,8 @@ class RunProgress(pl.Callback):
         self._validated = False
         self._bar: Any = None
         self._estimate: Estimate | None = None
-        self._images = 0
+        self._items = "samples"  # the word for the items of the data
+        self._seen = 0
         self._epoch_start = 0.0
         self._drawn = 0.0
 
@@ -41,6 +42,7 @@ class RunProgress(pl.Callback):
         self._epoch_start = time.monotonic()  # of an epoch that is resumed in its middle, Lightning tells no start
         if not trainer.is_global_zero:
             return
+        self._items = f"{getattr(trainer.datamodule, 'item', 'sample')}s"  # type: ignore[attr-defined]
         total = trainer.estimated_stepping_batches
         self._estimate = Estimate(trainer.global_step, total)
         if self.bar and console.current().bar:
@@ -54,13 +56,13 @@ class RunProgress(pl.Callback):
             )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._images = 0
+        self._seen = 0
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._images += len(batch.label) * trainer.world_size
+        self._seen += len(batch.x) * trainer.world_size
         if self._estimate is not None:
             forecast = self._estimate.after(trainer.global_step, lambda: float(outputs["loss"]))
             if forecast is not None:
@@ -74,8 +76,8 @@ class RunProgress(pl.Callback):
         if now - self._drawn >= self.refresh_seconds:
             self._drawn = now
             self._bar.set_description(f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}", refresh=False)
-            rate = self._images / (now - self._epoch_start)
-            self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, {rate:,.0f} images/s")
+            rate = self._seen / (now - self._epoch_start)
+            self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, {rate:,.0f} {self._items}/s")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -85,13 +87,14 @@ class RunProgress(pl.Callback):
         shown = _SHOWN if self._validated else _SHOWN[:1]
         values = {name: float(metrics[key]) for name, key in shown if key in metrics}
         seconds = now - self._epoch_start
-        facts = {"images_per_second": self._images / seconds, "seconds": seconds}
+        speed = self._seen / seconds
+        facts = {f"{self._items}_per_second": speed, "seconds": seconds}
         line = None
         if self._validated or now >= self._line_due:
             self._line_due = now + self.line_seconds
             line = f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}  "
             line += "  ".join(f"{name.partition('/')[0]} {value:.4f}" for name, value in values.items())
-            line += f"  {facts['images_per_second']:,.0f} images/s  {seconds:.0f} s"
+            line += f"  {speed:,.0f} {self._items}/s  {seconds:.0f} s"
         self._validated = False
         epoch = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         console.current().event("epoch", line, **epoch, **values, **facts)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from diffusion_lab.errors import RunInterrupted
-from diffusion_lab.figures import denoising_strip, image_grid, save_figure
+from diffusion_lab import console
+from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.figures import denoising_sheet, grid_sheet, save_figure
 from diffusion_lab.sampling import Pipeline, Step, Trajectory
-from diffusion_lab.schedules import DiscreteSchedule
 from diffusion_lab.training.ema import averaged
 from diffusion_lab.training.fsdp import whole_network
 from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
@@ -25,7 +25,7 @@ class SampleGrid(pl.Callback):
     Args:
         pipeline: draws the samples.
         every_n_epochs: how often; 0 for never.
-        num_samples: how many; 1 at least.
+        num_samples: how many; 1 at least. With a network that takes labels, at least one of each class is drawn.
         seed: of the noise they start from.
     """
 
@@ -58,22 +58,19 @@ class SampleGrid(pl.Callback):
                 raise RunInterrupted
 
         trajectory = Trajectory(frames=10, keep=4)
+        count = max(self.num_samples, self.pipeline.labels or 0)
         try:
-            samples = self.pipeline.sample(
-                self.num_samples, self.seed, trajectory=trajectory, on_step=stop_if_requested
-            )
+            drawn = self.pipeline.draw(count, self.seed, trajectory=trajectory, on_step=stop_if_requested)
         except RunInterrupted:
             return  # the interrupt's own hook saves and stops
-        states = [self.pipeline.codec.decode(z) for z in trajectory.states]
-        for figure, name, tag in (
-            (image_grid(samples, f"Samples after {step:,} steps"), "samples", GRID_TAG),
-            (denoising_strip(states, trajectory.times, grid_steps(self.pipeline)), "denoising", DENOISING_TAG),
+        except LabError as error:  # early weights may diverge, and training goes on
+            console.current().warning(f"no samples after {step:,} steps: {error}")
+            return
+        codec, steps = self.pipeline.codec, self.pipeline.process.schedule.steps
+        states = [codec.decode(z) for z in trajectory.states]
+        for sheet, name, tag in (
+            (grid_sheet(drawn.samples, f"Samples after {step:,} steps", drawn.condition), "samples", GRID_TAG),
+            (denoising_sheet(states, trajectory.times, steps), "denoising", DENOISING_TAG),
         ):
             folder = Path(trainer.default_root_dir) / "figures"
-            save_figure(figure, folder, f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)
-
-
-def grid_steps(pipeline: Pipeline) -> int | None:
-    """How many steps the process has whose indices name its times; None for a continuous one."""
-    schedule = pipeline.process.schedule
-    return schedule.steps if isinstance(schedule, DiscreteSchedule) else None
+            save_figure(codec.show(sheet), folder, f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)

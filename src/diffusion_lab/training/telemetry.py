@@ -23,33 +23,36 @@ class Telemetry(pl.Callback):
     - ``optimizer/learning_rate``: of the step.
     - ``optimizer/gradient_norm``: the 2-norm of the gradient of the whole batch over all parameters, before it is
       clipped; ``optimizer/weight_norm``: of the weights that it was taken at.
-    - ``speed/images_per_s``: of all processes together, since the last log; validation, sampling and what else is
-      done at an epoch's end do not count.
+    - ``speed/images_per_s`` (for other data, with its own word): of all processes together, since the last log;
+      validation, sampling and what else is done at an epoch's end do not count.
     - ``memory/peak_MiB``: the most that tensors have taken on the GPU since training started, and on the CPU that
       the program has since it was started; on Apple's GPUs, what is held now. Of several processes, the largest.
 
     Attributes:
-        images: how many the run has trained on so far, over all its sessions.
-        seconds: how long it took, on the clock of ``speed/images_per_s``.
+        seen: how many items of data the run has trained on so far, over all its sessions.
+        seconds: how long it took, without validation and samples.
+        item: the word for one item of the data.
     """
 
     def __init__(self) -> None:
-        self.images = 0
+        self.seen = 0
         self.seconds = 0.0
+        self.item = "sample"
         self._started: float | None = None  # when the clock last was, None while it stands
-        self._logged = (0, 0.0)  # images and seconds at the last log
+        self._logged = (0, 0.0)  # items and seconds at the last log
         self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
         self._read_clock()
-        return {"images": self.images, "seconds": self.seconds}
+        return {"seen": self.seen, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.images, self.seconds = int(state_dict["images"]), float(state_dict["seconds"])
-        self._logged = (self.images, self.seconds)
+        self.seen, self.seconds = int(state_dict["seen"]), float(state_dict["seconds"])
+        self._logged = (self.seen, self.seconds)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
+        self.item = getattr(trainer.datamodule, "item", self.item)  # type: ignore[attr-defined]
         if pl_module.device.type == "cuda":  # an earlier run of a sweep may have needed more
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
@@ -69,7 +72,7 @@ class Telemetry(pl.Callback):
     ) -> None:
         if trainer.global_step != self._step:  # else the batch is not complete yet
             self._step = trainer.global_step
-            self.images += batch.size
+            self.seen += batch.size
             if _logs_at(self._step, trainer):
                 self._log_speed_and_memory(pl_module)
         if trainer.is_last_batch or self._step == trainer.max_steps:
@@ -78,9 +81,9 @@ class Telemetry(pl.Callback):
     def _log_speed_and_memory(self, pl_module: pl.LightningModule) -> None:
         _wait_for(pl_module.device)
         self._read_clock()
-        images, seconds = self.images - self._logged[0], self.seconds - self._logged[1]
-        self._logged = (self.images, self.seconds)
-        pl_module.log("speed/images_per_s", images / seconds)
+        seen, seconds = self.seen - self._logged[0], self.seconds - self._logged[1]
+        self._logged = (self.seen, self.seconds)
+        pl_module.log(f"speed/{self.item}s_per_s", seen / seconds)
         pl_module.log("memory/peak_MiB", _memory(pl_module.device), reduce_fx="max", sync_dist=True)
 
     # The clock runs while there are batches: from the start of an epoch, or the first batch after a validation,

@@ -42,7 +42,7 @@ class TimestepLoss(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss, t = outputs["sample_loss"], outputs["t"]
+        loss, t = outputs["terms"]["loss"], outputs["terms"]["t"]
         if self._sums is None or self._sums.device != loss.device:
             old = torch.zeros(2, self.buckets, dtype=torch.float64) if self._sums is None else self._sums
             self._sums = old.to(loss.device, torch.float32 if loss.device.type == "mps" else torch.float64)

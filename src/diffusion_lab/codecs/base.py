@@ -1,0 +1,61 @@
+"""The seam between data and the space that is diffused, and between data and what people look at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from diffusion_lab.figures import Sheet
+    from diffusion_lab.processes import Distribution
+
+
+class Codec(nn.Module, ABC):
+    """Data x ↔ codes z0, the space that is diffused. It may own parameters, which are then trained with the network.
+
+    Attributes:
+        value_range: (low, high) that clean codes lie in; None if they have no range, or are categories.
+    """
+
+    value_range: tuple[float, float] | None = None
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the codes z0 [B, *D'] of data x [B, *D]."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Return data [B, *D] in its own dtype for codes z [B, *D']; codes that stand for no data are brought near."""
+
+    @abstractmethod
+    def log_likelihood(self, x: Tensor, z0: Distribution) -> Tensor:
+        """Return log p(x | z0) [B] in nats, summed over the dimensions of each sample, for z0 distributed as given."""
+
+    @abstractmethod
+    def show(self, sheet: Sheet) -> Figure | str:
+        """Return a picture of the data in `sheet`, or text where that is what people read."""
+
+    def code_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the codes of one sample of data of this shape."""
+        return tuple(shape)
+
+    def provides(self) -> dict[str, Any]:
+        """Return what constructors of later parts may ask for by name, such as a number of channels."""
+        return {}
+
+    def save(self, samples: Tensor, path: Path) -> list[Path]:
+        """Write samples [N, *D], in their own dtype, to the NumPy file `path`; return the files that were written."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, samples.numpy())
+        return [path]
+
+    def animate(self, states: Sequence[Tensor], path: Path) -> Path | None:
+        """Write decoded states [N, *D] as an animation to `path`; None where there is nothing that could move."""
+        return None

@@ -1,0 +1,38 @@
+"""Sheets of images as one figure. Images are [N, C, H, W] in [−1, 1], with one or three channels."""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from diffusion_lab.figures.sheets import Sheet
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return [N, H, W, C] uint8 for [N, C, H, W] in [−1, 1]; values outside are clipped."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+
+
+def image_figure(sheet: Sheet) -> Figure:
+    """Draw all images of a sheet as one picture; an axes of its own for each would take a hundred times as long."""
+    columns, rows = max(map(len, sheet.rows)), len(sheet.rows)
+    width = sheet.size * columns + (0.9 if sheet.names else 0.3)
+    figure = Figure(figsize=(width, sheet.size * rows + (0.8 if sheet.columns else 0.6)), layout="constrained")
+    figure.suptitle(sheet.title)
+    axes = figure.subplots()
+    _, channels, image_height, image_width = sheet.rows[0].shape
+    gap = max(1, round(0.06 * image_height))
+    height, width = image_height + gap, image_width + gap  # of a cell
+    pixels = torch.full((rows * height - gap, columns * width - gap, channels), 255, dtype=torch.uint8)
+    for row, images in enumerate(sheet.rows):
+        for column, image in enumerate(to_uint8(images.cpu())):
+            top, left = row * height, column * width
+            pixels[top : top + image_height, left : left + image_width] = image
+    axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([k * width + (image_width - 1) / 2 for k in range(len(sheet.columns))], sheet.columns, fontsize=9)
+    axes.set_yticks([k * height + (image_height - 1) / 2 for k in range(len(sheet.names))], sheet.names)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure

@@ -1,0 +1,77 @@
+"""Sheets: which items are shown where. A codec turns a sheet into a picture, or into text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows of items, with labels above the columns and names beside the rows.
+
+    Attributes:
+        title: of the whole.
+        rows: [n, *D] data each.
+        columns: a label above each column; empty for none.
+        names: a name beside each row; empty for none.
+        size: of one item in the picture, in inches.
+    """
+
+    title: str
+    rows: Sequence[Tensor]
+    columns: Sequence[str] = ()
+    names: Sequence[str] = ()
+    size: float = 1.0
+
+
+def grid_sheet(samples: Tensor, title: str, labels: Tensor | None = None, columns: int = 8) -> Sheet:
+    """Lay samples [N, *D] out in so many columns; with `labels` [N] each class is a row of its own, with its name."""
+    if labels is None:
+        return Sheet(title, samples.split(min(columns, len(samples))), size=0.75)
+    classes = labels.unique().tolist()
+    rows = [samples[labels == label] for label in classes]
+    return Sheet(title, rows, names=[str(label) for label in classes], size=0.75)
+
+
+def strip_sheet(states: Sequence[Tensor], labels: Sequence[str], title: str) -> Sheet:
+    """Lay states [N, *D] out as columns, each with its label, and the N samples as rows.
+
+    Raises:
+        ValueError: if there are not as many labels as states.
+    """
+    if len(labels) != len(states):
+        raise ValueError(f"{len(states)} states need as many labels, got {len(labels)}")
+    return Sheet(title, [torch.stack(row) for row in zip(*states, strict=True)], labels)
+
+
+def forward_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None, item: str) -> Sheet:
+    """Show a few items, each destroyed up to the times given; labelled as in `denoising_sheet`."""
+    labels = [f"t = {time:.2f}" if steps is None else f"t = {round(time * steps) - 1}" for time in times]
+    return strip_sheet(states, labels, f"Forward process: real {item}s, ever more of them destroyed")
+
+
+def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None = None) -> Sheet:
+    """Show at most four samples on their way from noise, in about ten even states, the first and last included.
+
+    Args:
+        states: [N, *D] each.
+        times: of each state, from 1, noise, to 0.
+        steps: label the states with the step index of a process of so many steps; with the time where None.
+    """
+    every = max(1, (len(states) - 1) // 10)
+    chosen = list(range(0, len(states), every))
+    if chosen[-1] != len(states) - 1:
+        chosen.append(len(states) - 1)
+    # After the step with index i the state stands at time i/T.
+    labels = [f"t = {times[k]:.2f}" if steps is None else f"t = {round(times[k] * steps)}" for k in chosen]
+    labels[0] = "start"
+    return strip_sheet([states[k][:4] for k in chosen], labels, "Denoising: from noise to samples")
+
+
+def real_and_generated_sheet(real: Tensor, generated: Tensor, item: str) -> Sheet:
+    """Show a row of real items above a row of generated ones, of equal number."""
+    return Sheet(f"Real {item}s above generated ones", [real, generated], names=["real", "generated"], size=0.9)

@@ -1,0 +1,68 @@
+"""The seam that every way to destroy data fills."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.processes.distributions import Distribution
+from diffusion_lab.schedules import Schedule
+
+if TYPE_CHECKING:
+    from diffusion_lab.parameterizations import Prediction
+
+
+@dataclass(frozen=True)
+class Noised:
+    """A destroyed state z_t [B, *D] at times t [B], and the clean z0 [B, *D] that it was made from."""
+
+    z_t: Tensor
+    t: Tensor
+    z0: Tensor
+
+
+class Process(ABC):
+    """How data is destroyed over time, and the exact way back.
+
+    States are [B, *D] in the dtype of the process: floating for Gaussian noise, int64 for categories. Times are
+    float64, [B] (or [B, L] where positions differ), with 0 clean and 1 destroyed.
+
+    Attributes:
+        schedule: how far data is destroyed at each time.
+    """
+
+    schedule: Schedule
+
+    @abstractmethod
+    def sample(self, z0: Tensor, t: Tensor, noise: Noise) -> Noised:
+        """Draw z_t given the clean z0 [B, *D], with one row of `noise` for each sample."""
+
+    @abstractmethod
+    def prior(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw the state [B, *shape] at t = 1, on the scale and in the dtype of the process."""
+
+    @abstractmethod
+    def prior_kl(self, z0: Tensor) -> Tensor:
+        """Return KL(q(z_1 | z0) ‖ prior) [B] in nats, summed over the dimensions of each sample."""
+
+    @abstractmethod
+    def transition(self, z_s: Tensor, s: Tensor, t: Tensor) -> Distribution:
+        """Return q(z_t | z_s) for times s < t: the step forward."""
+
+    @abstractmethod
+    def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Distribution:
+        """Return q(z_s | z_t, z0) with the predicted data in the place of z0, for any times s < t."""
+
+    def provides(self) -> dict[str, Any]:
+        """Return what constructors of later parts may ask for by name, such as a number of states."""
+        return {}
+
+
+def per_sample(coefficient: Tensor, like: Tensor) -> Tensor:
+    """Return coefficients [B] (or [B, L]) with trailing ones, in the dtype and on the device of `like` [B, *D]."""
+    return coefficient.to(like.device, like.dtype).reshape(*coefficient.shape, *(1,) * (like.ndim - coefficient.ndim))

@@ -1,0 +1,113 @@
+"""Gaussian schedules of T steps that preserve variance, given by their betas."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffusion_lab.schedules.base import Curve, GaussianSchedule
+
+
+class DiscreteSchedule(GaussianSchedule):
+    """A variance-preserving schedule of T steps, given by its betas (Ho et al. 2020, eq. 2 and 4).
+
+    It lives on the grid n/T, n = 0..T; row n of a table belongs to t = n/T and row 0 is clean data: alpha(0) = 1 and
+    sigma(0) = 0. Between rows the log-SNR is interpolated linearly. Where a row's log-SNR is infinite, it cannot be:
+    between row 0 and row 1 sigma² is interpolated instead, and before a last row without any signal alpha² is.
+
+    Times beyond the ends of [0, 1], and log-SNRs beyond the range, stand for the nearest end.
+
+    Args:
+        betas: [T] float64 with values in (0, 1); the last one may be 1 (zero terminal SNR, Lin et al. 2023).
+
+    Raises:
+        ValueError: if a beta lies outside (0, 1).
+    """
+
+    def __init__(self, betas: Tensor) -> None:
+        if betas.ndim != 1 or len(betas) == 0:
+            raise ValueError(f"betas must be one row of at least one number, got the shape {tuple(betas.shape)}")
+        if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all() and 0 < betas[-1] <= 1):
+            raise ValueError(
+                "every beta must lie strictly between 0 and 1 (the last may be 1), "
+                f"got {betas.min():.4g} to {betas.max():.4g}"
+            )
+        self.betas = betas.double().cpu()
+        self.steps: int = len(betas)
+        log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-self.betas).cumsum(0)])
+        self.alpha_bar = log_alpha_bar.exp()  # [T + 1]
+        # log(1 - exp(x)) by way of expm1, which keeps the digits of a small sigma².
+        self._log_snr = log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))  # [T + 1], row 0 is +inf
+        self._on_device: dict[torch.device, Tensor] = {torch.device("cpu"): self._log_snr}
+
+    @property
+    def prior_std(self) -> float:
+        """1: the limit of a process that preserves the variance of data with variance 1 (Ho et al. 2020, p(x_T))."""
+        return 1.0
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        row, fraction, left, right = self._segment(t)
+        within = torch.where(torch.isinf(right), _vanishing(left, fraction), left + fraction * (right - left))
+        first_variance = fraction * torch.sigmoid(-right)
+        first = torch.log1p(-first_variance) - torch.log(first_variance)
+        return torch.where(row > 0, within, first)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.sigmoid(self.log_snr(t)).sqrt()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sigmoid(-self.log_snr(t)).sqrt()
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        """Return dα/dt; at a row, where the slope changes, that of the step after it (at t = 1, before it)."""
+        return self._d_alpha_squared(t) / (2 * self.alpha(t))
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        """Return dσ/dt as `d_alpha` does dα/dt; it is +inf at t = 0."""
+        return -self._d_alpha_squared(t) / (2 * self.sigma(t))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        table = self._table(log_snr.device)
+        log_snr = log_snr.double()
+        row = (torch.searchsorted(-table[1:].contiguous(), -log_snr.contiguous(), right=True)).clamp(max=self.steps - 1)
+        left, right = table[row], table[row + 1]
+        linear = (log_snr - left) / (right - left)
+        vanishing = 1 - torch.sigmoid(log_snr) / torch.sigmoid(left)
+        within = torch.where(torch.isinf(right), vanishing, linear).clamp(0, 1)
+        first = (torch.sigmoid(-log_snr) / torch.sigmoid(-table[1])).clamp(0, 1)
+        return (row + torch.where(row > 0, within, first)) / self.steps
+
+    def curves(self) -> list[Curve]:
+        index = torch.arange(self.steps, dtype=torch.float64)
+        return [
+            Curve("noise added at each step", "step index t", r"$\beta_t$", index, self.betas),
+            Curve("signal that is left", "step index t", r"$\bar\alpha_t$", index, self.alpha_bar[1:]),
+        ]
+
+    def _segment(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return, for each time, the row before it, the way from there to the next (0 to 1), and both log-SNRs."""
+        table = self._table(t.device)
+        position = t.double() * self.steps
+        nearest = position.round()
+        # A time that was computed as n/T is row n, whatever its last bit says.
+        position = torch.where((position - nearest).abs() < 1e-9, nearest, position).clamp(0, self.steps)
+        row = position.floor().clamp(max=self.steps - 1)
+        return row, position - row, table[row.long()], table[row.long() + 1]
+
+    def _d_alpha_squared(self, t: Tensor) -> Tensor:
+        row, fraction, left, right = self._segment(t)
+        log_snr = left + fraction * (right - left)
+        interpolated = torch.sigmoid(log_snr) * torch.sigmoid(-log_snr) * (right - left)
+        within = torch.where(torch.isinf(right), -torch.sigmoid(left), interpolated)
+        return torch.where(row > 0, within, -torch.sigmoid(-right)) * self.steps
+
+    def _table(self, device: torch.device) -> Tensor:
+        if device not in self._on_device:
+            self._on_device[device] = self._log_snr.to(device)
+        return self._on_device[device]
+
+
+def _vanishing(left: Tensor, fraction: Tensor) -> Tensor:
+    """Return the log-SNR on the way from `left` to no signal at all, with alpha² falling linearly."""
+    alpha_squared = (1 - fraction) * torch.sigmoid(left)
+    return torch.log(alpha_squared) - torch.log1p(-alpha_squared)
