@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
-from diffusion_lab.objectives import GridTimes, Simple
+from diffusion_lab.objectives import Simple, UniformTimes
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.schedules import LinearSchedule
@@ -11,7 +12,7 @@ from oracles import schedules as exact
 
 STEPS = 100
 PROCESS = Gaussian(LinearSchedule(STEPS))
-OBJECTIVE = Simple(PROCESS, GridTimes(PROCESS))
+OBJECTIVE = Simple(PROCESS, Eps(PROCESS), UniformTimes(PROCESS))
 ALPHA_BAR = torch.tensor([float(a) for a in exact.linear(STEPS).alpha_bar], dtype=torch.float64)
 
 
@@ -99,3 +100,10 @@ def mean_loss(network):
 def test_nothing_has_a_lower_loss_than_the_exact_denoiser_of_a_finite_data_set(floor, name):
     """E[eps | z_t] is the minimizer; all are scored on the same noise, so that small differences show."""
     assert mean_loss(PERTURBED[name]) > floor
+
+
+def test_a_raw_output_of_another_shape_than_its_target_is_an_error():
+    """Two channels under a one-channel target would be broadcast without a word."""
+    denoiser = Denoiser(lambda x, c_noise, labels: x.repeat(1, 2, 1, 1), Eps(PROCESS))
+    with pytest.raises(LabError, match=r"raw output has the shape \[3, 2, 4, 4\] and the target .* \[3, 1, 4, 4\]"):
+        OBJECTIVE(denoiser, torch.zeros(3, 1, 4, 4), Noise(torch.arange(3), 0))

@@ -6,7 +6,7 @@ from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import Ancestral, State, draw
-from diffusion_lab.schedules import CosineSchedule, LinearSchedule
+from diffusion_lab.schedules import CosineSchedule, GaussianSchedule, LinearSchedule
 from oracles import finite_data
 from oracles import schedules as exact
 
@@ -44,7 +44,7 @@ def variances(sampler):
     variance, history = 1.0, []
     for t, s in sampler.steps():
         times = (torch.full((3,), time, dtype=torch.float64) for time in (t, s))
-        offset, of_state, of_noise = sampler.step(State(state, None), *times, denoiser, noise).z[:, 0].tolist()
+        offset, of_state, of_noise = sampler.step(State(state), *times, denoiser, noise).z[:, 0].tolist()
         assert offset == 0
         variance = of_state**2 * variance + of_noise**2
         history.append(variance)
@@ -124,9 +124,8 @@ def test_the_step_to_time_0_is_the_predicted_data_without_noise(variance, row):
     denoiser = Denoiser(lambda z, index, labels: 0.3 * z, Eps(PROCESS))
     z, t = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2,), row / STEPS, dtype=torch.float64)
     noise = FixedNoise(torch.full((2, 3), 100.0))
-    after = Ancestral(PROCESS, variance).step(State(z, t), t, torch.zeros_like(t), denoiser, noise)
+    after = Ancestral(PROCESS, variance).step(State(z), t, torch.zeros_like(t), denoiser, noise)
     torch.testing.assert_close(after.z, denoiser(z, t).x0)
-    assert torch.equal(after.t, torch.zeros_like(t))
     assert after.z.dtype == torch.float32
 
 
@@ -144,9 +143,47 @@ def test_arguments_out_of_range_are_refused(arguments, key):
         Ancestral(PROCESS, **arguments)
 
 
-def test_a_schedule_without_steps_is_refused():
-    with pytest.raises(ValueError, match="sampler=ancestral"):
-        Ancestral(Gaussian(schedule=object()))
+class Continuous(GaussianSchedule):
+    """alpha = cos, sigma = sin of a right angle times t."""
+
+    def alpha(self, t):
+        return torch.cos(t * torch.pi / 2)
+
+    def sigma(self, t):
+        return torch.sin(t * torch.pi / 2)
+
+    def d_alpha(self, t):
+        return -self.sigma(t) * torch.pi / 2
+
+    def d_sigma(self, t):
+        return self.alpha(t) * torch.pi / 2
+
+    def time(self, log_snr):
+        return torch.atan(torch.exp(-log_snr / 2)) * 2 / torch.pi
+
+
+def test_a_continuous_schedule_is_cut_into_as_many_steps_as_are_asked_for():
+    process = Gaussian(Continuous())
+    assert list(Ancestral(process, num_steps=4).steps()) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+    with pytest.raises(ValueError, match=r"sampler\.num_steps must be given"):
+        Ancestral(process)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "variance", "clipped", "warns"),
+    [
+        (CosineSchedule(1000), "beta", False, True),
+        (CosineSchedule(1000), "beta", True, False),
+        (CosineSchedule(1000), "beta_tilde", False, False),
+        (LinearSchedule(1000), "beta", False, False),
+    ],
+)
+def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, variance, clipped, warns):
+    line = Ancestral(Gaussian(schedule), variance).warning(clipped)
+    assert (line is not None) == warns
+    if warns:
+        assert "31.6" in line
+        assert "clip=x0" in line
 
 
 def test_every_number_of_steps_of_a_short_schedule_is_possible():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from diffusion_lab.codecs import Pixels
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, ClippedDenoiser, State
+from diffusion_lab.sampling import Ancestral, ClipX0, State
 from diffusion_lab.schedules import CosineSchedule, LinearSchedule
 
 ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
@@ -49,7 +50,7 @@ def their_scheduler(process, variance, clip):
 def compare(monkeypatch, process, variance, clip, scheduler, pairs, index_of):
     denoiser = Denoiser(predicted_noise, Eps(process))
     if clip:
-        denoiser = ClippedDenoiser(denoiser, process)
+        denoiser = ClipX0(Pixels())(denoiser)
     sampler = Ancestral(process, variance)
     for number, (t, s) in enumerate(pairs):
         noise = Noise(torch.arange(2), 0, number)
@@ -60,7 +61,7 @@ def compare(monkeypatch, process, variance, clip, scheduler, pairs, index_of):
         z = 1.5 * Noise(torch.arange(2), 1, number).normal(SHAPE).double()
         theirs = scheduler.step(predicted_noise(z, None), index_of(t), z).prev_sample
         times = (torch.full((2,), time, dtype=torch.float64) for time in (t, s))
-        ours = sampler.step(State(z, None), *times, denoiser, noise).z
+        ours = sampler.step(State(z), *times, denoiser, noise).z
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, t=t, s=s: f"{t} to {s}: {m}")
 
 

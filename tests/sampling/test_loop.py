@@ -1,11 +1,12 @@
 import pytest
 import torch
 
+from diffusion_lab.codecs import Pixels
 from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, ClippedDenoiser, Sampler, State, draw
+from diffusion_lab.sampling import Ancestral, ClipX0, Sampler, State, draw
 from diffusion_lab.schedules import LinearSchedule
 
 PROCESS = Gaussian(LinearSchedule(1000))
@@ -22,7 +23,7 @@ def sample(denoiser, rows, num_steps=5, **arguments):
     noise = Noise(rows, 0, "sample")
     start = PROCESS.prior(SHAPE, noise.at("start"))
     sampler = Ancestral(PROCESS, "beta", num_steps)
-    return draw(ClippedDenoiser(denoiser, PROCESS), sampler, start, noise, **arguments)
+    return draw(ClipX0(Pixels())(denoiser), sampler, start, noise, **arguments)
 
 
 def test_sample_i_does_not_depend_on_the_batch_it_is_drawn_in(denoiser):
@@ -40,7 +41,7 @@ def test_on_step_is_told_of_every_step(denoiser):
     assert all(step.z.shape == (2, *SHAPE) for step in told)
     assert torch.equal(told[-1].z, samples)
     assert len({float(step.z.sum()) for step in told}) == 5
-    assert denoiser.evaluations - before == 5
+    assert denoiser.evaluations - before == 2 * 5  # of two samples
 
 
 def test_an_exception_of_on_step_ends_the_draw(denoiser):
@@ -68,18 +69,16 @@ class Recorder(Sampler):
         yield from [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]
 
     def step(self, state, t, s, denoiser, noise):
-        self.seen.append((state.t.tolist(), t.tolist(), s.tolist(), noise.normal((1,))))
-        return State(state.z + noise.normal((1,)), s, {"count": state.history.get("count", torch.zeros(1)) + 1})
+        self.seen.append((t.tolist(), s.tolist(), noise.normal((1,))))
+        return State(state.z + noise.normal((1,)), {"count": state.history.get("count", torch.zeros(1)) + 1})
 
 
 def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
     sampler, noise = Recorder(), Noise(torch.arange(2), 0, "x")
     start = torch.ones(2, 1)
     end = draw(None, sampler, start, noise)
-    assert [seen[:3] for seen in sampler.seen] == [
-        ([t] * 2, [t] * 2, [s] * 2) for t, s in [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]
-    ]
-    noises = [seen[3] for seen in sampler.seen]
+    assert [seen[:2] for seen in sampler.seen] == [([t] * 2, [s] * 2) for t, s in [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]]
+    noises = [seen[2] for seen in sampler.seen]
     assert all(torch.equal(noises[n], noise.at("step", n).normal((1,))) for n in range(3))
     assert len(torch.cat(noises).unique()) == 6
     assert torch.equal(end, start + noises[0] + noises[1] + noises[2])
@@ -88,3 +87,15 @@ def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
 
 def test_what_is_drawn_carries_no_gradient(denoiser):
     assert not sample(denoiser, torch.arange(1), num_steps=1).requires_grad
+
+
+def test_the_condition_of_the_draw_reaches_every_evaluation():
+    seen, labels = [], torch.tensor([3, 4])
+
+    def denoiser(z_t, t, condition):
+        seen.append(condition)
+        return Eps(PROCESS).prediction(z_t, z_t, t)
+
+    draw(denoiser, Ancestral(PROCESS, num_steps=3), torch.zeros(2, 1), Noise(torch.arange(2), 0), labels)
+    assert len(seen) == 3
+    assert all(condition is labels for condition in seen)

@@ -3,14 +3,14 @@ import torch
 from scipy import stats
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.objectives import GridTimes
+from diffusion_lab.objectives import UniformTimes
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.schedules import CosineSchedule
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
 def test_times_are_uniform_over_1_to_t_and_never_0(steps):
-    t = GridTimes(Gaussian(CosineSchedule(steps)))(Noise(torch.arange(100_000), 0, "time"))
+    t = UniformTimes(Gaussian(CosineSchedule(steps)))(Noise(torch.arange(100_000), 0, "time"))
     assert t.dtype == torch.float64
     row = (t * steps).round().long()
     assert torch.equal(t, row.double() / steps)
@@ -23,10 +23,16 @@ def test_times_are_uniform_over_1_to_t_and_never_0(steps):
 
 
 def test_the_time_of_a_row_does_not_depend_on_its_batch():
-    times = GridTimes(Gaussian(CosineSchedule(1000)))
+    times = UniformTimes(Gaussian(CosineSchedule(1000)))
     assert torch.equal(times(Noise(torch.arange(9), 1)), times(Noise(torch.arange(64), 1))[:9])
 
 
-def test_a_schedule_without_steps_is_refused():
-    with pytest.raises(ValueError, match=r"objective\.times"):
-        GridTimes(Gaussian(schedule=object()))
+class Continuous:
+    steps = None
+
+
+def test_in_continuous_time_they_are_uniform_on_0_to_1_without_0():
+    t = UniformTimes(Gaussian(Continuous()))(Noise(torch.arange(100_000), 0, "time"))
+    assert stats.kstest(t.numpy(), "uniform").pvalue > 1e-3
+    assert 0 < t.min()
+    assert t.max() <= 1

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from scipy import stats
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.processes import Categorical, Normal
+
+
+def test_categories_come_as_often_as_their_probabilities_say():
+    probs = torch.tensor([0.5, 0.0, 0.2, 0.3])
+    drawn = Categorical(probs.log().expand(20_000, 1, 4)).sample(Noise(torch.arange(20_000), 0))
+    assert drawn.dtype == torch.int64
+    assert drawn.shape == (20_000, 1)
+    counts = torch.bincount(drawn.flatten(), minlength=4)
+    assert counts[1] == 0
+    kept = probs > 0
+    assert stats.chisquare(counts[kept].numpy(), (20_000 * probs[kept]).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("certain", range(5))
+def test_a_certain_category_is_always_drawn(certain):
+    log_probs = torch.full((100, 3, 5), -torch.inf)
+    log_probs[..., certain] = 0.0
+    assert bool((Categorical(log_probs).sample(Noise(torch.arange(100), 1)) == certain).all())
+
+
+def test_probabilities_that_sum_to_a_little_less_than_1_never_lead_beyond_the_last_possible_category():
+    log_probs = torch.tensor([0.999, 0.0]).log().expand(50_000, 2)[:, None]
+    assert bool((Categorical(log_probs).sample(Noise(torch.arange(50_000), 2)) == 0).all())
+
+
+def test_a_row_is_drawn_alike_in_any_batch():
+    log_probs = torch.rand(64, 7, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    some = Categorical(log_probs[8:10]).sample(Noise(torch.arange(8, 10), 3))
+    assert torch.equal(some, Categorical(log_probs).sample(Noise(torch.arange(64), 3))[8:10])
+
+
+def test_a_normal_has_its_mean_and_its_standard_deviation():
+    normal = Normal(torch.tensor([[1.0, -2.0]]).expand(20_000, 2), torch.tensor([0.5, 3.0]))
+    drawn = normal.sample(Noise(torch.arange(20_000), 0))
+    assert drawn.mean(0).tolist() == pytest.approx([1.0, -2.0], abs=0.1)
+    assert drawn.std(0).tolist() == pytest.approx([0.5, 3.0], rel=0.03)
