@@ -46,18 +46,19 @@ def test_every_class_has_its_share_of_every_split_and_no_image_is_lost(digits, c
 
 def test_the_splits_together_are_the_images_of_scikit_learn_and_none_twice(digits, class_sizes):
     """The bundled images are all different before they are upsampled, and remain so."""
-    images = torch.cat([split.images for split in splits(digits)]).flatten(1)
+    images = torch.cat([split.data for split in splits(digits)]).flatten(1)
     assert len(images.unique(dim=0)) == 1797
 
 
 def test_images_are_uint8_of_the_full_range_and_labels_int64(digits):
     for split in splits(digits):
-        assert split.images.shape == (len(split), 1, 16, 16)
-        assert split.images.dtype == torch.uint8
-        assert (int(split.images.min()), int(split.images.max())) == (0, 255)
+        assert split.data.shape == (len(split), 1, 16, 16)
+        assert split.data.dtype == torch.uint8
+        assert (int(split.data.min()), int(split.data.max())) == (0, 255)
         assert split.labels.dtype == torch.int64
-    normalized = digits.val.normalized(3)
-    assert torch.equal(normalized, digits.val.images[:3].float() / 127.5 - 1)
+    normalized, labels = digits.split("val", 3)
+    assert torch.equal(normalized, digits.val.data[:3].float() / 127.5 - 1)
+    assert torch.equal(labels, digits.val.labels[:3])
 
 
 def test_labels_belong_to_their_images(digits):
@@ -68,7 +69,7 @@ def test_labels_belong_to_their_images(digits):
     label_of = {tuple(row.astype(int)): label for row, label in zip(pixels, target, strict=True)}
     data = ready(image_size=8)
     for split in splits(data):
-        sixteenths = (split.images.flatten(1).float() * 16 / 255).round().int().tolist()
+        sixteenths = (split.data.flatten(1).float() * 16 / 255).round().int().tolist()
         assert [label_of[tuple(row)] for row in sixteenths] == split.labels.tolist()
 
 
@@ -87,7 +88,7 @@ def test_the_splits_follow_from_split_seed_alone(digits):
 @pytest.mark.parametrize("size", [8, 12, 28])
 def test_images_have_the_size_asked_for(size):
     data = ready(image_size=size)
-    assert data.train.images.shape[1:] == (1, size, size)
+    assert data.train.data.shape[1:] == (1, size, size)
     assert data.image_size == size
 
 
@@ -100,6 +101,6 @@ def test_an_image_size_below_8_is_refused(size):
 @pytest.mark.parametrize(("limit", "count"), [(32, 32), (10_000, None)])
 def test_limit_train_keeps_the_first_images_and_leaves_the_rest_alone(digits, limit, count):
     limited = ready(limit_train=limit)
-    assert torch.equal(limited.train.images, digits.train.images[:count])
+    assert torch.equal(limited.train.data, digits.train.data[:count])
     assert torch.equal(limited.train.labels, digits.train.labels[:count])
-    assert torch.equal(limited.val.images, digits.val.images)
+    assert torch.equal(limited.val.data, digits.val.data)

@@ -159,22 +159,26 @@ def test_an_epoch_cut_short_is_followed_by_the_next():
     assert seen(cut) == seen(loader_at(1))
 
 
-def test_uint8_becomes_exactly_u_over_127_point_5_minus_1_in_float32():
-    images = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
-    (batch,) = Loader(images, torch.arange(256), 256, shuffle=False)
-    assert batch.x.dtype == torch.float32
-    assert batch.x.shape == (256, 1, 1, 1)
-    assert torch.equal(batch.x.flatten(), torch.arange(256).float() / 127.5 - 1)
-    assert batch.x.flatten()[[0, 255]].tolist() == [-1, 1]
-    assert images.flatten().tolist() == list(range(256))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_float_data_is_left_as_it_is(dtype):
-    x = torch.linspace(-300, 300, 12, dtype=dtype).reshape(6, 2)
-    (batch,) = Loader(x, torch.arange(6), 6, shuffle=False)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool])
+def test_data_is_left_in_its_own_dtype(dtype):
+    """Token ids 3, 7 and 255 are no pixels, even where they are stored as bytes."""
+    x = torch.tensor([[3, 7], [255, 0], [1, 2]]).to(dtype)
+    (batch,) = Loader(x, torch.arange(3), 3, shuffle=False)
     assert batch.x.dtype == dtype
     assert torch.equal(batch.x, x)
+
+
+def test_the_data_module_says_what_becomes_of_stored_items():
+    x = torch.arange(6, dtype=torch.uint8)[:, None]
+    (batch,) = Loader(x, None, 6, shuffle=False, to_batch=lambda stored: stored.double() * 2)
+    assert torch.equal(batch.x, x.double() * 2)
+    assert x.flatten().tolist() == list(range(6))
+
+
+def test_data_without_labels_has_none():
+    (batch,) = Loader(torch.zeros(4, 2), None, 4, shuffle=True)
+    assert batch.label is None
+    assert batch.to(torch.device("cpu")).label is None
 
 
 def test_moving_a_batch_keeps_all_that_it_says():

@@ -62,18 +62,18 @@ def ready(kind, folder, **options):
 
 def numbers(split):
     """Which images of the file a split holds."""
-    return split.images[:, 0, 0, 0].tolist()
+    return split.data[:, 0, 0, 0].tolist()
 
 
 def test_images_are_uint8_with_a_channel_and_labels_int64(kind, raw, tmp_path):
     data = ready(kind, tmp_path, validation=8)
     for split, count in ((data.train, TRAIN - 8), (data.val, 8), (data.test, TEST)):
-        assert split.images.shape == (count, data.channels, data.image_size, data.image_size) == (count, 1, 28, 28)
-        assert split.images.dtype == torch.uint8
+        assert split.data.shape == (count, data.channels, data.image_size, data.image_size) == (count, 1, 28, 28)
+        assert split.data.dtype == torch.uint8
         assert split.labels.shape == (count,)
         assert split.labels.dtype == torch.int64
         assert split.labels.tolist() == [n % 10 for n in numbers(split)]
-    pixels = bytes(data.test.images.flatten().tolist())
+    pixels = bytes(data.test.data.flatten().tolist())
     assert pixels == FILES["t10k-images-idx3-ubyte"][16:]
 
 
@@ -82,7 +82,7 @@ def test_validation_images_are_held_out_of_training(kind, raw, tmp_path):
     train, val = numbers(data.train), numbers(data.val)
     assert len(val) == 8
     assert sorted(train + val) == list(range(TRAIN))
-    assert set(data.test.images[:, 0, 0, 1].tolist()) == {2}
+    assert set(data.test.data[:, 0, 0, 1].tolist()) == {2}
 
 
 def test_which_images_are_held_out_follows_from_split_seed_alone(kind, raw, tmp_path):
@@ -94,8 +94,8 @@ def test_which_images_are_held_out_follows_from_split_seed_alone(kind, raw, tmp_
 def test_validation_test_trains_on_all_images_and_validates_on_the_test_images(kind, raw, tmp_path):
     data = ready(kind, tmp_path, validation="test")
     assert numbers(data.train) == list(range(TRAIN))
-    assert set(data.train.images[:, 0, 0, 1].tolist()) == {1}
-    assert torch.equal(data.val.images, data.test.images)
+    assert set(data.train.data[:, 0, 0, 1].tolist()) == {1}
+    assert torch.equal(data.val.data, data.test.data)
     assert numbers(data.val) == list(range(TEST))
 
 

@@ -14,10 +14,6 @@ def data():
     return digits
 
 
-def parts(split):
-    return split.normalized(), split.labels
-
-
 @pytest.fixture(scope="module")
 def noise():
     uniform = torch.rand(150, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -26,12 +22,12 @@ def noise():
 
 @pytest.fixture(scope="module")
 def of_real(data):
-    return Recognition(**JUDGE)(data.test.normalized(), parts(data.train), parts(data.val))
+    return Recognition(**JUDGE)(data.split("test")[0], data.split("train"), data.split("val"))
 
 
 @pytest.fixture(scope="module")
 def of_noise(data, noise):
-    return Recognition(**JUDGE)(noise, parts(data.train), parts(data.val))
+    return Recognition(**JUDGE)(noise, data.split("train"), data.split("val"))
 
 
 def test_real_images_are_read_in_all_their_classes(of_real):
@@ -51,13 +47,13 @@ def test_the_judge_s_own_marks_do_not_depend_on_the_samples(of_real, of_noise):
 
 def test_the_same_seed_gives_the_same_marks(data, noise, of_noise):
     torch.manual_seed(1)
-    again = Recognition(**JUDGE)(noise, parts(data.train), parts(data.val))
+    again = Recognition(**JUDGE)(noise, data.split("train"), data.split("val"))
     assert again == of_noise
 
 
 def test_classes_are_those_of_the_samples_that_are_read(data):
-    threes = data.test.take(data.test.labels == 3).normalized()
-    result = Recognition(**JUDGE)(threes, parts(data.train), parts(data.val))
+    threes = data.to_batch(data.test.data[data.test.labels == 3])
+    result = Recognition(**JUDGE)(threes, data.split("train"), data.split("val"))
     assert result.samples > 0.6
     assert result.classes == 1
 

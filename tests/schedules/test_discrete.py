@@ -14,6 +14,10 @@ SCHEDULES = [
 ]
 
 
+ZERO_SNR = DiscreteSchedule(torch.tensor([0.1, 0.3, 0.6, 1.0], dtype=torch.float64))
+ONE_STEP = DiscreteSchedule(torch.tensor([1.0], dtype=torch.float64))
+
+
 def grid(schedule):
     """The times n/T of rows 0..T."""
     return torch.arange(schedule.steps + 1, dtype=torch.float64) / schedule.steps
@@ -112,9 +116,46 @@ def test_time_of_a_log_snr_out_of_range_is_the_nearest_end(schedule, table):
 
 
 @pytest.mark.parametrize(("schedule", "table"), SCHEDULES)
-def test_index_counts_from_0_to_t_minus_1(schedule, table):
+def test_networks_are_told_the_index_from_0_to_t_minus_1(schedule, table):
     expected = torch.arange(-1, schedule.steps, dtype=torch.float64)
-    torch.testing.assert_close(schedule.index(grid(schedule)), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(schedule.c_noise(grid(schedule)), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [LinearSchedule(1000), CosineSchedule(10), ZERO_SNR, ONE_STEP])
+def test_derivatives_are_those_of_central_differences(schedule):
+    """Off the grid, since at a row the slope changes."""
+    t = (torch.arange(schedule.steps, dtype=torch.float64)[:, None] + torch.tensor([0.2, 0.5, 0.8])) / schedule.steps
+    step = 1e-4 / schedule.steps
+    for of, derivative in ((schedule.alpha, schedule.d_alpha), (schedule.sigma, schedule.d_sigma)):
+        expected = (of(t + step) - of(t - step)) / (2 * step)
+        torch.testing.assert_close(derivative(t), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", [LinearSchedule(1000), ZERO_SNR, ONE_STEP])
+def test_no_coefficient_is_nan_at_either_end_or_in_between(schedule):
+    t = torch.linspace(0, 1, 4 * schedule.steps + 1, dtype=torch.float64)
+    functions = (
+        schedule.alpha, schedule.sigma, schedule.log_snr, schedule.signal, schedule.d_alpha, schedule.d_sigma,
+        schedule.c_noise,
+    )  # fmt: skip
+    for of in (*functions, lambda t: schedule.time(schedule.log_snr(t))):
+        assert not bool(of(t).isnan().any())
+
+
+def test_a_last_beta_of_1_leaves_no_signal():
+    t = torch.tensor([0.75, 0.875, 1.0], dtype=torch.float64)
+    before = float(ZERO_SNR.alpha_bar[3])
+    expected = torch.tensor([before, before / 2, 0.0], dtype=torch.float64)  # alpha² falls linearly
+    torch.testing.assert_close(ZERO_SNR.alpha(t) ** 2, expected, rtol=1e-12, atol=0)
+    assert ZERO_SNR.log_snr(t)[-1] == -torch.inf
+    torch.testing.assert_close(ZERO_SNR.time(ZERO_SNR.log_snr(t)), t, rtol=0, atol=1e-12)
+
+
+def test_curves_are_the_betas_and_what_is_left_after_each_step():
+    betas, signal = LinearSchedule(50).curves()
+    assert betas.y.tolist() == LinearSchedule(50).betas.tolist()
+    assert signal.y.tolist() == LinearSchedule(50).alpha_bar[1:].tolist()
+    assert betas.x.tolist() == signal.x.tolist() == list(range(50))
 
 
 def test_a_tiny_variance_keeps_its_digits():
@@ -146,7 +187,7 @@ def test_coefficients_have_the_shape_of_t_and_are_float64(shape):
         assert value.dtype == torch.float64
 
 
-@pytest.mark.parametrize("betas", [[0.1, 1.0], [0.0, 0.1], [-0.1], [0.1, float("nan")]])
+@pytest.mark.parametrize("betas", [[1.0, 0.1], [0.1, 1.1], [0.0, 0.1], [-0.1], [0.1, float("nan")], [float("nan"), 0.1]])
 def test_betas_outside_0_to_1_are_refused(betas):
     with pytest.raises(ValueError, match="every beta must lie strictly between 0 and 1"):
         DiscreteSchedule(torch.tensor(betas, dtype=torch.float64))

@@ -18,7 +18,7 @@ class Losses(pl.Callback):
         self.parts, self.of_step = [], []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.parts.append(outputs["sample_loss"].double())
+        self.parts.append(outputs["terms"]["loss"].double())
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             losses = np.concatenate([part.numpy() for part in self.parts])
             assert len(losses) == batch.size

@@ -112,23 +112,23 @@ def test_the_gradient_is_that_of_the_whole_batch_before_it_is_clipped(fitted):
 
 def test_neither_validation_nor_what_others_do_between_epochs_counts_as_training_time(fitted):
     rows, _, watched = fitted(val_check_interval=3)
-    assert [row["speed/images_per_s"] for row in rows.values()] == [5.0] * 4
-    assert (watched.images, watched.seconds) == (40, 8.0)
+    assert [row["speed/samples_per_s"] for row in rows.values()] == [5.0] * 4
+    assert (watched.seen, watched.seconds) == (40, 8.0)
 
 
 def test_a_batch_in_parts_counts_once(fitted):
     rows, _, watched = fitted(accumulate_grad_batches=2)
-    assert [row["speed/images_per_s"] for row in rows.values()] == [2.5] * 2
-    assert (watched.images, watched.seconds) == (20, 8.0)
+    assert [row["speed/samples_per_s"] for row in rows.values()] == [2.5] * 2
+    assert (watched.seen, watched.seconds) == (20, 8.0)
 
 
 def test_an_epoch_that_is_cut_short_stops_the_clock(fitted):
     _, _, watched = fitted(batches=10, max_steps=3)
-    assert (watched.images, watched.seconds) == (15, 3.0)
+    assert (watched.seen, watched.seconds) == (15, 3.0)
 
 
 def test_a_resumed_run_counts_on(fitted):
     _, _, watched = fitted()
     other = Telemetry()
     other.load_state_dict(watched.state_dict())
-    assert (other.images, other.seconds) == (40, 8.0)
+    assert (other.seen, other.seconds) == (40, 8.0)

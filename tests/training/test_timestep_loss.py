@@ -25,7 +25,7 @@ class Module(pl.LightningModule):
         self.weight = nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch, batch_idx):
-        return {"loss": 0 * self.weight, "sample_loss": batch[:, 0].float(), "t": batch[:, 1]}
+        return {"loss": 0 * self.weight, "terms": {"loss": batch[:, 0].float(), "t": batch[:, 1]}}
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -97,7 +97,8 @@ def test_an_epoch_starts_from_nothing(tmp_path):
     class Worse(Module):
         def training_step(self, batch, batch_idx):
             outputs = super().training_step(batch, batch_idx)
-            return {**outputs, "sample_loss": outputs["sample_loss"] + self.current_epoch}
+            terms = outputs["terms"]
+            return {**outputs, "terms": {**terms, "loss": terms["loss"] + self.current_epoch}}
 
     callback = TimestepLoss(1)
     trainer = pl.Trainer(

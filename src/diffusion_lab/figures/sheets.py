@@ -51,7 +51,7 @@ def strip_sheet(states: Sequence[Tensor], labels: Sequence[str], title: str) -> 
 def forward_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None, item: str) -> Sheet:
     """Show a few items, each destroyed up to the times given; labelled as in `denoising_sheet`."""
     labels = [f"t = {time:.2f}" if steps is None else f"t = {round(time * steps) - 1}" for time in times]
-    return strip_sheet(states, labels, f"Forward process: real {item}s, ever more of them destroyed")
+    return strip_sheet(states, labels, f"Forward process: real {item}s, ever more destroyed")
 
 
 def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None = None) -> Sheet:

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from diffusion_lab import figures
-from diffusion_lab.figures.image_sheets import to_uint8
+from diffusion_lab.figures.image_figure import to_uint8
 from diffusion_lab.schedules import LinearSchedule
 
 
@@ -57,7 +57,7 @@ def test_to_uint8_puts_the_channels_last():
 
 @pytest.mark.parametrize(("count", "columns", "shape"), [(1, 8, 1), (5, 8, 5), (8, 8, 8), (10, 8, 16), (10, 4, 12)])
 def test_a_grid_shows_every_image_in_order_under_its_title(count, columns, shape):
-    figure = figures.image_grid(images(count), "Samples", columns)
+    figure = figures.image_figure(figures.grid_sheet(images(count), "Samples", columns=columns))
     assert figure.get_suptitle() == "Samples"
     found = list(cells(figure).values())
     assert len(found) == shape
@@ -67,15 +67,15 @@ def test_a_grid_shows_every_image_in_order_under_its_title(count, columns, shape
 
 
 def test_colour_images_are_shown_in_colour_and_grey_ones_on_a_fixed_scale():
-    colour = figures.image_grid(images(2, channels=3), "x")
+    colour = figures.image_figure(figures.grid_sheet(images(2, channels=3), "x"))
     assert pixels(colour.axes[0]).shape == (4, 9, 3)
-    grey = figures.image_grid(torch.zeros(2, 1, 4, 4), "x")
+    grey = figures.image_figure(figures.grid_sheet(torch.zeros(2, 1, 4, 4), "x"))
     assert grey.axes[0].images[0].get_clim() == (0, 255)
 
 
 def test_a_strip_has_a_labelled_column_per_state_and_a_row_per_image():
     states = [images(2), images(2) / 2, images(2) * 0]
-    figure = figures.strip(states, ["a", "b", "c"], "Denoising")
+    figure = figures.image_figure(figures.strip_sheet(states, ["a", "b", "c"], "Denoising"))
     assert figure.get_suptitle() == "Denoising"
     assert labels_of(figure.axes[0].xaxis) == ["a", "b", "c"]
     found = cells(figure)
@@ -87,13 +87,14 @@ def test_a_strip_has_a_labelled_column_per_state_and_a_row_per_image():
 
 def test_a_strip_with_too_few_labels_is_refused():
     with pytest.raises(ValueError, match="2 states need as many labels, got 1"):
-        figures.strip([images(1), images(1)], ["a"], "x")
+        figures.strip_sheet([images(1), images(1)], ["a"], "x")
 
 
 def test_the_forward_strip_names_its_step_indices():
-    figure = figures.forward_strip([images(1)] * 3, [0, 250, 999])
-    assert labels_of(figure.axes[0].xaxis) == ["t = 0", "t = 250", "t = 999"]
-    assert "Forward process" in figure.get_suptitle()
+    sheet = figures.forward_sheet([images(1)] * 3, [1 / 1000, 251 / 1000, 1.0], 1000, "image")
+    assert list(sheet.columns) == ["t = 0", "t = 250", "t = 999"]
+    assert sheet.title == "Forward process: real images, ever more destroyed"
+    assert list(figures.forward_sheet([images(1)], [0.25], None, "image").columns) == ["t = 0.25"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,9 @@ def test_the_forward_strip_names_its_step_indices():
 )
 def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps, labels):
     states = [images(6) * k / count for k in range(count)]
-    figure = figures.denoising_strip(states, [1 - k / (count - 1) for k in range(count)], steps)
+    figure = figures.image_figure(
+        figures.denoising_sheet(states, [1 - k / (count - 1) for k in range(count)], steps)
+    )
     assert labels_of(figure.axes[0].xaxis) == labels
     found = cells(figure)
     assert len(found) == 4 * len(labels)
@@ -118,7 +121,7 @@ def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps,
 
 def test_real_images_are_shown_above_generated_ones():
     real, generated = images(3), -images(3)
-    figure = figures.real_and_generated(real, generated)
+    figure = figures.image_figure(figures.real_and_generated_sheet(real, generated, "image"))
     assert figure.get_suptitle() == "Real images above generated ones"
     assert labels_of(figure.axes[0].yaxis) == ["real", "generated"]
     expected = to_uint8(torch.cat([real, generated]))[..., 0]
@@ -127,33 +130,44 @@ def test_real_images_are_shown_above_generated_ones():
 
 def test_the_loss_curve_shows_each_loss_where_it_was_measured():
     epochs = [{"epoch": 0, "train/loss": 1.0}, {"epoch": 1, "train/loss": 0.5, "val/loss": 0.75}]
-    figure = figures.loss_curve(epochs)
+    figure = figures.loss_curve(epochs, "nats")
     (axes,) = figure.axes
     assert (axes.get_title(), axes.get_xlabel()) == ("Loss per epoch", "epoch")
-    assert axes.get_ylabel()
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("nats", "log")
     curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
     assert curves == {"training": ([0, 1], [1.0, 0.5]), "validation, fixed noise": ([1], [0.75])}
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
 
 
-def test_schedule_curves_show_every_beta_and_the_signal_after_each_step():
-    schedule = LinearSchedule(50)
-    figure = figures.schedule_curves(schedule.betas, schedule.alpha_bar, "linear")
-    assert figure.get_suptitle() == "Noise schedule: linear, T = 50"
+def test_a_loss_that_is_not_positive_has_a_linear_scale():
+    figure = figures.loss_curve([{"epoch": 0, "train/loss": -1.0, "val/loss": 0.5}], "nats")
+    assert figure.axes[0].get_yscale() == "linear"
+
+
+def test_curves_stand_side_by_side_with_their_labels():
+    figure = figures.curves_figure(LinearSchedule(50).curves(), "Schedule: linear, T = 50")
+    assert figure.get_suptitle() == "Schedule: linear, T = 50"
     left, right = figure.axes
     assert (left.get_ylabel(), right.get_ylabel()) == (r"$\beta_t$", r"$\bar\alpha_t$")
     assert all(axes.get_title() and axes.get_xlabel() == "step index t" for axes in (left, right))
-    assert left.lines[0].get_ydata().tolist() == schedule.betas.tolist()
-    assert right.lines[0].get_ydata().tolist() == schedule.alpha_bar[1:].tolist()
-    assert left.lines[0].get_xdata().tolist() == list(range(50))
+    assert left.lines[0].get_ydata().tolist() == LinearSchedule(50).betas.tolist()
 
 
 def test_the_comparison_has_a_named_curve_per_schedule():
-    figure = figures.schedule_comparison({"a": torch.tensor([1.0, 0.5]), "b": torch.tensor([1.0, 0.25])})
-    (axes,) = figure.axes
-    assert [(line.get_label(), line.get_ydata().tolist()) for line in axes.lines] == [("a", [0.5]), ("b", [0.25])]
+    times = torch.tensor([0.0, 1.0])
+    signals = {"a": torch.tensor([1.0, 0.5]), "b": torch.tensor([1.0, 0.25])}
+    (axes,) = figures.signal_comparison(signals, times).axes
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in axes.lines] == [("a", [1, 0.5]), ("b", [1, 0.25])]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
     assert axes.get_title()
+
+
+def test_with_labels_each_class_is_a_row_with_its_name():
+    sheet = figures.grid_sheet(images(5), "x", torch.tensor([3, 0, 3, 0, 3]))
+    assert list(sheet.names) == ["0", "3"]
+    assert torch.equal(sheet.rows[0], images(5)[[1, 3]])
+    assert torch.equal(sheet.rows[1], images(5)[[0, 2, 4]])
+    assert labels_of(figures.image_figure(sheet).axes[0].yaxis) == ["0", "3"]
 
 
 class Logger:
@@ -166,18 +180,30 @@ class Logger:
         self.added.append((tag, drawn.shape, step))
 
 
+    def add_text(self, tag, text, step):
+        self.added.append((tag, text, step))
+
+
 class Silent:
     experiment = None
 
 
 @pytest.mark.parametrize(("tag", "expected"), [(None, "grid"), ("samples/grid", "samples/grid")])
 def test_a_recorded_figure_is_a_file_and_an_entry_of_each_logger_that_takes_figures(tmp_path, tag, expected):
-    figure, logger = figures.image_grid(images(2), "x"), Logger()
-    path = figures.record(figure, tmp_path / "new" / "folder", "grid", [Silent(), logger], 7, tag)
+    figure, logger = figures.image_figure(figures.grid_sheet(images(2), "x")), Logger()
+    path = figures.save_figure(figure, tmp_path / "new" / "folder", "grid", [Silent(), logger], 7, tag)
     assert path == tmp_path / "new" / "folder" / "grid.png"
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert logger.added == [(expected, (image.height, image.width, 3), 7)]
+
+
+def test_a_text_is_a_file_and_a_text_of_the_loggers_that_show_some(tmp_path):
+    logger = Logger()
+    path = figures.save_figure("two\nlines", tmp_path, "samples", [Silent(), logger], 7)
+    assert path == tmp_path / "samples.txt"
+    assert path.read_text(encoding="utf-8") == "two\nlines"
+    assert logger.added == [("samples", "```\ntwo\nlines\n```", 7)]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,0 +1,39 @@
+"""What every rate schedule has, from its survival and its rate."""
+
+import pytest
+import torch
+
+from diffusion_lab.schedules import RateSchedule
+
+
+class LogLinear(RateSchedule):
+    """survival = 1 − t, as MDLM and SEDD have it."""
+
+    def survival(self, t):
+        return 1 - t
+
+    def rate(self, t):
+        return 1 / (1 - t)
+
+
+T = torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
+
+
+def test_the_total_is_the_integral_of_the_rate():
+    for t in T.tolist():
+        grid = torch.linspace(0, t, 20_001, dtype=torch.float64)
+        integral = torch.trapezoid(LogLinear().rate(grid), grid)
+        assert float(LogLinear().total(torch.tensor(t))) == pytest.approx(float(integral), rel=1e-6, abs=1e-9)
+
+
+def test_nothing_survives_an_infinite_total():
+    assert LogLinear().total(torch.ones(1, dtype=torch.float64)).item() == torch.inf
+
+
+def test_the_signal_is_what_survives_and_continuous_time_is_told_in_thousandths():
+    assert torch.equal(LogLinear().signal(T), 1 - T)
+    torch.testing.assert_close(LogLinear().c_noise(T), 1000 * T)
+
+
+def test_curves_are_finite():
+    assert all(bool(curve.y.isfinite().all()) for curve in LogLinear().curves())
