@@ -64,8 +64,9 @@ def door(monkeypatch, tmp_path, capsys):
         monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
         try:
+            module = __import__(script)
             with pytest.raises(SystemExit) as left:
-                cli.run(script, getattr(__import__(script), script))
+                cli.run(script, getattr(module, script), getattr(module, "GROUPS_OF_THE_RUN", ()))
         finally:
             sys.path.pop(0)
         lines = capsys.readouterr().err.splitlines()

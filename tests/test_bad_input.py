@@ -6,6 +6,7 @@ Runs in this process, by way of `cli.run`, which is all that scripts/train.py an
 import pytest
 
 from conftest import TINY
+from option_recipes import choices
 
 BASE = ("data=digits", "trainer=cpu")
 
@@ -40,20 +41,23 @@ BAD = {
     "+network.image_size=32": ["network.image_size follows from the rest"],
     "+trainer.logger=false": ["trainer.logger follows from the rest"],
     # Options that do not exist.
-    "schedule=cosin": ["schedule=cosin", "did you mean cosine?", "choose from cosine, linear"],
+    "schedule=cosin": ["schedule=cosin", "did you mean cosine?", f"choose from {choices('schedule')}"],
     "schedule=Cosine": ["schedule=Cosine", "did you mean cosine?"],
-    "network=resnet": ["network=resnet", "choose from simple_unet"],
+    "network=resnet": ["network=resnet", f"choose from {choices('network')}"],
     "experiment=ddpm_mnits": ["experiment=ddpm_mnits", "did you mean ddpm_mnist?", "quickstart"],
     "trainer=cup": ["trainer=cup", "did you mean cpu?"],
     "hydra/launcher=slurm": ["hydra/launcher=slurm", "choose from basic"],
-    "data=": ["data=", "choose from digits"],
-    "data=null": ["data=null", "choose from digits, fashion_mnist, mnist"],
+    "data=": ["data=", f"choose from {choices('data')}"],
+    "data=null": ["data=null", f"choose from {choices('data')}"],
     "data=[mnist,digits]": ["no key data.data_dir"],
     "+schedule=cosine": ["schedule is chosen already", "without the +"],
     # What is missing.
     "~seed": ["seed is missing", "an integer"],
-    "~data": ["data has no option", "choose from digits"],
-    "~data.batch_size seed=1 ~trainer.devices ~schedule": ["schedule has no option", "choose from cosine, linear"],
+    "~data": ["data has no option", f"choose from {choices('data')}"],
+    "~data.batch_size seed=1 ~trainer.devices ~schedule": [
+        "schedule has no option",
+        f"choose from {choices('schedule')}",
+    ],
     "lr_schedule=warmup_cosine": ["lr_schedule.decay_steps must be given"],
     "seed=???": ["seed must be given"],
     # Types.
@@ -78,18 +82,19 @@ BAD = {
     "sampler.num_steps=2.5": ["sampler.num_steps=2.5", "an integer or null"],
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number"],
     "optimizer.betas=[0.9]": ["optimizer.betas=[0.9]", "a list of 2"],
-    "objective.times=uniform": ["objective.times=uniform", "a node with a _target_"],
+    "objective.times._target_=diffusion_lab.codecs.Pixels": ["objective.times._target_", "a TimeSampler"],
+    "objective.times=uniform": ["objective.times=uniform", "a TimeSampler"],
     "trainer.max_epochs=x": ["trainer.max_epochs=x", "an integer or null"],
     "trainer.precision=bf16mixed": ["trainer.precision=bf16mixed", "32-true", "did you mean bf16-mixed?"],
     "trainer.deterministic=maybe": ["trainer.deterministic=maybe", "true or false"],
-    "sampling.clip_x0=1": ["sampling.clip_x0=1", "true or false"],
+    "sampling.clip_x0=1": ["sampling.clip_x0", "clip=x0, clip=dynamic or clip=none"],
     "sampling=3": ["sampling=3"],
     "+network._partial_=true": ["network._target_", "Module"],
     # Targets.
     "network._target_=diffusion_lab.networks.SimpleUnet": ["no such class", "did you mean diffusion_lab.networks.Simp"],
     "schedule._target_=nowhere.Schedule": ["schedule._target_=nowhere.Schedule", "no such class"],
-    "process._target_=diffusion_lab.codecs.Pixels": ["process._target_=diffusion_lab.codecs.Pixels", "Gaussian"],
-    "codec._target_=diffusion_lab.processes.Gaussian": ["codec._target_=diffusion_lab.processes.Gaussian", "Pixels"],
+    "process._target_=diffusion_lab.codecs.Pixels": ["process._target_=diffusion_lab.codecs.Pixels", "Process"],
+    "codec._target_=diffusion_lab.processes.Gaussian": ["codec._target_=diffusion_lab.processes.Gaussian", "Codec"],
     # Ranges.
     "seed=-1": ["seed must be at least 0, got -1"],
     "seed=4294967296": ["seed must be below 2**32"],
@@ -196,10 +201,11 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
         (["run_dir=x", "num_samples=0"], "num_samples must be at least 1"),
         (["run_dir=x", "num_samples=many"], "num_samples=many: it must be an integer"),
         (["run_dir=x", "sampler=ancestrl"], "did you mean ancestral?"),
-        (["run_dir=x", "sampler.num_steps=20"], "choose one first: sampler=ancestral sampler.num_steps=…"),
+        (["run_dir=x", "sampler.num_steps=20"], "there is no run folder x"),
+        (["run_dir=x", "label=three"], "label=three: it must be an integer or a list of integers or null"),
         (["run_dir=x", "num_sampls=3"], "did you mean num_samples?"),
         (["run_dir=x", "+schedule=cosine"], "schedule"),
-        (["run_dir=x", "clip_x0=maybe"], "clip_x0=maybe: it must be true or false or null"),
+        (["run_dir=x", "clip_x0=true"], "there is no key clip_x0 any more: type clip=x0"),
     ],
 )
 def test_what_is_typed_behind_sample_is_held_against_its_keys(door, tmp_path, typed, said):

@@ -5,8 +5,8 @@ from PIL import Image
 from scipy import stats
 
 from diffusion_lab.codecs import Pixels
+from diffusion_lab.distributions import Normal
 from diffusion_lab.figures import Sheet
-from diffusion_lab.processes import Normal
 
 
 def test_pixels_are_their_own_code():

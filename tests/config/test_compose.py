@@ -8,15 +8,9 @@ from omegaconf.errors import OmegaConfBaseException
 from diffusion_lab.config.build import build
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
-
-NAMES = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
-NEEDS = {"lr_schedule=warmup_cosine": ["lr_schedule.decay_steps=1000"]}
-
-
-def options():
-    return [f"{name}={file.stem}" for name in NAMES for file in sorted((conf_dir() / name).glob("*.yaml"))]
+from diffusion_lab.noise import Noise
+from option_recipes import choices, every_option, groups, recipe
 
 
 @pytest.fixture(autouse=True)
@@ -27,27 +21,31 @@ def folders(monkeypatch, tmp_path):
 
 def test_the_tree_has_the_groups_that_a_run_is_made_of():
     expected = {"data", "schedule", "process", "codec", "parameterization", "network", "objective", "sampler"}
-    assert expected <= set(NAMES)
-    assert len(options()) >= 30
+    assert expected | {"guidance", "clip"} <= set(groups())
+    assert len(every_option()) >= 30
 
 
-@pytest.mark.parametrize("option", options())
-def test_every_option_composes_and_builds(composed, option):
+@pytest.mark.parametrize("option", every_option())
+def test_every_option_composes_builds_and_has_a_loss(composed, option):
     config_name = "search" if option.startswith("search=") else "train"
-    cfg = composed(option, *NEEDS.get(option, []), config_name=config_name)
+    cfg = composed(*recipe(option), config_name=config_name)
     parts = build(cfg)
-    shape = (2, parts.data.channels, parts.data.image_size, parts.data.image_size)
+    module, noise = parts.module.eval(), Noise(torch.zeros(1, dtype=torch.int64), 0)
+    condition = None if parts.pipeline.labels is None else torch.zeros(1, dtype=torch.int64)
     with torch.no_grad():
-        raw = parts.network(torch.zeros(shape), torch.zeros(2))
-    assert raw.shape == shape
-    assert parts.pipeline.shape == shape[1:]
-    assert parts.module.seed == cfg.seed
+        z0 = module.codec.encode(parts.data.example())
+        terms = module.objective(module.denoiser, z0, noise, condition)
+    assert z0.shape[1:] == parts.pipeline.shape
+    assert terms["loss"].shape == terms["t"].shape == (1,)
+    assert bool(terms["loss"].isfinite())
+    assert set(terms) - {"t"} <= set(module.objective.units)
+    assert module.seed == cfg.seed
 
 
-@pytest.mark.parametrize("option", [option for option in options() if option.split("=")[0] == "callbacks"])
+@pytest.mark.parametrize("option", [option for option in every_option() if option.split("=")[0] == "callbacks"])
 def test_every_callback_takes_the_arguments_it_is_given(composed, option):
     """Some need parts that only a run has, so they stay partial here; their names and arguments are checked."""
-    for name, node in composed(option).callbacks.items():
+    for name, node in composed(*recipe(option)).callbacks.items():
         make({**node, "_partial_": True}, f"callbacks.{name}", {})
 
 
@@ -78,7 +76,7 @@ def test_ddpm_mnist_is_the_recipe_of_the_tutorial(composed):
     assert parts.data.seed == parts.module.seed == cfg.seed == 42
     sampler = parts.pipeline.sampler
     assert (type(sampler).__name__, sampler.variance, sampler.num_steps) == ("Ancestral", "beta", 1000)
-    assert cfg.sampling.clip_x0 is False
+    assert cfg.clip == cfg.guidance == {}
     assert cfg.trainer.max_epochs == 10
     assert cfg.trainer.max_steps == -1
     assert cfg.trainer.gradient_clip_val is None
@@ -117,12 +115,11 @@ def test_a_misspelled_key_is_named_in_one_line_with_the_nearest(composed, key, m
 
 def test_a_misspelled_option_is_named_in_one_line_with_the_choices(composed):
     assert error_line(composed, "schedule=cosin") == (
-        "schedule=cosin: there is no such option; did you mean cosine? choose from cosine, linear"
+        f"schedule=cosin: there is no such option; did you mean cosine? choose from {choices('schedule')}"
     )
 
 
 def test_a_misspelled_recipe_is_named_in_one_line_with_the_choices(composed):
-    recipes = sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml"))
     assert error_line(composed, "experiment=quickstrat") == (
-        f"experiment=quickstrat: there is no such option; did you mean quickstart? choose from {', '.join(recipes)}"
+        f"experiment=quickstrat: there is no such option; did you mean quickstart? choose from {choices('experiment')}"
     )

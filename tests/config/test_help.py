@@ -63,6 +63,6 @@ def test_the_help_names_every_option_and_marks_the_defaults():
 
 def test_the_help_names_the_keys_with_what_they_are_for():
     text = help_text("train")
-    for key in ("name", "seed", "compile", "resume", "init_from", "sampling.num_samples", "sampling.clip_x0"):
+    for key in ("name", "seed", "compile", "resume", "init_from", "sampling.num_samples"):
         assert re.search(rf"^  {re.escape(key)} +\S", text, re.M)
     assert "hydra." not in text

@@ -108,9 +108,7 @@ def test_the_forward_strip_names_its_step_indices():
 )
 def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps, labels):
     states = [images(6) * k / count for k in range(count)]
-    figure = figures.image_figure(
-        figures.denoising_sheet(states, [1 - k / (count - 1) for k in range(count)], steps)
-    )
+    figure = figures.image_figure(figures.denoising_sheet(states, [1 - k / (count - 1) for k in range(count)], steps))
     assert labels_of(figure.axes[0].xaxis) == labels
     found = cells(figure)
     assert len(found) == 4 * len(labels)
@@ -178,7 +176,6 @@ class Logger:
     def add_image(self, tag, drawn, step, dataformats):
         assert dataformats == "HWC"
         self.added.append((tag, drawn.shape, step))
-
 
     def add_text(self, tag, text, step):
         self.added.append((tag, text, step))

@@ -187,7 +187,7 @@ def test_coefficients_have_the_shape_of_t_and_are_float64(shape):
         assert value.dtype == torch.float64
 
 
-@pytest.mark.parametrize("betas", [[1.0, 0.1], [0.1, 1.1], [0.0, 0.1], [-0.1], [0.1, float("nan")], [float("nan"), 0.1]])
+@pytest.mark.parametrize("betas", [[1.0, 0.1], [0.1, 1.1], [0.0, 0.1], [-0.1], [0.1, torch.nan], [torch.nan, 0.1]])
 def test_betas_outside_0_to_1_are_refused(betas):
     with pytest.raises(ValueError, match="every beta must lie strictly between 0 and 1"):
         DiscreteSchedule(torch.tensor(betas, dtype=torch.float64))

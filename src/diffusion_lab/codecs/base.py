@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from diffusion_lab.distributions import Distribution
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from diffusion_lab.figures import Sheet
-    from diffusion_lab.processes import Distribution
 
 
 class Codec(nn.Module, ABC):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.codecs.base import Codec
+from diffusion_lab.distributions import Distribution, Normal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from diffusion_lab.figures import Sheet
-    from diffusion_lab.processes import Distribution
 
 
 class Pixels(Codec):
@@ -52,7 +52,8 @@ class Pixels(Codec):
             x: [B, C, H, W] images in [−1, 1].
             z0: a `Normal` with a standard deviation above 0.
         """
-        mean, std = z0.mean.double(), z0.std.double()  # type: ignore[attr-defined]
+        assert isinstance(z0, Normal)
+        mean, std = z0.mean.double(), z0.std.double()
         x = x.double()
         low = torch.where(x > -0.999, (x - 1 / 255 - mean) / std, -torch.inf)
         high = torch.where(x < 0.999, (x + 1 / 255 - mean) / std, torch.inf)

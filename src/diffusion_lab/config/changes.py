@@ -11,5 +11,7 @@ def as_changes(arguments: Sequence[str], groups: Sequence[str]) -> list[str]:
 
     ``sampler.num_steps=50`` becomes ``++sampler.num_steps=50``, which adds the key instead of looking for it.
     """
+    if not groups:
+        return list(arguments)
     of_a_group = re.compile(rf"(?:{'|'.join(groups)})\.[\w.]+=")
     return [f"++{argument}" if of_a_group.match(argument) else argument for argument in arguments]

@@ -7,17 +7,21 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from diffusion_lab.config.changes import as_changes
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
 
 
-def run(config_name: str, task: Callable[[Any], Any]) -> None:
-    """Compose `config_name` with the command line's overrides and run `task` on it."""
+def run(config_name: str, task: Callable[[Any], Any], groups_of_the_run: Sequence[str] = ()) -> None:
+    """Compose `config_name` with the command line's overrides and run `task` on it.
+
+    Of `groups_of_the_run` a recorded run has its own options, whose keys can be typed without choosing another one.
+    """
     if {"-h", "--help"} & set(sys.argv[1:]):
         from diffusion_lab.config.help import help_text
 
@@ -28,6 +32,7 @@ def run(config_name: str, task: Callable[[Any], Any]) -> None:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     argparse.ArgumentParser.error = _usage_error  # type: ignore[method-assign, assignment]  # of Hydra's own parser
+    sys.argv[1:] = as_changes(sys.argv[1:], groups_of_the_run)
     # Hydra's parser takes no flag after an override.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
 

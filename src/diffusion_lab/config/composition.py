@@ -13,6 +13,10 @@ from diffusion_lab.errors import did_you_mean
 _QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,2]'"
 
 
+#: Keys of earlier versions, and what stands in their place.
+_REPLACED = {"sampling.clip_x0": "clip=x0, clip=dynamic or clip=none", "clip_x0": "clip=x0, clip=dynamic or clip=none"}
+
+
 def explained(error: BaseException, config_name: str) -> str:
     """The line for an exception of Hydra or OmegaConf; `config_name` is the config that was composed."""
     text = " ".join(str(error).split())
@@ -41,6 +45,8 @@ def explained(error: BaseException, config_name: str) -> str:
 
 def _no_such_key(key: str, config_name: str) -> str:
     """Name the keys beside the one that was meant, or the one of that name elsewhere."""
+    if key in _REPLACED:
+        return f"there is no key {key} any more: type {_REPLACED[key]} instead"
     if key.split(".")[0] == "hydra":
         return f"there is no key {key} (--cfg hydra lists Hydra's own)"
     node = _composed(config_name)

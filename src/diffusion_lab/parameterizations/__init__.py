@@ -1,8 +1,8 @@
 """What the network's raw output means."""
 
-from diffusion_lab.parameterizations.base import Parameterization, Prediction, Regression
+from diffusion_lab.parameterizations.base import Parameterization, Regression
 from diffusion_lab.parameterizations.denoiser import Denoiser
 from diffusion_lab.parameterizations.eps import Eps
 from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
 
-__all__ = ["Denoiser", "Eps", "GaussianPrediction", "Parameterization", "Prediction", "Regression"]
+__all__ = ["Denoiser", "Eps", "GaussianPrediction", "Parameterization", "Regression"]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.parameterizations.base import Parameterization, Prediction
+from diffusion_lab.parameterizations.base import Parameterization
+from diffusion_lab.processes import Prediction
 
 
 class Denoiser:

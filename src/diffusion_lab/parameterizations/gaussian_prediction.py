@@ -8,8 +8,7 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from diffusion_lab.parameterizations.base import Prediction
-from diffusion_lab.processes import Gaussian, per_sample
+from diffusion_lab.processes import Gaussian, Prediction, per_sample
 
 
 @dataclass(frozen=True)

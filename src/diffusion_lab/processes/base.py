@@ -5,16 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from diffusion_lab.distributions import Distribution
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes.distributions import Distribution
+from diffusion_lab.processes.prediction import Prediction
 from diffusion_lab.schedules import Schedule
-
-if TYPE_CHECKING:
-    from diffusion_lab.parameterizations import Prediction
 
 
 @dataclass(frozen=True)

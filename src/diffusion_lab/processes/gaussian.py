@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes.base import Noised, Process, per_sample
-from diffusion_lab.processes.distributions import Normal
+from diffusion_lab.processes.prediction import Prediction
 from diffusion_lab.schedules import GaussianSchedule
-
-if TYPE_CHECKING:
-    from diffusion_lab.parameterizations import Prediction
 
 
 @dataclass(frozen=True)

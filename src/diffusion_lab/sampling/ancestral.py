@@ -8,8 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes import Gaussian, Normal, per_sample
+from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.time_grids import trailing
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from diffusion_lab.codecs import Codec
+from diffusion_lab.processes import Prediction
 from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
-
-if TYPE_CHECKING:
-    from diffusion_lab.parameterizations import Prediction
 
 
 class DynamicThreshold(DenoiserTransform):

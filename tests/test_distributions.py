@@ -2,8 +2,8 @@ import pytest
 import torch
 from scipy import stats
 
+from diffusion_lab.distributions import Categorical, Normal
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes import Categorical, Normal
 
 
 def test_categories_come_as_often_as_their_probabilities_say():

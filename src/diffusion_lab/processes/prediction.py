@@ -1,0 +1,21 @@
+"""The seam between those who predict clean data and those who use the prediction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+from torch import Tensor
+
+
+class Prediction(ABC):
+    """What a denoiser says of a state z_t [B, *D]."""
+
+    @property
+    @abstractmethod
+    def x0(self) -> Tensor:
+        """The predicted clean state [B, *D]; for categories, the logarithms of their probabilities [B, *D, V]."""
+
+    @abstractmethod
+    def with_x0(self, x0: Tensor) -> Self:
+        """Return the prediction with other clean data; whatever else was predicted, such as a variance, stays."""

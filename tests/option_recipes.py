@@ -1,0 +1,31 @@
+"""Every option of the config tree, with the partners that it needs.
+
+An option that does not go with the defaults of all other groups says what it goes with in its own YAML file, in a
+comment of the form ``# With: process=absorbing codec=tokens``, which `--help` shows, too.
+"""
+
+from diffusion_lab.config.help import leading_comment
+from diffusion_lab.config.tree import conf_dir, options
+
+
+def groups():
+    """The config groups."""
+    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+
+
+def every_option():
+    """All options, as they are typed: ``schedule=cosine``."""
+    return [f"{group}={option}" for group in groups() for option in options(group)]
+
+
+def recipe(typed):
+    """The overrides with which an option, as it is typed, composes: itself and its partners."""
+    group, _, option = typed.partition("=")
+    comment = leading_comment((conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines())
+    partners = [line.removeprefix("With:").split() for line in comment if line.startswith("With:")]
+    return [typed, *(override for line in partners for override in line)]
+
+
+def choices(group):
+    """The options of a group as messages list them: ``cosine, linear``."""
+    return ", ".join(options(group))
