@@ -1,0 +1,47 @@
+"""One made-up sample through all parts of a run, before anything is written."""
+
+from __future__ import annotations
+
+import torch
+
+from diffusion_lab.config.build import Parts
+from diffusion_lab.errors import LabError
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser
+
+
+def check_parts_fit(parts: Parts) -> None:
+    """Compute the loss of one sample of zeros; neither the network nor torch's generator is changed.
+
+    Raises:
+        LabError: if data, codec, process, network, parameterization and objective do not go together.
+    """
+    module = parts.module
+    denoiser = Denoiser(parts.network, module.denoiser.parameterization)
+    row = torch.zeros(1, dtype=torch.int64)
+    condition = None if parts.pipeline.labels is None else row
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            z0 = module.codec.encode(parts.data.example())
+            terms = module.objective(denoiser, z0, Noise(row, 0), condition)
+    except LabError:
+        raise
+    except Exception as error:  # any part may refuse in any way
+        text = " ".join(str(error).split())[:300]
+        raise LabError(
+            f"the parts do not go together: the loss of one sample could not be computed ({type(error).__name__}: "
+            f"{text}); data, codec, process, network, parameterization and objective decide"
+        ) from error
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    if z0.shape[1:] != torch.Size(parts.pipeline.shape):
+        raise LabError(
+            f"the codec turns data of the shape {list(parts.data.shape)} into codes of {list(z0.shape[1:])}, and says "
+            f"that they are {list(parts.pipeline.shape)}"
+        )
+    for name, value in terms.items():
+        if value.shape != (1,):
+            raise LabError(f"objective: the term {name} must have one number for each sample, got {list(value.shape)}")
