@@ -32,7 +32,7 @@ def test_a_network_with_another_number_of_outputs_is_refused_with_both_shapes(pa
 
 def test_a_network_that_cannot_take_the_data_is_refused_in_one_line(parts, monkeypatch):
     monkeypatch.setattr(parts.data, "example", lambda: torch.zeros(1, 3, 8, 8))
-    with pytest.raises(LabError, match="the parts do not go together: .*RuntimeError") as caught:
+    with pytest.raises(LabError, match=r"the parts do not go together: .*RuntimeError") as caught:
         check_parts_fit(parts)
     assert "\n" not in str(caught.value)
 

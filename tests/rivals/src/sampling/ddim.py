@@ -1,0 +1,23 @@
+"""DDIM with eta = 0 (Song et al. 2021)."""
+
+import torch
+
+from diffusion_lab.processes import Gaussian, per_sample
+from diffusion_lab.sampling.base import Sampler, State
+from diffusion_lab.sampling.time_grids import trailing
+
+
+class DDIM(Sampler):
+    def __init__(self, process: Gaussian, num_steps: int = 50) -> None:
+        self.process, self.num_steps = process, num_steps
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def steps(self):
+        return trailing(self.process.schedule.steps or self.num_steps, self.num_steps)
+
+    def step(self, state, t, s, denoiser, noise):
+        prediction, schedule = denoiser(state.z, t), self.process.schedule
+        alpha, sigma = (per_sample(of(s), state.z) for of in (schedule.alpha, schedule.sigma))
+        return State(alpha * prediction.x0 + sigma * torch.as_tensor(prediction.eps))
