@@ -6,15 +6,16 @@ import json
 import re
 from html.parser import HTMLParser
 
+import jinja2
 import numpy as np
 import pytest
 
 from diffusion_lab.catalogue.comparison.comparison import comparison
-from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.comparison.page import page_template, render_page
 from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{data}}</title>&lt;"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ style }}{% if x %}</title>&lt;"
 
 
 class Elements(HTMLParser):
@@ -43,7 +44,7 @@ class Elements(HTMLParser):
 
 
 def made(tmp_path, *metrics, **options):
-    return page(comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
+    return render_page(comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
 
 
 def data(text):
@@ -132,3 +133,8 @@ def test_infinite_numbers_break_nothing(tmp_path):
     (path / "metrics.json").write_text(json.dumps({"epochs": epochs, "val/loss": float("nan")}))
     found = data(made(tmp_path))
     assert [len(run["val/loss"]) for run in found["groups"][0]["runs"]] == [3, 2]
+
+
+def test_a_value_that_the_template_is_not_given_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        page_template().render()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffusion_lab.catalogue.comparison import tables
 from diffusion_lab.catalogue.comparison.comparison import Comparison, comparison
-from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.schema import CompareConfig
 from diffusion_lab.errors import LabError
@@ -19,7 +19,7 @@ WRITERS: dict[str, Callable[[Comparison], str]] = {
     ".csv": tables.comma_separated,
     ".md": tables.markdown,
     ".tex": tables.latex,
-    ".html": page,
+    ".html": render_page,
 }
 
 
