@@ -120,29 +120,17 @@ def _paired_p(pairs: Array) -> float:
 
 
 def _welch_p(x: Array, y: Array) -> float:
+    """Welch's t test, with the degrees of freedom of Welch and Satterthwaite."""
     parts = [float(values.var(ddof=1)) / len(values) for values in (x, y)]
     spread = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (x, y), strict=True))
-    # Rounded down, as in tables: Student's distribution has a closed form then, and errs on the safe side.
-    degrees = math.floor(sum(parts) ** 2 / spread + 1e-9) if spread else len(x) + len(y) - 2
+    degrees = sum(parts) ** 2 / spread if spread else len(x) + len(y) - 2
     return _two_sided_p(float(x.mean() - y.mean()), math.sqrt(sum(parts)), degrees)
 
 
-def _two_sided_p(difference: float, error: float, degrees: int) -> float:
-    if error <= 1e-12 * abs(difference):  # the same difference each time, or none
+def _two_sided_p(difference: float, error: float, degrees: float) -> float:
+    """The probability of a t statistic at least this far from zero, where the means are equal."""
+    if error <= 1e-12 * abs(difference):  # no spread: every pair has the same difference, or all values are equal
         return 0.0 if difference else 1.0
-    return 1 - student(abs(difference) / error, degrees)
+    from scipy.special import stdtr  # imported here since it takes as long to load as NumPy
 
-
-def student(t: float, degrees: int) -> float:
-    """The probability that |T| ≤ t, t ≥ 0, for Student's T with whole degrees of freedom.
-
-    Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, cosine, odd = math.sin(angle), math.cos(angle), degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for k in range(2 + odd, degrees - 1, 2):
-        term *= (k - 1) / k * cosine**2
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return float(2 * stdtr(degrees, -abs(difference) / error))
