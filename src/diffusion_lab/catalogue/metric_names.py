@@ -13,7 +13,7 @@ _LOWER = re.compile(
     r"(\w*_)?(loss|error|fid|kid|nll|bits_per_dim|bpd|perplexity|shuffled|wall_time_s|parameters|peak_MiB)(_\w*)?"
 )
 _HIGHER = re.compile(
-    r"(\w*_)?(samples|real|accuracy|classes|precision|recall|coverage|images_per_s|inception_score)(_\w*)?"
+    r"(\w*_)?(samples|real|accuracy|classes|precision|recall|coverage|\w+_per_s|inception_score)(_\w*)?"
 )
 
 #: What is measured while training and compared by nobody, but where it is asked for.

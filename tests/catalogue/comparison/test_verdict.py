@@ -120,6 +120,7 @@ def test_what_there_is_not_is_refused(compared):
         ("val/loss", True), ("val/loss_best", True), ("train/loss_by_t/0.00-0.25", True), ("val/loss_ema", True),
         ("fid", True), ("evaluation.kid", True), ("bits_per_dim", True), ("wall_time_s", True), ("parameters", True),
         ("recognition.samples", False), ("recognition.classes", False), ("speed/images_per_s", False),
+        ("speed/sequences_per_s", False), ("tokens_per_s_mean", False),
         ("recognition.shuffled", True), ("memory/peak_MiB", True),
     ],
 )  # fmt: skip
