@@ -5,7 +5,7 @@ import json
 import pytest
 
 import browser as browsers
-from diffusion_lab.catalogue.comparison.comparison import comparison
+from diffusion_lab.catalogue.comparison.comparison import build_comparison
 from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
@@ -66,7 +66,8 @@ def written(tmp_path_factory):
     fake_sweep(folder, samples=16, recognition=0.5, tags=["widths"])
     fake_run(folder, schedule="cosine", channels=8, seed=4, loss=0.9, notes=HOSTILE, tags=[HOSTILE], folder="<b>odd")
     path = folder / "page.html"
-    path.write_text(render_page(comparison(find_runs([folder / "fake"]), [], ["val/loss", "recognition.samples"])))
+    compared = build_comparison(find_runs([folder / "fake"]), [], ["val/loss", "recognition.samples"])
+    path.write_text(render_page(compared))
     return path
 
 

@@ -39,7 +39,7 @@ def test_links_below_are_not_followed(tmp_path):
     made = fake_run(tmp_path / "real")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "link").symlink_to(made)
-    assert "holds no run" in refusal(tmp_path / "outputs")
+    assert "contains no run" in refusal(tmp_path / "outputs")
     assert paths(tmp_path / "outputs" / "link") == [tmp_path / "outputs" / "link"]
 
 
@@ -60,5 +60,5 @@ def test_what_is_misspelled_is_guessed(tmp_path):
 def test_a_folder_without_runs_and_a_file_are_refused(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").write_text("")
-    assert refusal(tmp_path / "a") == f"{tmp_path / 'a'} holds no run: a run's folder has a config.yaml"
+    assert refusal(tmp_path / "a") == f"{tmp_path / 'a'} contains no run: a run folder has a config.yaml"
     assert refusal(tmp_path / "b").startswith(f"{tmp_path / 'b'} is a file")

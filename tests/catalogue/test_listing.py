@@ -24,7 +24,7 @@ def typed(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["runs.py", *words])
         status = 0
         try:
-            arguments.run_on_paths("runs", RunsConfig, listing.runs)
+            arguments.run_on_paths("runs", RunsConfig, listing.manage_runs)
         except SystemExit as left:
             status = left.code
         said = capsys.readouterr()
@@ -139,23 +139,23 @@ def test_prune_says_what_would_go_and_leaves_it(typed, runs):
 
 def test_prune_removes_what_it_said(typed, runs):
     lines = typed("outputs", "prune=runs", "confirm=true")
-    assert [line for line in lines if line.startswith("stays")] == [
-        f"stays    outputs/fake/{runs['running'].name}: it is running"
+    assert [line for line in lines if line.startswith("kept ")] == [
+        f"kept          outputs/fake/{runs['running'].name}: it is running"
     ]
     assert [name for name, path in runs.items() if path.exists()] == ["running"]
-    assert lines[-1].startswith("Removed 4 runs: ")
+    assert lines[-1].startswith("Removed 4 runs and freed ")
 
 
 def test_a_run_that_is_not_looked_at_protects_the_one_it_began_with(typed, runs, tmp_path):
     fake_run(tmp_path / "outputs", seed=6, name="later", init_from=str(runs["old"]))
     lines = typed("outputs/ddpm_mnist", "prune=runs", "confirm=true")
-    assert "began with its weights" in lines[0]
+    assert "started from its weights" in lines[0]
     assert runs["old"].is_dir()
 
 
 def test_prune_of_checkpoints(typed, runs):
     lines = typed("tag=wide", "prune=checkpoints", "confirm=true")
-    assert lines[-1].startswith("Removed the checkpoints of 1 run: ")
+    assert lines[-1].startswith("Removed the checkpoints of 1 run and freed ")
     assert not (runs["good"] / "checkpoints").exists()
     assert (runs["good"] / "metrics.json").is_file()
 
@@ -163,9 +163,9 @@ def test_prune_of_checkpoints(typed, runs):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["prune=runs"], "this would be done to every run"),
-        (["prune=runs", "confirm=true"], "this would be done to every run"),
-        (["add_tag=x"], "this would be done to every run"),
+        (["prune=runs"], "this would affect every run"),
+        (["prune=runs", "confirm=true"], "this would affect every run"),
+        (["add_tag=x"], "this would affect every run"),
         (["state=faild"], "did you mean failed?"),
         (["stat=failed"], "there is no key stat; did you mean state?"),
         (["older_than=7"], "older_than must be a time such as 90m"),
@@ -175,7 +175,7 @@ def test_prune_of_checkpoints(typed, runs):
         (["sort=date"], "sort=date: it must be one of age, metric, size, name, state"),
         (["outputs", "add_tag=a/b"], "add_tag: a tag is a word"),
         (["outputs", "prune=runs", "notes=x"], "prune does not go together"),
-        (["metric=parameter", "sort=metric"], "sort=metric: which way metric=parameter is better is not known"),
+        (["metric=parameter", "sort=metric"], "whether lower or higher is better is unknown for metric=parameter"),
         (["metric=val/los", "state=finished"], "metric=val/los: no run has it; did you mean val/loss?"),
         (["outputz"], "there is no folder outputz; did you mean outputs?"),
         (["--yes"], "there is no option --yes"),
@@ -195,7 +195,7 @@ def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
 
 
 def test_none_is_said(typed, runs):
-    assert typed("tag=nowhere") == ["None of 5 runs is like that."]
+    assert typed("tag=nowhere") == ["None of 5 runs matches."]
 
 
 @pytest.mark.parametrize("script", ["runs", "compare"])

@@ -20,7 +20,7 @@ def typed(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["compare.py", *words])
         status = 0
         try:
-            arguments.run_on_paths("compare", CompareConfig, compare_runs.compare)
+            arguments.run_on_paths("compare", CompareConfig, compare_runs.compare_runs)
         except SystemExit as left:
             status = left.code
         said = capsys.readouterr()
@@ -63,7 +63,7 @@ def test_unfinished_runs_are_left_out_and_named_or_taken_in(typed, swept, tmp_pa
     damaged = fake_run(tmp_path / "outputs", seed=10)
     (damaged / "metrics.json").write_text("{")
     said = typed()
-    assert f"Left out, interrupted (all=true takes unfinished runs in): {stopped.name}." in said
+    assert f"Left out, interrupted (all=true includes unfinished runs): {stopped.name}." in said
     assert f"Left out, damaged: {damaged.name}." in said
     assert "  3\n" in said
     said = typed("all=true")
@@ -85,11 +85,11 @@ def test_unfinished_runs_are_left_out_and_named_or_taken_in(typed, swept, tmp_pa
         (["by=network.base_chanels"], "did you mean network.base_channels?"),
         (["sort=x"], "sort=x: there is no key x"),
         (["all=1"], "all=1: it must be true or false"),
-        (["out=table.xlsx"], "out=table.xlsx: a file ends in .csv, .md, .tex, .html; a folder has no ending"),
+        (["out=table.xlsx"], "out=table.xlsx: a file name must end in .csv, .md, .tex, .html; a folder"),
         (["out=file"], "out=file is a file"),
         (["out=file/x.csv"], "cannot write file/x.csv (out): "),
         (["output"], "there is no folder output; did you mean outputs?"),
-        (["empty"], "empty holds no run"),
+        (["empty"], "empty contains no run"),
         (["-m"], "there is no option -m"),
     ],
 )
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_one_line(typed, swept, tmp_path, words, said):
 
 def test_runs_of_which_none_is_finished_are_no_comparison(typed, tmp_path):
     fake_run(tmp_path / "outputs", status="failed")
-    assert "none of 1 runs can be compared: failed (all=true takes unfinished runs in)" in typed()
+    assert "none of 1 runs can be compared: failed (all=true includes unfinished runs)" in typed()
 
 
 def test_the_help_says_what_every_key_is_for(typed):

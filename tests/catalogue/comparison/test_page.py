@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import pytest
 
-from diffusion_lab.catalogue.comparison.comparison import comparison
+from diffusion_lab.catalogue.comparison.comparison import build_comparison
 from diffusion_lab.catalogue.comparison.page import page_template, render_page
 from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
@@ -44,7 +44,7 @@ class Elements(HTMLParser):
 
 
 def made(tmp_path, *metrics, **options):
-    return render_page(comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
+    return render_page(build_comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
 
 
 def data(text):

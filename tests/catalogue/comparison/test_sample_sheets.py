@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_lab.catalogue.comparison.sample_sheets import SIDE, sample_sheet
+from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, sample_sheet
 
 
 def sheet(tmp_path, array):
@@ -39,7 +39,7 @@ def test_colours_and_what_lies_outside(tmp_path):
 
 def test_large_images_make_no_large_picture(tmp_path):
     found = sheet(tmp_path, np.random.default_rng(0).uniform(-1, 1, (9, 3, 700, 500)).astype(np.float32))
-    assert max(found.shape[:2]) <= SIDE
+    assert max(found.shape[:2]) <= MAX_SIDE
     assert (tmp_path / "final.npy").stat().st_size > 30e6
     assert len(sample_sheet(tmp_path / "final.npy")) < 400_000
 

@@ -19,15 +19,15 @@ from typing import Any
 import jinja2
 
 from diffusion_lab.catalogue.comparison.comparison import Comparison
-from diffusion_lab.catalogue.comparison.groups import Group, shared
+from diffusion_lab.catalogue.comparison.groups import Group, shared_config
 from diffusion_lab.catalogue.comparison.sample_sheets import sample_sheet
-from diffusion_lab.catalogue.comparison.tables import INTERVAL, interval
-from diffusion_lab.catalogue.metric_names import decimals_of, number
+from diffusion_lab.catalogue.comparison.tables import INTERVAL_HEADING, interval_text
+from diffusion_lab.catalogue.number_format import decimals_for_spread, format_number
 from diffusion_lab.console import duration
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
-_CURVE_POINTS = 200  # at most, of each curve
-_PAGE_PICTURES = 120  # at most
+_MAX_CURVE_POINTS = 200
+_MAX_PICTURES = 120
 _COLOURS = 10
 _DEFAULT_METRICS = 4  # columns of the results, unless more metrics were asked for
 _CURVE_LABELS = {"val/loss": "validation", "train/loss": "training"}
@@ -37,11 +37,13 @@ _PLOT_WIDTH, _PLOT_HEIGHT, _PLOT_MARGIN = 170, 30, 8  # pixels
 def render_page(comparison: Comparison) -> str:
     """Return the page as HTML."""
     runs = [run for group in comparison.rows for run in group.runs.values()]
-    ranking_metric, shared_config = comparison.metrics[0], shared(runs)
+    ranking_metric, shared = comparison.metrics[0], shared_config(runs)
     metrics = _result_metrics(comparison)
     curves = [name for name in _CURVE_LABELS if any(name in run.curves for run in runs)]
-    rows = [_row(comparison, metrics, index, group) for index, group in enumerate(comparison.rows)]
-    _add_pictures(rows, comparison)
+    rows = [
+        _row(comparison, metrics, index, group, pictures)
+        for index, (group, pictures) in enumerate(zip(comparison.rows, _pictures(comparison), strict=True))
+    ]
     any_tags, any_notes = any(run.tags for run in runs), any(run.notes for run in runs)
     script = _read_resource("page.js")
     return page_template().render(
@@ -49,18 +51,18 @@ def render_page(comparison: Comparison) -> str:
         subtitle=_subtitle(comparison),
         verdict=comparison.verdict,
         ranking_metric=ranking_metric,
-        key_columns=[_column(name) for name in comparison.grouping.telling],
+        key_columns=[_column(name) for name in comparison.grouping.shown_columns],
         metric_columns=[
-            _column(metrics[0], is_number=True, sort="ascending" if comparison.lower else "descending"),
+            _column(metrics[0], is_number=True, sort="ascending" if comparison.lower_is_better else "descending"),
             *(_column(metric, is_number=True) for metric in metrics[1:]),
         ],
-        interval_column=_column(INTERVAL, is_number=True),
+        interval_column=_column(INTERVAL_HEADING, is_number=True),
         count_column=_column("runs", is_number=True),
         rows=rows,
-        remarks=comparison.words[1:],
+        remarks=comparison.remarks,
         curves=[{"name": name, "label": _CURVE_LABELS[name]} for name in curves],
         any_pictures=any(row["pictures"] for row in rows),
-        same_sampling_seed="sampling.seed" in shared_config,
+        same_sampling_seed="sampling.seed" in shared,
         run_columns=_run_columns(comparison, any_tags, any_notes),
         runs=[
             _run(comparison, row, run)
@@ -69,7 +71,7 @@ def render_page(comparison: Comparison) -> str:
         ],
         any_tags=any_tags,
         any_notes=any_notes,
-        shared_config=list(shared_config.items()),
+        shared_config=list(shared.items()),
         command=shlex.join(["python", *sys.argv]),
         written=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         curve_data=_curve_data(comparison, curves),
@@ -97,10 +99,10 @@ def _read_resource(name: str) -> str:
 
 
 def _subtitle(comparison: Comparison) -> str:
-    """The numbers of configs and runs, and which way the metric is better."""
+    """The numbers of configs and runs, and whether lower or higher is better."""
     sizes = {len(group.runs) for group in comparison.rows}
     runs_each = f"{sizes.pop()} of each" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)} of each"
-    better = "lower" if comparison.lower else "higher"
+    better = "lower" if comparison.lower_is_better else "higher"
     configs = len(comparison.rows)
     return f"{configs} config{'s' * (configs > 1)} · {runs_each} · {better} is better"
 
@@ -129,21 +131,23 @@ def _run_columns(comparison: Comparison, any_tags: bool, any_notes: bool) -> lis
     return [_column(name, is_number=name in numbers) for name in ("run", *numbers, "state", *labels)]
 
 
-def _row(comparison: Comparison, metrics: Sequence[str], index: int, group: Group) -> dict[str, Any]:
-    """A row of the results; `pictures` are added later."""
+def _row(
+    comparison: Comparison, metrics: Sequence[str], index: int, group: Group, pictures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A row of the results, with what the chart's legend and the samples show of it."""
     summary = group.summary(metrics[0])
     return {
         "index": index,
         "colour": index % _COLOURS,
         "label": group.label,
         "is_best": group is comparison.best,
-        "column_values": [group.values[column] for column in comparison.grouping.telling],
+        "column_values": [group.column_values[column] for column in comparison.grouping.shown_columns],
         "means": [_mean(group, metric) for metric in metrics],
         "plot": _plot(comparison, group, metrics[0]),
-        "interval": interval(group, metrics[0]),
+        "interval": interval_text(group, metrics[0]),
         "interval_sort_value": summary.low if summary and summary.n > 1 else "",
         "run_count": len(group.runs),
-        "pictures": [],
+        "pictures": pictures,
     }
 
 
@@ -151,9 +155,9 @@ def _mean(group: Group, metric: str) -> dict[str, Any]:
     summary = group.summary(metric)
     if summary is None:
         return {"text": "–", "spread": "", "sort_value": ""}
-    decimals = decimals_of(summary.std)
-    spread = "" if decimals is None else number(summary.std, decimals)
-    return {"text": number(summary.mean, decimals), "spread": spread, "sort_value": summary.mean}
+    decimals = decimals_for_spread(summary.std)
+    spread = "" if decimals is None else format_number(summary.std, decimals)
+    return {"text": format_number(summary.mean, decimals), "spread": spread, "sort_value": summary.mean}
 
 
 def _plot(comparison: Comparison, group: Group, metric: str) -> dict[str, Any] | None:
@@ -161,7 +165,7 @@ def _plot(comparison: Comparison, group: Group, metric: str) -> dict[str, Any] |
     summary, best = group.summary(metric), comparison.best.summary(metric)
     if summary is None or best is None:
         return None
-    values = [value for row in comparison.rows for value in row.numbers(metric).values()]
+    values = [value for row in comparison.rows for value in row.metric_values(metric).values()]
     low, high = min(values), max(values)
 
     def position(value: float) -> float:
@@ -171,36 +175,37 @@ def _plot(comparison: Comparison, group: Group, metric: str) -> dict[str, Any] |
     return {
         "width": _PLOT_WIDTH,
         "height": _PLOT_HEIGHT,
-        "points": [position(value) for value in group.numbers(metric).values()],
+        "points": [position(value) for value in group.metric_values(metric).values()],
         "interval": [position(summary.low), position(summary.high)] if summary.n > 1 else None,
         "mean": position(summary.mean),
         "best_mean": position(best.mean),
     }
 
 
-def _add_pictures(rows: Sequence[dict[str, Any]], comparison: Comparison) -> None:
-    """Add a sheet of samples for each run that has samples, until the page has `_PAGE_PICTURES`."""
-    remaining = _PAGE_PICTURES
-    for row, group in zip(rows, comparison.rows, strict=True):
+def _pictures(comparison: Comparison) -> list[list[dict[str, Any]]]:
+    """For each row, a sheet of samples of each run that has any; at most `_MAX_PICTURES` in all."""
+    pictures: list[list[dict[str, Any]]] = []
+    for group in comparison.rows:
+        pictures.append([])
         for run in group.runs.values():
-            sheet = sample_sheet(run.path / "samples" / "final.npy") if remaining > 0 else None
-            if sheet is None:
-                continue
-            remaining -= 1
-            row["pictures"].append(
-                {
-                    "folder": plain(run.path.name),
-                    "png": base64.b64encode(sheet).decode(),
-                    "seed": plain(run.seed, 20),
-                    "value": number(run.metrics.get(comparison.metrics[0], math.nan)),
-                }
-            )
+            full = sum(map(len, pictures)) >= _MAX_PICTURES
+            sheet = None if full else sample_sheet(run.path / "samples" / "final.npy")
+            if sheet is not None:
+                pictures[-1].append(
+                    {
+                        "folder": plain(run.path.name),
+                        "png": base64.b64encode(sheet).decode(),
+                        "seed": plain(run.seed, 20),
+                        "value": format_number(run.metrics.get(comparison.metrics[0], math.nan)),
+                    }
+                )
+    return pictures
 
 
 def _run(comparison: Comparison, row: dict[str, Any], run: RunRecord) -> dict[str, Any]:
     """A row of the table of single runs."""
     values = [run.metrics.get(metric, math.nan) for metric in (*comparison.metrics, "wall_time_s")]
-    texts = [*map(number, values[:-1]), "–" if math.isnan(values[-1]) else duration(values[-1])]
+    texts = [*map(format_number, values[:-1]), "–" if math.isnan(values[-1]) else duration(values[-1])]
     return {
         "index": row["index"],
         "colour": row["colour"],
@@ -231,7 +236,7 @@ def _curve_data(comparison: Comparison, curves: Sequence[str]) -> dict[str, Any]
 
 
 def _thin_out(points: Sequence[tuple[float, float]]) -> list[list[float]]:
-    """At most `_CURVE_POINTS` evenly spaced points of a curve; the last one is always kept."""
-    every = -(-len(points) // _CURVE_POINTS) or 1
+    """At most `_MAX_CURVE_POINTS` evenly spaced points of a curve; the last one is always kept."""
+    every = -(-len(points) // _MAX_CURVE_POINTS) or 1
     kept = [point for i, point in enumerate(points) if (len(points) - 1 - i) % every == 0]
     return [[step, float(f"{value:.5g}")] for step, value in kept]
