@@ -90,6 +90,8 @@ function ticks(low, high, count) {
 }
 
 function logTicks(low, high) {
+  // The margins around the values may have left the range of numbers; ticks could not be counted up to infinity.
+  low = Math.max(low, Number.MIN_VALUE); high = Math.min(high, Number.MAX_VALUE);
   const multiples = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]];
   for (const candidates of multiples) {
     const found = [];
