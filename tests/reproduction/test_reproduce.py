@@ -126,22 +126,22 @@ def test_a_loss_that_differs_in_its_last_bit_is_named_with_its_step(held_against
     verdict = held_against(copy)
     assert not verdict.identical
     assert verdict.line.startswith(f"differs: first at step {step} in train/loss_step: ")
-    (first,) = verdict.comparison.first
+    (first,) = verdict.comparison.first_differences
     assert (first.metric, first.step) == ("train/loss_step", step)
     assert 0 < first.relative < 1.2e-7
     assert np.float32(first.here) == np.nextafter(np.float32(first.there), np.float32(9))
     here, there = verdict.line.partition(": ")[2].partition(": ")[2].split(" here, ")
     assert here != there.split(" there")[0]
-    assert (verdict.comparison.differing, verdict.comparison.steps) == (1, 8)
+    assert (verdict.comparison.differing_steps, verdict.comparison.steps) == (1, 8)
 
 
 def test_it_is_the_first_step_and_the_largest_difference_that_count(held_against, copy):
     for step, unit in ((7, 100), (3, 1), (4, 1000)):
         change_loss(copy, step, unit)
     found = held_against(copy).comparison
-    assert found.first[0].step == 3
-    assert found.differing == 3
-    assert found.largest.step == 4
+    assert found.first_differences[0].step == 3
+    assert found.differing_steps == 3
+    assert found.largest_difference.step == 4
 
 
 def test_all_that_was_logged_counts_and_the_loss_comes_first(held_against, copy):
@@ -166,7 +166,7 @@ def test_without_a_ledger_the_rows_are_compared(held_against, copy):
     change_csv(copy, "train/loss_step", 6, "0.5")
     verdict = held_against(copy)
     assert verdict.line.startswith("differs: first at step 6 in train/loss_step: 0.5 here, 0.80374")
-    assert verdict.comparison.largest.step == 6
+    assert verdict.comparison.largest_difference.step == 6
 
 
 def test_steps_that_nobody_knows_are_not_compared(held_against, copy):
@@ -183,10 +183,11 @@ def test_other_weights_metrics_and_samples_are_named_each(held_against, copy):
     samples = np.load(copy.samples / "final.npy")
     samples[2, 0, 1, 3] += 0.5
     np.save(copy.samples / "final.npy", samples)
-    names = [difference.metric for difference in held_against(copy).comparison.first]
+    names = [difference.metric for difference in held_against(copy).comparison.first_differences]
     assert names == ["weights", "epochs[1].val/loss", "samples[2, 0, 1, 3]"]
     np.save(copy.samples / "final.npy", samples[:4])
-    assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(held_against(copy).comparison.first[-1])
+    last = held_against(copy).comparison.first_differences[-1]
+    assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(last)
 
 
 def session(*keys):
@@ -210,7 +211,7 @@ def test_what_differs_besides_is_named(held_against, copy, kind):
     (name, *keys), value, said = CIRCUMSTANCES[kind]
     change_json(copy, name, *keys, to=value)
     verdict = held_against(copy)
-    assert verdict.identical  # the results are
+    assert verdict.identical  # the results are identical
     assert verdict.differences.keys() == {kind}
     assert verdict.differences[kind].startswith(said)
 
@@ -241,7 +242,7 @@ def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(held_against, copy):
     second = copy.read_json("manifest.json")["sessions"][0]
     second = second | {"fingerprint": second["fingerprint"] | {"environment": "00ff"}}
     change_json(copy, "manifest.json", "sessions", to=lambda sessions: [*sessions, second])
-    assert held_against(copy).differences == {"sessions": "the run here was resumed with another environment"}
+    assert held_against(copy).differences == {"sessions": "the run here was resumed with a different environment"}
 
 
 def test_a_run_from_before_there_were_fingerprints(held_against, copy):
@@ -349,14 +350,14 @@ def test_what_it_began_with_must_still_be_there(reproduce, copy, tmp_path):
     cfg = copy.read_config()
     cfg.init_from = f"{tmp_path}/gone"
     copy.write_config(cfg, [])
-    with pytest.raises(LabError, match=r"began with the weights of .*/gone \(init_from\), which is not there any more"):
+    with pytest.raises(LabError, match=r"started from the weights of .*/gone \(init_from\), which no longer exists"):
         reproduce(f"run_dir={copy.path}")
 
 
 def test_a_run_without_any_step_cannot_be_made_again(reproduce, copy, recorded):
     (copy.path / "step_losses.f32").unlink()
     shutil.rmtree(copy.path / "csv")
-    with pytest.raises(LabError, match="no step on record"):
+    with pytest.raises(LabError, match="has recorded no step"):
         reproduce(f"run_dir={copy.path}")
     with pytest.raises(LabError, match="nothing to compare"):
         reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}")
