@@ -1,4 +1,4 @@
-"""scripts/runs.py, as it is typed."""
+"""The command line of scripts/runs.py."""
 
 import datetime
 import subprocess
@@ -16,7 +16,7 @@ from fake_runs import fake_run
 
 @pytest.fixture
 def typed(monkeypatch, capsys, tmp_path):
-    """A function from what is typed behind runs.py, with outputs/ as the folder of runs, to lines, or to an error."""
+    """A function that runs runs.py with arguments, in a folder with outputs/, and returns its lines or its error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DIFFUSION_LAB_OUTPUT_DIR", raising=False)
 
@@ -38,7 +38,7 @@ def typed(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Five runs of every kind, from 10 days old to now."""
+    """Five runs in different states, which started between 10 days ago and now."""
     now = datetime.datetime.now(datetime.UTC)
     outputs = tmp_path / "outputs"
 
@@ -55,12 +55,12 @@ def runs(tmp_path):
 
 
 def listed(lines, runs):
-    """The names of the runs in the order of the list."""
+    """The keys of the runs in the order of the printed list."""
     found = [[name for name, path in runs.items() if path.name in line] for line in lines]
     return [names[0] for names in found if names]
 
 
-def test_the_list_says_of_each_run_what_people_ask(typed, runs):
+def test_the_list_has_a_line_for_each_run(typed, runs):
     lines = typed()
     assert lines[0].split() == ["state", "age", "experiment", "val/loss_best", "size", "tags", "folder", "notes"]
     assert listed(lines, runs) == ["running", "killed", "failed", "good", "old"]
@@ -102,11 +102,11 @@ def test_the_list_says_of_each_run_what_people_ask(typed, runs):
         (["outputs/ddpm_mnist"], ["old"]),
     ],
 )
-def test_filters_and_orders(typed, runs, filters, expected):
+def test_filters_and_sorting(typed, runs, filters, expected):
     assert listed(typed(*filters), runs) == expected
 
 
-def test_the_largest_first(typed, runs):
+def test_sort_by_size(typed, runs):
     (runs["failed"] / "big").write_bytes(bytes(300_000))
     assert listed(typed("sort=size"), runs)[0] == "failed"
 
@@ -119,7 +119,7 @@ def test_a_damaged_run_is_listed(typed, runs):
     assert sum(line.startswith("damaged") for line in lines) == 1
 
 
-def test_tags_and_notes_are_given_and_taken(typed, runs):
+def test_tags_and_notes_are_added_and_removed(typed, runs):
     lines = typed(f"outputs/fake/{runs['good'].name}", "add_tag=new,wide", "remove_tag=baseline", "notes=a: b, =c")
     assert "wide new" in lines[1]
     assert lines[1].endswith("a: b, =c")
@@ -129,7 +129,7 @@ def test_tags_and_notes_are_given_and_taken(typed, runs):
     assert (RunRecord(runs["good"]).tags, RunRecord(runs["good"]).notes) == (["wide", "new"], "")
 
 
-def test_prune_says_what_would_go_and_leaves_it(typed, runs):
+def test_prune_without_confirm_removes_nothing(typed, runs):
     lines = typed("state=failed,killed", "prune=runs")
     assert sorted(listed(lines, runs)) == ["failed", "killed"]
     assert lines[-1].startswith("This would remove 2 runs and free ")
@@ -137,7 +137,7 @@ def test_prune_says_what_would_go_and_leaves_it(typed, runs):
     assert all(path.is_dir() for path in runs.values())
 
 
-def test_prune_removes_what_it_said(typed, runs):
+def test_prune_with_confirm_removes_runs(typed, runs):
     lines = typed("outputs", "prune=runs", "confirm=true")
     assert [line for line in lines if line.startswith("kept ")] == [
         f"kept          outputs/fake/{runs['running'].name}: it is running"
@@ -146,7 +146,7 @@ def test_prune_removes_what_it_said(typed, runs):
     assert lines[-1].startswith("Removed 4 runs and freed ")
 
 
-def test_a_run_that_is_not_looked_at_protects_the_one_it_began_with(typed, runs, tmp_path):
+def test_a_run_outside_the_given_paths_protects_the_one_it_started_from(typed, runs, tmp_path):
     fake_run(tmp_path / "outputs", seed=6, name="later", init_from=str(runs["old"]))
     lines = typed("outputs/ddpm_mnist", "prune=runs", "confirm=true")
     assert "started from its weights" in lines[0]
@@ -181,12 +181,12 @@ def test_prune_of_checkpoints(typed, runs):
         (["--yes"], "there is no option --yes"),
     ],
 )
-def test_what_does_not_fit_is_one_line(typed, runs, words, said):
+def test_errors_are_one_line(typed, runs, words, said):
     assert said in typed(*words)
     assert all(path.is_dir() for path in runs.values())
 
 
-def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
+def test_control_characters_in_folder_names_are_replaced(typed, tmp_path):
     fake_run(tmp_path / "outputs", folder="a\x1b[2Jb", status="failed")
     for words in (["outputs"], ["outputs", "prune=runs"]):
         said = "\n".join(typed(*words))
@@ -194,12 +194,12 @@ def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
         assert "\x1b" not in said
 
 
-def test_none_is_said(typed, runs):
+def test_no_matching_run(typed, runs):
     assert typed("tag=nowhere") == ["None of 5 runs matches."]
 
 
 @pytest.mark.parametrize("script", ["runs", "compare"])
-def test_it_answers_without_torch_hydra_and_matplotlib(script, tmp_path):
+def test_slow_libraries_are_not_imported(script, tmp_path):
     fake_run(tmp_path, samples=4)
     heavy = "{'torch', 'pytorch_lightning', 'hydra', 'matplotlib', 'scipy'}"
     path = str(conf_dir().parent / "scripts" / f"{script}.py")
@@ -213,7 +213,7 @@ def test_it_answers_without_torch_hydra_and_matplotlib(script, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["runs", "compare"])
-def test_a_reader_that_has_seen_enough_is_no_error(script, tmp_path):
+def test_a_closed_pipe_is_no_error(script, tmp_path):
     for seed in range(30):
         fake_run(tmp_path, seed=seed)
     command = [sys.executable, str(conf_dir().parent / "scripts" / f"{script}.py"), str(tmp_path)]

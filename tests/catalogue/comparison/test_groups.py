@@ -1,4 +1,4 @@
-"""What differs between configs, and what is the same but for the seed."""
+"""Columns for the config keys that differ, and rows for runs that differ only in the seed."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_a_sweep_has_a_column_for_what_was_swept_and_a_row_for_its_seeds(swept):
     assert found.superseded == []
 
 
-def test_what_decides_nothing_makes_no_column(tmp_path):
+def test_keys_without_effect_on_results_make_no_column(tmp_path):
     # Besides these, the runs of `fake_run` differ in where their data lies and in their logger.
     fake_run(tmp_path, seed=1, name="a", tags=["x"], notes="one", console={"_target_": "lab.Text"}, resume="x")
     fake_run(tmp_path, seed=2, name="b", tags=[], notes="two", console={"_target_": "lab.Json"}, resume=None)
@@ -39,7 +39,7 @@ def test_what_decides_nothing_makes_no_column(tmp_path):
     assert len(found.groups[0].runs) == 2
 
 
-def test_the_weights_that_a_run_began_with_make_a_column(tmp_path):
+def test_init_from_makes_a_column(tmp_path):
     fake_run(tmp_path, seed=1)
     fake_run(tmp_path, seed=2, init_from="/elsewhere/run")
     assert group_runs(find_runs([tmp_path])).columns == ["init_from"]
@@ -56,7 +56,7 @@ def test_an_option_s_own_arguments_make_no_column_unless_they_differ_for_one_opt
     assert sorted(group.column_values["schedule.offset"] for group in found.groups) == ["0.008", "0.1", "–"]
 
 
-def test_values_are_told_apart_as_yaml_does(tmp_path):
+def test_values_of_different_types_differ(tmp_path):
     for seed, value in enumerate((1, True, 1.0, "1", None, [1], [1, 2])):
         fake_run(tmp_path, seed=seed, extra={"value": value})
     fake_run(tmp_path, seed=9)
@@ -82,7 +82,7 @@ def test_other_data_under_the_same_config_make_a_column(tmp_path):
     assert group_runs(find_runs([tmp_path])).columns == ["data (hash)"]
 
 
-def test_an_option_is_called_as_it_was_typed_and_else_by_its_class(tmp_path):
+def test_an_option_has_the_name_that_was_typed_or_else_that_of_its_class(tmp_path):
     paths = {(s, n): fake_run(tmp_path, schedule=s, seed=n) for s in ("linear", "cosine") for n in (1, 2)}
     (paths["linear", 1] / "manifest.json").unlink()  # the other one knows
     for seed in (1, 2):
@@ -99,12 +99,12 @@ def test_by_names_the_columns_and_averages_over_the_others(swept):
     assert found.groups[0].runs.keys() == found.groups[1].runs.keys()
 
 
-def test_by_what_does_not_differ_is_refused(swept):
+def test_by_refuses_a_key_that_does_not_differ(swept):
     with pytest.raises(LabError, match=r"by=schedul: there is no key schedul; did you mean schedule\?"):
         group_runs(swept, ["schedul"])
 
 
-def test_of_two_runs_with_the_same_config_and_seed_the_newer_counts(tmp_path):
+def test_the_newer_of_two_runs_with_the_same_config_and_seed_counts(tmp_path):
     old = fake_run(tmp_path, seed=1, loss=0.9, folder="2026-01-01")
     new = fake_run(tmp_path, seed=1, loss=0.5, folder="2026-01-02")
     found = group_runs(find_runs([tmp_path]))
@@ -112,7 +112,7 @@ def test_of_two_runs_with_the_same_config_and_seed_the_newer_counts(tmp_path):
     assert [run.path for run in found.groups[0].runs.values()] == [new]
 
 
-def test_where_much_differs_only_what_tells_rows_apart_is_shown(tmp_path):
+def test_of_many_columns_those_that_distinguish_the_rows_are_shown(tmp_path):
     for seed in (1, 2):
         for i, letter in enumerate("abc"):
             fake_run(
@@ -127,14 +127,14 @@ def test_where_much_differs_only_what_tells_rows_apart_is_shown(tmp_path):
     assert [group.label for group in found.groups] == ["k0 0", "k0 1", "k0 2"]
 
 
-def test_what_all_share_is_listed_without_what_decides_nothing(swept):
+def test_the_shared_config_leaves_out_keys_without_effect_on_results(swept):
     found = shared_config(swept)
     assert found["network.channel_multipliers"] == "[1, 2]"
     assert found["data.batch_size"] == "64"
     assert not {"seed", "name", "schedule._target_", "data.data_dir", "paths.output_dir"} & found.keys()
 
 
-def test_numbers_that_are_not_finite_do_not_count(tmp_path):
+def test_numbers_that_are_not_finite_are_left_out(tmp_path):
     fake_run(tmp_path, seed=1, loss=0.5)
     path = fake_run(tmp_path, seed=2, loss=0.5)
     (path / "metrics.json").write_text('{"val/loss": NaN}')

@@ -1,4 +1,4 @@
-"""Means, intervals and tests, against enumeration by hand and against SciPy."""
+"""Means, intervals and t tests, against enumeration, tables, mpmath and scipy.stats."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from diffusion_lab.catalogue.comparison.statistics import compare_means, resampl
 
 
 def percentiles(values):
-    """The 2.5 % and 97.5 % points of equally likely values: the least that so much does not exceed."""
+    """The 2.5 % and 97.5 % points of equally likely values: the smallest value with at least that share at or below."""
     values = sorted(values)
     return tuple(values[math.ceil(share * len(values)) - 1] for share in (0.025, 0.975))
 
@@ -84,7 +84,7 @@ def test_equal_units_are_compared_in_pairs():
     assert found.n == (3, 3)
 
 
-def test_unequal_units_are_resampled_each_for_itself():
+def test_unequal_units_are_resampled_independently():
     x, y = [0.50, 0.71, 0.64], [0.90, 0.85]
     found = compare_means({"1": x[0], "2": x[1], "3": x[2]}, {"4": y[0], "5": y[1]})
     pairs = itertools.product(itertools.product(x, repeat=3), itertools.product(y, repeat=2))
@@ -123,7 +123,7 @@ def test_welch_s_test_by_hand():
     assert found.p == pytest.approx(float(tail), rel=1e-12)
 
 
-def test_one_value_says_nothing_of_chance():
+def test_one_value_is_never_significant():
     found = compare_means({"1": 0.5}, {"1": 0.7})
     assert found.mean == pytest.approx(-0.2)
     assert math.isnan(found.p)
@@ -131,7 +131,7 @@ def test_one_value_says_nothing_of_chance():
     assert not found.interval_excludes_zero
 
 
-def test_the_same_difference_each_time_is_real_and_none_is_not():
+def test_a_constant_difference_is_significant_unless_it_is_zero():
     assert compare_means({"1": 0.5, "2": 0.6}, {"1": 0.4, "2": 0.5}).significant
     found = compare_means({"1": 0.5, "2": 0.6}, {"1": 0.5, "2": 0.6})
     assert (found.mean, found.p) == (0, 1)
@@ -140,26 +140,26 @@ def test_the_same_difference_each_time_is_real_and_none_is_not():
 
 @pytest.mark.parametrize("units", ["the same", "others"])
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_equal_means_are_called_different_in_one_of_twenty_cases_at_most(n, units):
-    """What the bootstrap alone would call so in a quarter and more."""
+def test_equal_means_differ_significantly_in_at_most_one_of_twenty_cases(n, units):
+    """The bootstrap interval alone would be wrong in a quarter of all cases and more."""
     rng = np.random.default_rng(n)
-    cases, real, outside = 600, 0, 0
+    cases, significant, excluded = 600, 0, 0
     for _ in range(cases):
         x, y = rng.normal(size=(2, n))
         second = {f"{i}{units}" if units == "others" else str(i): v for i, v in enumerate(y)}
         found = compare_means({str(i): v for i, v in enumerate(x)}, second)
-        real += found.significant
-        outside += found.interval_excludes_zero
-    assert real <= 0.075 * cases
-    assert outside > real
+        significant += found.significant
+        excluded += found.interval_excludes_zero
+    assert significant <= 0.075 * cases
+    assert excluded > significant
 
 
-def test_a_difference_beyond_the_spread_is_found():
+def test_a_difference_beyond_the_spread_is_significant():
     rng = np.random.default_rng(0)
     x = rng.normal(0.0, 0.01, 3)
     y = x + 0.1 + rng.normal(0, 0.005, 3)
     assert compare_means(dict(enumerate(x)), dict(enumerate(y))).significant
 
 
-def test_the_level_is_what_the_tables_say():
+def test_the_level_is_that_of_the_tables_headings():
     assert statistics.LEVEL == 0.95

@@ -1,4 +1,4 @@
-"""The tables, read again by what reads such tables."""
+"""The tables, read back by a parser of their format."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def swept(tmp_path):
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Rows whose values mean something to every kind of table."""
+    """Rows whose values contain special characters of every format."""
     for seed in (1, 2):
         for i, value in enumerate((r"=a|b_c*d`e\f", r"{x}$y$ & #1 50% ~z^2 <i>", "…±")):
             fake_run(tmp_path / "odd", seed=seed, folder=f"{i}{seed}", loss=0.1 * (i + seed), extra={"odd|key_": value})
@@ -52,7 +52,7 @@ def test_the_csv_has_every_metric_in_full(swept):
     assert {key.rpartition(".")[0] for key in first} >= set(swept.all_metrics)
 
 
-def test_one_run_leaves_its_spread_open_in_the_csv(tmp_path):
+def test_the_csv_leaves_the_spread_of_one_run_empty(tmp_path):
     fake_run(tmp_path, seed=1)
     (fake_run(tmp_path, schedule="cosine", seed=1) / "metrics.json").write_text("{}")
     rows = list(
@@ -67,7 +67,7 @@ def test_no_cell_of_the_csv_is_a_formula(hostile):
     assert rows[1][0] == r"'=a|b_c*d`e\f"
 
 
-def test_no_head_of_the_csv_is_a_formula_and_a_negative_number_is_none(tmp_path):
+def test_no_heading_of_the_csv_is_a_formula_and_negative_numbers_stay_numbers(tmp_path):
     for i, value in enumerate((-0.5, "-a()")):
         fake_run(tmp_path, folder=f"{i}", loss=i + 0.1, **{"=b()": value})
     table = tables.csv_table(build_comparison(find_runs([tmp_path]), [], ["val/loss"]))
@@ -77,12 +77,12 @@ def test_no_head_of_the_csv_is_a_formula_and_a_negative_number_is_none(tmp_path)
 
 
 def cells(line):
-    """Of a line of Markdown: what stands between bars that are not escaped, read as it is shown."""
+    """The cells of a line of Markdown, without escapes."""
     parts = re.split(r"(?<!\\)(?:\\\\)*\|", line)[1:-1]
     return [re.sub(r"\\(.)", r"\1", part.strip()) for part in parts]
 
 
-def test_the_markdown_has_as_many_cells_in_every_line(swept, hostile):
+def test_every_line_of_the_markdown_has_the_same_number_of_cells(swept, hostile):
     for found in (swept, hostile):
         lines = [line for line in tables.markdown_table(found).splitlines() if line.startswith("|")]
         assert len({len(cells(line)) for line in lines}) == 1
@@ -106,7 +106,7 @@ def test_the_latex_is_a_table_of_booktabs_and_everything_in_it_is_escaped(hostil
     assert any("is ahead of" in line or "cannot be told" in line or "is better than" in line for line in comments)
 
 
-def test_the_best_row_is_bold_wherever_it_stands(tmp_path):
+def test_the_best_row_is_bold_in_any_order(tmp_path):
     for channels, loss in ((8, 0.6), (16, 0.5)):
         fake_run(tmp_path, channels=channels, loss=loss)
     found = build_comparison(find_runs([tmp_path]), [], ["val/loss"], sort="network.base_channels")
