@@ -6,9 +6,10 @@ from diffusion_lab.config.schema import CompareConfig
 
 def compare(paths: list[str], settings: CompareConfig) -> None:
     """Compare the runs in `paths`."""
-    from diffusion_lab.catalogue.comparison.compare_runs import compare
+    # Imported here so that --help answers before NumPy would have loaded.
+    from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 
-    compare(paths, settings)
+    compare_runs(paths, settings)
 
 
 if __name__ == "__main__":

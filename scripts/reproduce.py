@@ -1,15 +1,15 @@
-"""Train a run again and compare, step by step: `python scripts/reproduce.py run_dir=…`."""
+"""Train a run again and compare the two step by step: `python scripts/reproduce.py run_dir=…`."""
 
 import sys
 
 from diffusion_lab.config.cli import run
 
-#: The exit status where the two runs are not the same.
+#: The exit status if the two runs are not identical.
 DIFFERS = 3
 
 
 def reproduce(cfg):
-    """Reproduce as the composed config says; exit with `DIFFERS` unless the two runs are identical."""
+    """Reproduce a run; exit with `DIFFERS` unless the two runs are identical."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
     from diffusion_lab.reproduction import reproduce
 

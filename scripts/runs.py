@@ -1,14 +1,14 @@
-"""List, mark and remove runs: `python scripts/runs.py`, and `--help`."""
+"""List runs, change their tags and notes, or remove them: `python scripts/runs.py`, and `--help`."""
 
 from diffusion_lab.config.arguments import run_on_paths
 from diffusion_lab.config.schema import RunsConfig
 
 
 def runs(paths: list[str], settings: RunsConfig) -> None:
-    """List the runs in `paths`, or do with them what the settings say."""
-    from diffusion_lab.catalogue import listing
+    """List, edit or remove the runs in `paths`, as the settings say."""
+    from diffusion_lab.catalogue.listing import manage_runs
 
-    listing.runs(paths, settings)
+    manage_runs(paths, settings)
 
 
 if __name__ == "__main__":

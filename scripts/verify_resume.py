@@ -1,15 +1,15 @@
-"""Show that a run that is killed goes on exactly: `python scripts/verify_resume.py --help`."""
+"""Verify that a run that is killed and resumed gives identical results: `python scripts/verify_resume.py --help`."""
 
 import sys
 
 from diffusion_lab.config.cli import run
 
-#: The exit status where the two runs are not the same.
+#: The exit status if the two runs are not identical.
 DIFFERS = 3
 
 
 def verify_resume(cfg):
-    """Verify as the composed config says; exit with `DIFFERS` unless the two runs are identical."""
+    """Train a run twice, once with kills; exit with `DIFFERS` unless the two runs are identical."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
     from hydra.core.hydra_config import HydraConfig
 

@@ -1,12 +1,12 @@
-"""The comparison page, as a person uses it in a real browser: it sorts, hides, and asks the network for nothing."""
+"""The comparison page in a real browser: its sorting, hiding and charts, and that it fetches nothing."""
 
 import json
 
 import pytest
 
 import browser as browsers
-from diffusion_lab.catalogue.comparison.comparison import comparison
-from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.comparison.comparison import build_comparison
+from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
 
@@ -22,7 +22,7 @@ def browser(tmp_path_factory):
 
 
 class Page:
-    """The page in the browser: what a person sees of it, and does with it."""
+    """The page in the browser."""
 
     def __init__(self, browser, path):
         self.browser = browser
@@ -33,7 +33,7 @@ class Page:
         self.run("document.getElementById('curves').scrollIntoView()")
 
     def run(self, code, *arguments):
-        """What JavaScript returns, two frames later, when what it has changed has been drawn."""
+        """Run JavaScript and return its value two frames later, when its changes have been drawn."""
         wait = "const done = arguments[arguments.length - 1]; requestAnimationFrame(() => requestAnimationFrame(done));"
         found = self.browser.execute_script(code, *arguments)
         self.browser.execute_async_script(wait)
@@ -66,13 +66,14 @@ def written(tmp_path_factory):
     fake_sweep(folder, samples=16, recognition=0.5, tags=["widths"])
     fake_run(folder, schedule="cosine", channels=8, seed=4, loss=0.9, notes=HOSTILE, tags=[HOSTILE], folder="<b>odd")
     path = folder / "page.html"
-    path.write_text(page(comparison(find_runs([folder / "fake"]), [], ["val/loss", "recognition.samples"])))
+    compared = build_comparison(find_runs([folder / "fake"]), [], ["val/loss", "recognition.samples"])
+    path.write_text(render_page(compared))
     return path
 
 
 @pytest.fixture
 def shown(browser, written):
-    """The page; at the end of the test, that nothing was complained of and nothing asked for but the page itself."""
+    """The page; after the test, the browser must have logged no error and requested nothing but the page itself."""
     page = Page(browser, written)
     yield page
     assert [entry["message"] for entry in browser.get_log("browser")] == []
@@ -92,7 +93,7 @@ def test_the_page_is_as_wide_as_the_window_and_its_pictures_are_drawn(shown):
     assert all(complete and natural > 50 and seen > 50 for complete, natural, seen in sizes)
 
 
-def test_a_head_sorts_the_rows_and_sorts_them_back(shown):
+def test_a_click_on_a_heading_sorts_the_rows_and_another_reverses_them(shown):
     widths, losses = 2, 3
     assert shown.column(widths) == ["16", "8", "16", "8"]
     shown.click("#results th button", widths - 1)
@@ -110,7 +111,7 @@ def test_a_head_sorts_the_rows_and_sorts_them_back(shown):
         assert shown.column(4, "runs")[-1] == "–"
 
 
-def test_a_key_hides_a_row_s_curves_and_shows_them_again(shown):
+def test_a_colour_key_hides_and_shows_the_curves_of_a_row(shown):
     assert shown.drawn() == {0: 1, 1: 1, 2: 1, 3: 1}
     shown.click(".chips button", 2)
     assert shown.drawn().keys() == {0, 1, 3}
@@ -140,7 +141,7 @@ def test_loss_scale_and_lines_are_chosen(shown):
     assert shown.run("return document.querySelectorAll('#chart .band').length") == 0
 
 
-def test_the_mean_under_the_mouse_is_told(shown):
+def test_the_tooltip_shows_the_means_at_the_mouse(shown):
     from selenium.webdriver import ActionChains
 
     chart = shown.browser.find_element("css selector", "#chart svg")
@@ -174,13 +175,13 @@ def test_light_and_dark(shown):
     assert len(found) == 2
 
 
-def test_what_a_run_folder_says_stays_text(shown):
+def test_text_from_run_folders_is_no_markup(shown):
     assert HOSTILE in shown.run("return document.body.innerText")
     assert shown.run("return document.querySelectorAll('img[onerror], #runs b').length") == 0
 
 
-def test_a_script_that_got_in_would_not_run(browser, written, tmp_path):
-    """The page's own policy, should an escape ever be forgotten."""
+def test_an_injected_script_does_not_run(browser, written, tmp_path):
+    """The Content-Security-Policy protects the page even if some text is not escaped."""
     path = tmp_path / "page.html"
     path.write_text(written.read_text().replace("<footer>", f"{HOSTILE.removeprefix('</script>')}<footer>"))
     page = Page(browser, path)

@@ -1,4 +1,4 @@
-"""scripts/runs.py, as it is typed."""
+"""The command line of scripts/runs.py."""
 
 import datetime
 import subprocess
@@ -16,7 +16,7 @@ from fake_runs import fake_run
 
 @pytest.fixture
 def typed(monkeypatch, capsys, tmp_path):
-    """A function from what is typed behind runs.py, with outputs/ as the folder of runs, to lines, or to an error."""
+    """A function that runs runs.py with arguments, in a folder with outputs/, and returns its lines or its error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DIFFUSION_LAB_OUTPUT_DIR", raising=False)
 
@@ -24,7 +24,7 @@ def typed(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["runs.py", *words])
         status = 0
         try:
-            arguments.run_on_paths("runs", RunsConfig, listing.runs)
+            arguments.run_on_paths("runs", RunsConfig, listing.manage_runs)
         except SystemExit as left:
             status = left.code
         said = capsys.readouterr()
@@ -38,7 +38,7 @@ def typed(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture
 def runs(tmp_path):
-    """Five runs of every kind, from 10 days old to now."""
+    """Five runs in different states, which started between 10 days ago and now."""
     now = datetime.datetime.now(datetime.UTC)
     outputs = tmp_path / "outputs"
 
@@ -55,12 +55,12 @@ def runs(tmp_path):
 
 
 def listed(lines, runs):
-    """The names of the runs in the order of the list."""
+    """The keys of the runs in the order of the printed list."""
     found = [[name for name, path in runs.items() if path.name in line] for line in lines]
     return [names[0] for names in found if names]
 
 
-def test_the_list_says_of_each_run_what_people_ask(typed, runs):
+def test_the_list_has_a_line_for_each_run(typed, runs):
     lines = typed()
     assert lines[0].split() == ["state", "age", "experiment", "val/loss_best", "size", "tags", "folder", "notes"]
     assert listed(lines, runs) == ["running", "killed", "failed", "good", "old"]
@@ -102,11 +102,11 @@ def test_the_list_says_of_each_run_what_people_ask(typed, runs):
         (["outputs/ddpm_mnist"], ["old"]),
     ],
 )
-def test_filters_and_orders(typed, runs, filters, expected):
+def test_filters_and_sorting(typed, runs, filters, expected):
     assert listed(typed(*filters), runs) == expected
 
 
-def test_the_largest_first(typed, runs):
+def test_sort_by_size(typed, runs):
     (runs["failed"] / "big").write_bytes(bytes(300_000))
     assert listed(typed("sort=size"), runs)[0] == "failed"
 
@@ -119,7 +119,7 @@ def test_a_damaged_run_is_listed(typed, runs):
     assert sum(line.startswith("damaged") for line in lines) == 1
 
 
-def test_tags_and_notes_are_given_and_taken(typed, runs):
+def test_tags_and_notes_are_added_and_removed(typed, runs):
     lines = typed(f"outputs/fake/{runs['good'].name}", "add_tag=new,wide", "remove_tag=baseline", "notes=a: b, =c")
     assert "wide new" in lines[1]
     assert lines[1].endswith("a: b, =c")
@@ -129,7 +129,7 @@ def test_tags_and_notes_are_given_and_taken(typed, runs):
     assert (RunRecord(runs["good"]).tags, RunRecord(runs["good"]).notes) == (["wide", "new"], "")
 
 
-def test_prune_says_what_would_go_and_leaves_it(typed, runs):
+def test_prune_without_confirm_removes_nothing(typed, runs):
     lines = typed("state=failed,killed", "prune=runs")
     assert sorted(listed(lines, runs)) == ["failed", "killed"]
     assert lines[-1].startswith("This would remove 2 runs and free ")
@@ -137,25 +137,25 @@ def test_prune_says_what_would_go_and_leaves_it(typed, runs):
     assert all(path.is_dir() for path in runs.values())
 
 
-def test_prune_removes_what_it_said(typed, runs):
+def test_prune_with_confirm_removes_runs(typed, runs):
     lines = typed("outputs", "prune=runs", "confirm=true")
-    assert [line for line in lines if line.startswith("stays")] == [
-        f"stays    outputs/fake/{runs['running'].name}: it is running"
+    assert [line for line in lines if line.startswith("kept ")] == [
+        f"kept          outputs/fake/{runs['running'].name}: it is running"
     ]
     assert [name for name, path in runs.items() if path.exists()] == ["running"]
-    assert lines[-1].startswith("Removed 4 runs: ")
+    assert lines[-1].startswith("Removed 4 runs and freed ")
 
 
-def test_a_run_that_is_not_looked_at_protects_the_one_it_began_with(typed, runs, tmp_path):
+def test_a_run_outside_the_given_paths_protects_the_one_it_started_from(typed, runs, tmp_path):
     fake_run(tmp_path / "outputs", seed=6, name="later", init_from=str(runs["old"]))
     lines = typed("outputs/ddpm_mnist", "prune=runs", "confirm=true")
-    assert "began with its weights" in lines[0]
+    assert "started from its weights" in lines[0]
     assert runs["old"].is_dir()
 
 
 def test_prune_of_checkpoints(typed, runs):
     lines = typed("tag=wide", "prune=checkpoints", "confirm=true")
-    assert lines[-1].startswith("Removed the checkpoints of 1 run: ")
+    assert lines[-1].startswith("Removed the checkpoints of 1 run and freed ")
     assert not (runs["good"] / "checkpoints").exists()
     assert (runs["good"] / "metrics.json").is_file()
 
@@ -163,9 +163,9 @@ def test_prune_of_checkpoints(typed, runs):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["prune=runs"], "this would be done to every run"),
-        (["prune=runs", "confirm=true"], "this would be done to every run"),
-        (["add_tag=x"], "this would be done to every run"),
+        (["prune=runs"], "this would affect every run"),
+        (["prune=runs", "confirm=true"], "this would affect every run"),
+        (["add_tag=x"], "this would affect every run"),
         (["state=faild"], "did you mean failed?"),
         (["stat=failed"], "there is no key stat; did you mean state?"),
         (["older_than=7"], "older_than must be a time such as 90m"),
@@ -175,18 +175,18 @@ def test_prune_of_checkpoints(typed, runs):
         (["sort=date"], "sort=date: it must be one of age, metric, size, name, state"),
         (["outputs", "add_tag=a/b"], "add_tag: a tag is a word"),
         (["outputs", "prune=runs", "notes=x"], "prune does not go together"),
-        (["metric=parameter", "sort=metric"], "sort=metric: which way metric=parameter is better is not known"),
+        (["metric=parameter", "sort=metric"], "whether lower or higher is better is unknown for metric=parameter"),
         (["metric=val/los", "state=finished"], "metric=val/los: no run has it; did you mean val/loss?"),
         (["outputz"], "there is no folder outputz; did you mean outputs?"),
         (["--yes"], "there is no option --yes"),
     ],
 )
-def test_what_does_not_fit_is_one_line(typed, runs, words, said):
+def test_errors_are_one_line(typed, runs, words, said):
     assert said in typed(*words)
     assert all(path.is_dir() for path in runs.values())
 
 
-def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
+def test_control_characters_in_folder_names_are_replaced(typed, tmp_path):
     fake_run(tmp_path / "outputs", folder="a\x1b[2Jb", status="failed")
     for words in (["outputs"], ["outputs", "prune=runs"]):
         said = "\n".join(typed(*words))
@@ -194,12 +194,12 @@ def test_the_name_of_a_folder_steers_no_terminal(typed, tmp_path):
         assert "\x1b" not in said
 
 
-def test_none_is_said(typed, runs):
-    assert typed("tag=nowhere") == ["None of 5 runs is like that."]
+def test_no_matching_run(typed, runs):
+    assert typed("tag=nowhere") == ["None of 5 runs matches."]
 
 
 @pytest.mark.parametrize("script", ["runs", "compare"])
-def test_it_answers_without_torch_hydra_and_matplotlib(script, tmp_path):
+def test_slow_libraries_are_not_imported(script, tmp_path):
     fake_run(tmp_path, samples=4)
     heavy = "{'torch', 'pytorch_lightning', 'hydra', 'matplotlib', 'scipy'}"
     path = str(conf_dir().parent / "scripts" / f"{script}.py")
@@ -213,7 +213,7 @@ def test_it_answers_without_torch_hydra_and_matplotlib(script, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["runs", "compare"])
-def test_a_reader_that_has_seen_enough_is_no_error(script, tmp_path):
+def test_a_closed_pipe_is_no_error(script, tmp_path):
     for seed in range(30):
         fake_run(tmp_path, seed=seed)
     command = [sys.executable, str(conf_dir().parent / "scripts" / f"{script}.py"), str(tmp_path)]

@@ -1,4 +1,4 @@
-"""A run made again, and two runs held against each other: the verdict names what was done to one of them."""
+"""Runs that are reproduced, and runs that are compared with an altered copy: the verdict names every alteration."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ REPRODUCE = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """A run of eight steps. Nobody writes to it."""
+    """A run of eight steps, which no test changes."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
     return train(cfg, ["name=tiny"])
@@ -34,21 +34,21 @@ def recorded(tmp_path_factory):
 
 @pytest.fixture
 def copy(recorded, tmp_path):
-    """The same run in another place, to do something to."""
+    """A copy of the run, which a test may alter."""
     shutil.copytree(recorded.path, tmp_path / "tiny" / "copy")
     return RunFolder(tmp_path / "tiny" / "copy")
 
 
 @pytest.fixture
 def reproduce(composed, tmp_path):
-    """A function from overrides of `reproduce.py` to its verdict."""
+    """A function that runs `reproduce.py` with overrides and returns the verdict."""
     typed = ("console=quiet", f"paths.output_dir={tmp_path}/again")
     return lambda *overrides: reproduction.reproduce(composed(*typed, *overrides, config_name="reproduce"))
 
 
 @pytest.fixture
-def held_against(reproduce, recorded):
-    """A function from a run to the verdict on it beside the recorded one."""
+def compared(reproduce, recorded):
+    """A function that compares a run with the recorded one and returns the verdict."""
     return lambda folder: reproduce(f"run_dir={recorded.path}", f"compare_only={folder.path}")
 
 
@@ -66,7 +66,7 @@ def change_json(folder, name, *keys, to):
 
 
 def change_loss(folder, step, unit=1):
-    """By so many units in the last place, in the ledger."""
+    """Change the recorded loss of a step by some units in the last place."""
     path = folder.path / "step_losses.f32"
     bits = np.frombuffer(path.read_bytes(), "<i4").copy()
     bits[step - 1] += unit
@@ -84,7 +84,7 @@ def change_csv(folder, column, step, value):
 
 
 def cut(folder, steps):
-    """As a run that was stopped after so many steps, and had been saved before."""
+    """Turn a run into one that was interrupted after some steps."""
     losses = (folder.path / "step_losses.f32").read_bytes()
     (folder.path / "step_losses.f32").write_bytes(losses[: 4 * steps])
     path = folder.path / "csv" / "metrics.csv"
@@ -98,7 +98,7 @@ def cut(folder, steps):
     folder.write_json("manifest.json", manifest | {"status": "interrupted"})
 
 
-def test_a_run_made_again_is_identical_and_the_recorded_one_stays_as_it_was(recorded, reproduce, tmp_path):
+def test_a_reproduced_run_is_identical_and_the_recorded_one_is_not_changed(recorded, reproduce, tmp_path):
     before = content(recorded)
     verdict = reproduce(f"run_dir={recorded.path}")
     assert verdict.line == "identical: 8 steps, weights, metrics, samples"
@@ -113,87 +113,88 @@ def test_a_run_made_again_is_identical_and_the_recorded_one_stays_as_it_was(reco
     assert verdict.here.read_overrides() == ["name=tiny"]
 
 
-def test_a_copy_is_identical_and_nothing_else_differs(held_against, copy):
-    verdict = held_against(copy)
+def test_a_copy_is_identical_and_nothing_else_differs(compared, copy):
+    verdict = compared(copy)
     assert verdict.line == "identical: 8 steps, weights, metrics, samples"
     assert verdict.differences == {}
     assert verdict.identical
 
 
 @pytest.mark.parametrize("step", [1, 5, 8])
-def test_a_loss_that_differs_in_its_last_bit_is_named_with_its_step(held_against, copy, step):
+def test_a_loss_that_differs_in_its_last_bit_is_named_with_its_step(compared, copy, step):
     change_loss(copy, step)
-    verdict = held_against(copy)
+    verdict = compared(copy)
     assert not verdict.identical
     assert verdict.line.startswith(f"differs: first at step {step} in train/loss_step: ")
-    (first,) = verdict.comparison.first
+    (first,) = verdict.comparison.first_differences
     assert (first.metric, first.step) == ("train/loss_step", step)
     assert 0 < first.relative < 1.2e-7
     assert np.float32(first.here) == np.nextafter(np.float32(first.there), np.float32(9))
     here, there = verdict.line.partition(": ")[2].partition(": ")[2].split(" here, ")
     assert here != there.split(" there")[0]
-    assert (verdict.comparison.differing, verdict.comparison.steps) == (1, 8)
+    assert (verdict.comparison.differing_steps, verdict.comparison.steps) == (1, 8)
 
 
-def test_it_is_the_first_step_and_the_largest_difference_that_count(held_against, copy):
+def test_the_first_step_and_the_largest_difference_are_reported(compared, copy):
     for step, unit in ((7, 100), (3, 1), (4, 1000)):
         change_loss(copy, step, unit)
-    found = held_against(copy).comparison
-    assert found.first[0].step == 3
-    assert found.differing == 3
-    assert found.largest.step == 4
+    found = compared(copy).comparison
+    assert found.first_differences[0].step == 3
+    assert found.differing_steps == 3
+    assert found.largest_difference.step == 4
 
 
-def test_all_that_was_logged_counts_and_the_loss_comes_first(held_against, copy):
+def test_all_logged_metrics_are_compared_and_the_loss_is_named_first(compared, copy):
     change_csv(copy, "optimizer/weight_norm", 3, "7.5")
     change_loss(copy, 5)
-    assert held_against(copy).line.startswith("differs: first at step 3 in optimizer/weight_norm: 7.5 here, 7.9")
+    assert compared(copy).line.startswith("differs: first at step 3 in optimizer/weight_norm: 7.5 here, 7.9")
     change_loss(copy, 3)
-    assert held_against(copy).line.startswith("differs: first at step 3 in train/loss_step: ")
+    assert compared(copy).line.startswith("differs: first at step 3 in train/loss_step: ")
 
 
 @pytest.mark.parametrize("column", ["speed/images_per_s", "memory/peak_MiB"])
-def test_what_measures_the_machine_does_not_count(held_against, copy, column):
+def test_measurements_of_the_machine_are_not_compared(compared, copy, column):
     for step in range(1, 9):
         change_csv(copy, column, step, "1")
     change_json(copy, "metrics.json", column, to=1.0)
-    assert held_against(copy).identical
+    assert compared(copy).identical
 
 
-def test_without_a_ledger_the_rows_are_compared(held_against, copy):
+def test_without_recorded_step_losses_the_logged_metrics_are_compared(compared, copy):
     (copy.path / "step_losses.f32").unlink()
-    assert held_against(copy).line == "identical: 8 steps, weights, metrics, samples"
+    assert compared(copy).line == "identical: 8 steps, weights, metrics, samples"
     change_csv(copy, "train/loss_step", 6, "0.5")
-    verdict = held_against(copy)
+    verdict = compared(copy)
     assert verdict.line.startswith("differs: first at step 6 in train/loss_step: 0.5 here, 0.80374")
-    assert verdict.comparison.largest.step == 6
+    assert verdict.comparison.largest_difference.step == 6
 
 
-def test_steps_that_nobody_knows_are_not_compared(held_against, copy):
+def test_steps_with_unknown_losses_are_not_compared(compared, copy):
     losses = np.fromfile(copy.path / "step_losses.f32", "<f4")
     losses[:3] = np.nan
     losses.tofile(copy.path / "step_losses.f32")
-    assert held_against(copy).line == "identical: 5 steps, weights, metrics, samples"
+    assert compared(copy).line == "identical: 5 steps, weights, metrics, samples"
 
 
-def test_other_weights_metrics_and_samples_are_named_each(held_against, copy):
+def test_differing_weights_metrics_and_samples_are_all_named(compared, copy):
     change_json(copy, "manifest.json", "weights", to="abc")
-    assert held_against(copy).line.startswith("differs: first in the final weights: abc here, ")
+    assert compared(copy).line.startswith("differs: first in the final weights: abc here, ")
     change_json(copy, "metrics.json", "epochs", 1, "val/loss", to=0.75)
     samples = np.load(copy.samples / "final.npy")
     samples[2, 0, 1, 3] += 0.5
     np.save(copy.samples / "final.npy", samples)
-    names = [difference.metric for difference in held_against(copy).comparison.first]
+    names = [difference.metric for difference in compared(copy).comparison.first_differences]
     assert names == ["weights", "epochs[1].val/loss", "samples[2, 0, 1, 3]"]
     np.save(copy.samples / "final.npy", samples[:4])
-    assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(held_against(copy).comparison.first[-1])
+    last = compared(copy).comparison.first_differences[-1]
+    assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(last)
 
 
 def session(*keys):
     return ("manifest.json", "sessions", 0, *keys)
 
 
-CIRCUMSTANCES = {
+SETUP_CHANGES = {
     "versions": (session("versions", "torch"), "2.11.0+cpu", "torch 2.11.0+cpu here, "),
     "threads": (session("computing", "threads"), 8, "8 here, 1 there"),
     "hardware": (session("computing", "cpu_capability"), "AVX2", "cpu_capability AVX2 here, "),
@@ -205,63 +206,63 @@ CIRCUMSTANCES = {
 }
 
 
-@pytest.mark.parametrize("kind", CIRCUMSTANCES)
-def test_what_differs_besides_is_named(held_against, copy, kind):
-    (name, *keys), value, said = CIRCUMSTANCES[kind]
+@pytest.mark.parametrize("kind", SETUP_CHANGES)
+def test_differences_of_the_setup_are_named(compared, copy, kind):
+    (name, *keys), value, said = SETUP_CHANGES[kind]
     change_json(copy, name, *keys, to=value)
-    verdict = held_against(copy)
-    assert verdict.identical  # the results are
+    verdict = compared(copy)
+    assert verdict.identical  # the results are identical
     assert verdict.differences.keys() == {kind}
     assert verdict.differences[kind].startswith(said)
 
 
-def test_another_config_is_named_key_by_key_and_what_decides_nothing_is_not(held_against, copy):
+def test_differing_config_keys_are_named_unless_they_have_no_effect_on_results(compared, copy):
     cfg = copy.read_config()
     cfg.optimizer.lr, cfg.name = 0.002, "other"
     copy.write_config(cfg, [])
-    assert held_against(copy).differences == {"config": "optimizer.lr 0.002 here, 0.001 there"}
+    assert compared(copy).differences == {"config": "optimizer.lr 0.002 here, 0.001 there"}
 
 
-def test_files_of_the_code_that_differ_are_named(held_against, copy):
+def test_files_of_the_code_that_differ_are_named(compared, copy):
     change_json(copy, *session("fingerprint", "code"), to="00ff")
     change_json(copy, *session("git"), to=lambda git: git | {"patch": "code_7.patch"})
     name = "src/diffusion_lab/noise.py"
     (copy.path / "code_7.patch").write_text(f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n")
-    assert name in held_against(copy).differences["code"]
+    assert name in compared(copy).differences["code"]
 
 
-def test_a_patch_outside_of_the_folder_is_not_read(held_against, copy, tmp_path):
+def test_a_patch_outside_of_the_folder_is_not_read(compared, copy, tmp_path):
     (tmp_path / "tiny" / "secret.patch").write_text("diff --git a/diffusion_lab/secret.py b/diffusion_lab/secret.py\n")
     change_json(copy, *session("fingerprint", "code"), to="00ff")
     change_json(copy, *session("git"), to={"commit": "0" * 40, "patch": "../secret.patch"})
-    assert "secret" not in held_against(copy).differences["code"]
+    assert "secret" not in compared(copy).differences["code"]
 
 
-def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(held_against, copy):
+def test_a_run_that_was_resumed_in_another_environment(compared, copy):
     second = copy.read_json("manifest.json")["sessions"][0]
     second = second | {"fingerprint": second["fingerprint"] | {"environment": "00ff"}}
     change_json(copy, "manifest.json", "sessions", to=lambda sessions: [*sessions, second])
-    assert held_against(copy).differences == {"sessions": "the run here was resumed with another environment"}
+    assert compared(copy).differences == {"sessions": "the run here was resumed with a different environment"}
 
 
-def test_a_run_from_before_there_were_fingerprints(held_against, copy):
+def test_a_run_from_before_there_were_fingerprints(compared, copy):
     change_json(
         copy, "manifest.json", "sessions", 0,
         to=lambda old: {k: v for k, v in old.items() if k not in ("computing", "fingerprint", "weights")},
     )  # fmt: skip
     change_json(copy, *session("hardware", "threads"), to=2)
-    assert held_against(copy).differences == {"threads": "2 here, 1 there"}
+    assert compared(copy).differences == {"threads": "2 here, 1 there"}
 
 
-def test_an_unfinished_run_is_compared_as_far_as_it_came(held_against, copy):
+def test_an_unfinished_run_is_compared_as_far_as_it_came(compared, copy):
     cut(copy, 5)
-    assert held_against(copy).line == "identical: 5 steps"
+    assert compared(copy).line == "identical: 5 steps"
     change_loss(copy, 5)
-    assert held_against(copy).line.startswith("differs: first at step 5 in train/loss_step")
+    assert compared(copy).line.startswith("differs: first at step 5 in train/loss_step")
 
 
 @pytest.mark.parametrize("ledger", ["ledger", "rows alone", "ends in NaN"])
-def test_an_unfinished_run_is_made_again_as_far_as_it_came(reproduce, copy, ledger):
+def test_an_unfinished_run_is_reproduced_up_to_its_last_step(reproduce, copy, ledger):
     cut(copy, 5)
     losses = copy.path / "step_losses.f32"
     if ledger == "rows alone":
@@ -273,17 +274,17 @@ def test_an_unfinished_run_is_made_again_as_far_as_it_came(reproduce, copy, ledg
     assert verdict.here.read_json("manifest.json")["steps"] == 5
 
 
-def test_weights_that_were_saved_at_the_same_step_are_compared(held_against, copy):
+def test_weights_that_were_saved_at_the_same_step_are_compared(compared, copy):
     change_json(copy, "manifest.json", "status", to="running")
-    assert held_against(copy).line == "identical: 8 steps, weights"
+    assert compared(copy).line == "identical: 8 steps, weights"
     path = copy.path / "checkpoints" / "last.ckpt"
     state = torch.load(path, weights_only=True)
     next(iter(state["state_dict"].values())).view(-1)[0] += 1
     torch.save(state, path)
-    assert held_against(copy).line.startswith("differs: first in the final weights: ")
+    assert compared(copy).line.startswith("differs: first in the final weights: ")
 
 
-def test_a_run_that_was_trained_on_is_made_again_in_one_go(tiny, reproduce):
+def test_a_run_that_was_resumed_is_reproduced_in_one_session(tiny, reproduce):
     folder = train(tiny("console=quiet", "trainer.max_epochs=1"), [])
     typed = [f"resume={folder.path}", "trainer.max_epochs=2"]
     train(tiny("console=quiet", *typed), typed)
@@ -296,7 +297,7 @@ class Spied(Exception):
 
 @pytest.fixture
 def trained_with(monkeypatch, reproduce):
-    """A function from overrides to what would be trained: config, threads here and of other processes."""
+    """A function that returns what `train` would get: the config, and the threads here and of new processes."""
 
     def of(*overrides):
         seen = []
@@ -313,7 +314,7 @@ def trained_with(monkeypatch, reproduce):
     return of
 
 
-def test_it_takes_as_many_threads_as_there_were_and_gives_them_back(trained_with, copy, monkeypatch):
+def test_the_recorded_number_of_threads_is_used_and_then_restored(trained_with, copy, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     change_json(copy, *session("computing", "threads"), to=2)
     assert trained_with(f"run_dir={copy.path}")[1:] == (2, "2")
@@ -322,12 +323,12 @@ def test_it_takes_as_many_threads_as_there_were_and_gives_them_back(trained_with
 
 
 @pytest.mark.parametrize("sessions", [7, [7], [{"hardware": None, "computing": [1]}]])
-def test_what_a_damaged_manifest_says_of_threads_is_not_taken(trained_with, copy, sessions):
+def test_the_number_of_threads_in_a_damaged_manifest_is_ignored(trained_with, copy, sessions):
     change_json(copy, "manifest.json", "sessions", to=sessions)
     assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
 
 
-def test_data_and_device_may_be_others_and_nothing_else(trained_with, copy, tmp_path, monkeypatch):
+def test_only_data_and_device_can_be_changed(trained_with, copy, tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", "/the/usual")
     recorded = copy.read_config()
     recorded.paths.data_dir = str(tmp_path)
@@ -345,18 +346,18 @@ def test_data_and_device_may_be_others_and_nothing_else(trained_with, copy, tmp_
     assert OmegaConf.to_container(cfg) == OmegaConf.to_container(recorded)
 
 
-def test_what_it_began_with_must_still_be_there(reproduce, copy, tmp_path):
+def test_the_run_that_it_started_from_must_exist(reproduce, copy, tmp_path):
     cfg = copy.read_config()
     cfg.init_from = f"{tmp_path}/gone"
     copy.write_config(cfg, [])
-    with pytest.raises(LabError, match=r"began with the weights of .*/gone \(init_from\), which is not there any more"):
+    with pytest.raises(LabError, match=r"started from the weights of .*/gone \(init_from\), which no longer exists"):
         reproduce(f"run_dir={copy.path}")
 
 
-def test_a_run_without_any_step_cannot_be_made_again(reproduce, copy, recorded):
+def test_a_run_without_any_step_cannot_be_reproduced(reproduce, copy, recorded):
     (copy.path / "step_losses.f32").unlink()
     shutil.rmtree(copy.path / "csv")
-    with pytest.raises(LabError, match="no step on record"):
+    with pytest.raises(LabError, match="has recorded no step"):
         reproduce(f"run_dir={copy.path}")
     with pytest.raises(LabError, match="nothing to compare"):
         reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}")
@@ -370,7 +371,7 @@ def test_a_config_that_lacks_a_key_is_named_with_it(reproduce, copy):
         reproduce(f"run_dir={copy.path}")
 
 
-def test_a_config_from_elsewhere_runs_nothing(reproduce, copy, tmp_path):
+def test_an_unknown_target_in_the_config_is_not_called(reproduce, copy, tmp_path):
     cfg = copy.read_config()
     cfg.network = {"_target_": "os.system", "command": f"touch '{tmp_path}/it ran'"}
     copy.write_config(cfg, [])
@@ -390,36 +391,36 @@ def test_a_config_from_elsewhere_runs_nothing(reproduce, copy, tmp_path):
         ("samples/final.npy", "no array"),
     ],
 )
-def test_a_damaged_file_is_named(held_against, copy, file, text):
+def test_a_damaged_file_is_named(compared, copy, file, text):
     (copy.path / file).write_text(text)
     with pytest.raises(LabError, match=rf"{file} is damaged"):
-        held_against(copy)
+        compared(copy)
 
 
-def test_strange_manifests_are_no_reason_to_fail(held_against, copy):
+def test_strange_manifests_are_no_reason_to_fail(compared, copy):
     for sessions in (3, [], ["x"], [{"git": 3, "versions": [], "computing": {"variables": 1}, "fingerprint": None}]):
         change_json(copy, "manifest.json", "sessions", to=sessions)
-        held_against(copy)
+        compared(copy)
 
 
-def test_what_steers_a_terminal_does_not_reach_it(recorded, reproduce, copy, capsys):
+def test_control_characters_are_replaced(recorded, reproduce, copy, capsys):
     change_json(copy, *session("versions", "torch"), to="2.15\x1b[2J\n3")
     reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}", "console=text")
     assert "torch 2.15\N{REPLACEMENT CHARACTER}[2J 3 here, " in capsys.readouterr().out
 
 
-def test_samples_are_read_as_numbers_alone(held_against, copy, tmp_path):
+def test_samples_are_read_as_numbers_alone(compared, copy, tmp_path):
     class Bomb:
         def __reduce__(self):
             return Path.touch, (tmp_path / "it ran",)
 
     np.save(copy.samples / "final.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
     with pytest.raises(LabError, match=r"final\.npy is damaged"):
-        held_against(copy)
+        compared(copy)
     assert not (tmp_path / "it ran").exists()
 
 
-def test_a_person_and_a_program_hear_the_verdict(reproduce, recorded, copy, capsys):
+def test_the_verdict_as_text_and_as_json(reproduce, recorded, copy, capsys):
     change_loss(copy, 5)
     change_json(copy, *session("computing", "threads"), to=2)
     typed = (f"run_dir={recorded.path}", f"compare_only={copy.path}")
@@ -446,15 +447,15 @@ def test_a_person_and_a_program_hear_the_verdict(reproduce, recorded, copy, caps
         ([], "run_dir"),
     ],
 )
-def test_what_does_not_fit_ends_in_one_line(door, typed, said):
+def test_errors_are_one_line(door, typed, said):
     status, line = door(*typed, script="reproduce")
     assert status == 1
     assert said in line
 
 
 @pytest.mark.full
-def test_the_exit_status_tells_and_several_processes_are_made_again_too(tmp_path):
-    """Two processes, as a person types it: the same, and with another number of threads not the same."""
+def test_the_exit_status_with_several_processes(tmp_path):
+    """A run of two processes is reproduced exactly; if a loss is changed, the status says so."""
     train_script = REPRODUCE.with_name("train.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIFFUSION_LAB_OUTPUT_DIR": str(tmp_path)}
 

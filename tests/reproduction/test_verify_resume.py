@@ -1,4 +1,4 @@
-"""A verification's sessions: processes of their own, which may be stopped from outside."""
+"""The training processes that verify_resume starts, when they or the verification are stopped from outside."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def test_a_verification_that_is_stopped_stops_its_run(monkeypatch):
 
 
 @pytest.mark.full
-def test_a_run_that_somebody_else_killed_is_no_verdict(monkeypatch):
+def test_a_run_that_somebody_else_killed_is_an_error(monkeypatch):
     monkeypatch.setattr(verify_resume, "_train", be_killed)
     folder, _, killed = session(kill_after=0.0)
     assert (str(folder), killed) == ("a", True)

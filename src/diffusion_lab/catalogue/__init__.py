@@ -1,1 +1,1 @@
-"""Many runs, read without torch: find, list, mark, prune and compare them."""
+"""Many runs, read without torch: find, list, tag, remove and compare them."""

@@ -1,4 +1,4 @@
-"""Removing runs, or their checkpoints: what may go, what stays and why. Nothing is removed but by `remove`."""
+"""Remove runs or their checkpoints: which ones can be removed, and why the others are kept."""
 
 from __future__ import annotations
 
@@ -13,90 +13,99 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.run_record import RunRecord, size_on_disk
 
-What = Literal["runs", "checkpoints"]
+Scope = Literal["runs", "checkpoints"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What would go, with the bytes that this frees, and what stays although it was asked for, with the reason."""
+class PrunePlan:
+    """The runs that a removal affects.
 
-    going: list[tuple[RunRecord, int]]
-    staying: list[tuple[RunRecord, str]]
-
-
-def plan(asked: Sequence[RunRecord], known: Sequence[RunRecord], what: What) -> Plan:
-    """What of the runs `asked` for may go, given all runs that are `known`.
-
-    A run stays while it runs, or if one that stays began with its weights.
+    Attributes:
+        removable: runs that can be removed, with the bytes that this frees.
+        kept: runs that were selected but are kept, with the reason.
     """
-    going, staying = [], []
-    for run in asked:
-        reason = _kept(run, what)
+
+    removable: list[tuple[RunRecord, int]]
+    kept: list[tuple[RunRecord, str]]
+
+
+def plan_pruning(selected: Sequence[RunRecord], known: Sequence[RunRecord], scope: Scope) -> PrunePlan:
+    """Decide which of the `selected` runs can be removed, or lose their checkpoints. Nothing is removed here.
+
+    A run is kept while it is running, or if a run that is kept started from its weights.
+
+    Args:
+        selected: the runs to remove.
+        known: all runs that may have started from the weights of a selected one.
+        scope: whether whole runs or only their checkpoints are removed.
+    """
+    removable, kept = [], []
+    for run in selected:
+        reason = _reason_to_keep(run, scope)
         if reason is None:
-            going.append(run)
+            removable.append(run)
         else:
-            staying.append((run, reason))
+            kept.append((run, reason))
+    # A run that is kept for its descendants may itself have started from another one: repeat until nothing changes.
     while True:
-        leaving = {_place(run) for run in going} if what == "runs" else set()
-        sources = {_resolved(run.init_from): run for run in known if run.init_from and _place(run) not in leaving}
-        needed = [run for run in going if _place(run) in sources]
+        removed = {run.path.resolve() for run in removable} if scope == "runs" else set()
+        descendants = {
+            run.init_from.expanduser().resolve(): run
+            for run in known
+            if run.init_from and run.path.resolve() not in removed
+        }
+        needed = [run for run in removable if run.path.resolve() in descendants]
         if not needed:
             break
-        going = [run for run in going if run not in needed]
-        staying += [(run, f"{sources[_place(run)].path.name} began with its weights") for run in needed]
-    return Plan([(run, _bytes(run, what)) for run in going], staying)
+        removable = [run for run in removable if run not in needed]
+        kept += [(run, f"{descendants[run.path.resolve()].path.name} started from its weights") for run in needed]
+    return PrunePlan([(run, _size(run, scope)) for run in removable], kept)
 
 
-def remove(run: RunRecord, what: What) -> None:
-    """Remove a run, or its checkpoints. It is looked at once more, and held: it may have been resumed since.
+def remove(run: RunRecord, scope: Scope) -> None:
+    """Remove a run or its checkpoints.
+
+    The folder is read again and locked first, since the run may have been resumed in the meantime.
 
     Raises:
-        LabError: if it is to stay after all, or cannot be removed.
+        LabError: if the run has to be kept after all, or cannot be removed.
     """
-    fresh = RunRecord(run.path)
-    if reason := _kept(fresh, what):
-        raise LabError(f"{run.path} stays: {reason}")
-    target = _target(run, what)
-    # Out of sight first, so that nobody takes a half of it for a run.
-    hidden = target.with_name(f".{target.name}.pruned")
+    if reason := _reason_to_keep(RunRecord(run.path), scope):
+        raise LabError(f"{run.path} is kept: {reason}")
+    folder = _folder_to_remove(run, scope)
+    # Renamed first, so that a removal that is interrupted leaves nothing that looks like a run.
+    hidden = folder.with_name(f".{folder.name}.pruned")
     with RunFolder(run.path).held():
         try:
-            target.rename(hidden)
+            folder.rename(hidden)
             shutil.rmtree(hidden)
         except OSError as error:
-            raise LabError(f"cannot remove {target}: {error.strerror}") from error
+            raise LabError(f"cannot remove {folder}: {error.strerror}") from error
 
 
-def _kept(run: RunRecord, what: What) -> str | None:
-    """Why a run stays whatever the others are; None if it may go."""
+def _reason_to_keep(run: RunRecord, scope: Scope) -> str | None:
+    """Why a run is kept, whatever other runs there are; None if it can be removed."""
     if run.path.is_symlink():
         return "it is a link"
     if not (run.path / "config.yaml").is_file():
-        return "it is no run's folder"
+        return "it is not a run folder"
     if run.state == "running":
         return "it is running"
     if not run.sessions:
-        return "it has no manifest.json that says it is a run's folder"
+        return "it has no manifest.json that records a run"
     if (run.path / "checkpoints").is_symlink():
         return "its checkpoints are a link"
-    if what == "checkpoints" and not (run.path / "checkpoints").is_dir():
+    if scope == "checkpoints" and not (run.path / "checkpoints").is_dir():
         return "it has no checkpoints"
     if any(True for below in run.path.iterdir() if below.is_dir() for _ in run_folders(below)):
-        return "there is a run in it"
+        return "it contains another run"
     return None
 
 
-def _target(run: RunRecord, what: What) -> Path:
-    return run.path if what == "runs" else run.path / "checkpoints"
+def _folder_to_remove(run: RunRecord, scope: Scope) -> Path:
+    return run.path if scope == "runs" else run.path / "checkpoints"
 
 
-def _bytes(run: RunRecord, what: What) -> int:
-    return run.size if what == "runs" else sum(size_on_disk(_target(run, what)))
-
-
-def _place(run: RunRecord) -> Path:
-    return run.path.resolve()
-
-
-def _resolved(path: Path | None) -> Path | None:
-    return path.expanduser().resolve() if path else None
+def _size(run: RunRecord, scope: Scope) -> int:
+    """Bytes on the disk that a removal frees."""
+    return run.size if scope == "runs" else sum(size_on_disk(_folder_to_remove(run, scope)))

@@ -1,1 +1,1 @@
-"""Is it the same run? Reproduce one, or kill and resume one, and compare step by step."""
+"""Check that runs can be reproduced: train one again, or kill and resume one, and compare the results bit by bit."""

@@ -1,4 +1,4 @@
-"""A run made again from its folder alone, with a verdict: the same, or where it first differs and what else does."""
+"""Reproduce a run from its folder: train it again, and report whether the results are identical."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.machine.ranks import is_rank_zero
-from diffusion_lab.reproduction.circumstances import circumstances
-from diffusion_lab.reproduction.compare_results import Comparison, Difference, compare, recorded_steps
+from diffusion_lab.reproduction.compare_results import ResultComparison, ResultDifference, compare_results
+from diffusion_lab.reproduction.recorded_results import recorded_steps
+from diffusion_lab.reproduction.setup_differences import setup_differences
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 from diffusion_lab.run_folder.trust import trusted
@@ -31,40 +32,42 @@ from diffusion_lab.runs.validate import check_settings
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a comparison.
+    """Whether a new run is identical to a recorded one.
 
     Attributes:
         here: the new run.
         there: the recorded one.
         comparison: of their results.
-        differences: of their circumstances, in words, by kind.
+        differences: what else differs, by kind, as `setup_differences` returns it.
     """
 
     here: RunFolder
     there: RunFolder
-    comparison: Comparison
+    comparison: ResultComparison
     differences: dict[str, str]
 
     @property
     def identical(self) -> bool:
-        return not self.comparison.first
+        return not self.comparison.first_differences
 
     @property
     def line(self) -> str:
-        """``identical: 360 steps, weights, metrics, samples``, or ``differs: first …``."""
-        if self.comparison.first:
-            return f"differs: first {self.comparison.first[0]}"
-        return f"identical: {', '.join([_steps(self.comparison.steps), *self.comparison.compared])}"
+        """The verdict in one line: ``identical: 360 steps, weights, metrics, samples``, or ``differs: first …``."""
+        if self.comparison.first_differences:
+            return f"differs: first {self.comparison.first_differences[0]}"
+        return f"identical: {', '.join([_step_count(self.comparison.steps), *self.comparison.compared])}"
 
 
 def reproduce(cfg: DictConfig) -> Verdict | None:
-    """Train the run in `cfg.run_dir` again, or take `cfg.compare_only` for it; tell the console the verdict.
+    """Train the run in `cfg.run_dir` again, or take the run in `cfg.compare_only` instead, and compare the two.
+
+    The verdict is also printed to the console.
 
     Returns:
-        None in a process that is not the first of several.
+        The verdict; None in the processes of a multi-process run other than rank 0.
 
     Raises:
-        LabError: naming what makes it impossible.
+        LabError: naming why the run cannot be reproduced.
         RunInterrupted: after Ctrl-C.
     """
     calm()
@@ -75,16 +78,16 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
         other = None if cfg.compare_only is None else RunFolder.open(cfg.compare_only)
         steps = recorded_steps(there)
         if not steps:
-            raise LabError(f"{there.path} has no step on record (step_losses.f32, csv/metrics.csv) to compare with")
-        again = _config(cfg, there, steps) if other is None else None
+            raise LabError(f"{there.path} has recorded no step (in step_losses.f32 or csv/metrics.csv) to compare with")
+        again = _training_config(cfg, there, steps) if other is None else None
         threads = cfg.threads or _recorded_threads(there)
         if again is not None and threads is not None and threads > (os.cpu_count() or threads):
             console.current().note(
-                f"{threads} threads, as there were: more than the {os.cpu_count()} cores of this machine"
+                f"{threads} threads, as in the recorded run: more than the {os.cpu_count()} cores of this machine"
             )
     if again is not None:
         options = there.read_json("manifest.json").get("options")
-        with _threads(threads):
+        with _use_threads(threads):
             here = train(again, there.read_overrides(), options if isinstance(options, dict) else {})
         if not is_rank_zero():
             return None
@@ -92,18 +95,18 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
         assert other is not None
         here = other
     with console.speaking(speaker):
-        verdict = Verdict(here, there, compare(here, there), circumstances(here, there))
+        verdict = Verdict(here, there, compare_results(here, there), setup_differences(here, there))
         if not verdict.comparison.steps:
-            raise LabError(f"{here.path} has no step on record that {there.path} has, too: there is nothing to compare")
+            raise LabError(f"{here.path} and {there.path} have no recorded step in common: there is nothing to compare")
         if again is not None:
             manifest = here.read_json("manifest.json")
             here.write_json("manifest.json", manifest | {"reproduces": str(there.path), "verdict": verdict.line})
-        _tell(verdict)
+        _print_verdict(verdict)
     return verdict
 
 
-def _config(cfg: DictConfig, there: RunFolder, steps: int) -> DictConfig:
-    """The recorded config, for this machine."""
+def _training_config(cfg: DictConfig, there: RunFolder, steps: int) -> DictConfig:
+    """The recorded config, changed for this machine."""
     file = there.path / "config.yaml"
     again = trusted(there.read_config(), file)
     try:
@@ -111,21 +114,21 @@ def _config(cfg: DictConfig, there: RunFolder, steps: int) -> DictConfig:
     except LabError as error:
         raise LabError(f"{file}: {error}") from error
     again.resume, again.console = None, cfg.console
-    data_dir = again.paths.data_dir if Path(again.paths.data_dir).is_dir() else _usual_data_dir()
+    data_dir = again.paths.data_dir if Path(again.paths.data_dir).is_dir() else _default_data_dir()
     again.paths = {"data_dir": cfg.paths.data_dir or data_dir, "output_dir": cfg.paths.output_dir}
     if cfg.trainer.accelerator is not None:
         again.trainer.accelerator = cfg.trainer.accelerator
     if again.init_from is not None and not Path(again.init_from).is_dir():
-        raise LabError(f"the run began with the weights of {again.init_from} (init_from), which is not there any more")
+        raise LabError(f"the run started from the weights of {again.init_from} (init_from), which no longer exists")
     status = there.read_json("manifest.json").get("status")
     if status != "finished":
         again.trainer.max_steps = steps
-        text = f"the recorded run is {status}, not finished: it is made again up to step {steps:,}, its last on record"
+        text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"
         console.current().note(text)
     return again
 
 
-def _usual_data_dir() -> str:
+def _default_data_dir() -> str:
     return str(OmegaConf.load(conf_dir() / "paths" / "default.yaml").data_dir)
 
 
@@ -136,8 +139,8 @@ def _recorded_threads(there: RunFolder) -> int | None:
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads, in the processes that are started, too. The last bits of a sum depend on them."""
+def _use_threads(count: int | None) -> Iterator[None]:
+    """Use `count` CPU threads here and in new processes, since the rounding of sums depends on it; None: as it is."""
     before, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     try:
         if count is not None:
@@ -151,13 +154,13 @@ def _threads(count: int | None) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = variable
 
 
-def _tell(verdict: Verdict) -> None:
-    found = verdict.comparison
+def _print_verdict(verdict: Verdict) -> None:
+    comparison = verdict.comparison
     lines = []
-    if found.largest is not None:
-        of = f"{found.differing:,} of {_steps(found.steps)} differ in {found.largest.metric}"
-        lines.append(f"{of}, most at step {found.largest.step}: {found.largest.values}")
-    lines += [f"also {difference}" for difference in found.first[1:]]
+    if (largest := comparison.largest_difference) is not None:
+        share = f"{comparison.differing_steps:,} of {_step_count(comparison.steps)} differ in {largest.metric}"
+        lines.append(f"{share}, most at step {largest.step}: {largest.values}")
+    lines += [f"also {difference}" for difference in comparison.first_differences[1:]]
     lines += [f"{kind}: {text}" for kind, text in verdict.differences.items()]
     if not verdict.identical and not verdict.differences:
         lines.append("config, code, versions, data, threads and hardware are the same")
@@ -166,21 +169,21 @@ def _tell(verdict: Verdict) -> None:
         "\n  ".join(plain(line) for line in (verdict.line, *lines)),
         verdict=verdict.line,
         identical=verdict.identical,
-        steps=found.steps,
-        compared=found.compared,
-        first=_facts(found.first[0]) if found.first else None,
-        differing_steps=found.differing,
+        steps=comparison.steps,
+        compared=comparison.compared,
+        first=_event_fields(comparison.first_differences[0]) if comparison.first_differences else None,
+        differing_steps=comparison.differing_steps,
         differences=verdict.differences,
         run_folder=verdict.here.path,
         recorded=verdict.there.path,
     )
 
 
-def _facts(difference: Difference) -> dict[str, Any]:
+def _event_fields(difference: ResultDifference) -> dict[str, Any]:
     here, there = (float(v) if isinstance(v, np.floating) else v for v in (difference.here, difference.there))
     where = {"metric": difference.metric, "step": difference.step}
     return {**where, "here": here, "there": there, "relative": difference.relative}
 
 
-def _steps(count: int) -> str:
+def _step_count(count: int) -> str:
     return f"{count:,} step{'s' * (count != 1)}"

@@ -1,4 +1,4 @@
-"""Whether a run that is killed at random moments and resumed is the run that is never stopped."""
+"""Verify that a run which is killed at random moments and resumed is identical to one that is never stopped."""
 
 from __future__ import annotations
 
@@ -24,74 +24,75 @@ from diffusion_lab.config.schema import VerifyConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.machine.ranks import terminable
-from diffusion_lab.reproduction.compare_results import compare
+from diffusion_lab.reproduction.compare_results import compare_results
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 
-#: Of a checkpoint, what training goes on with.
-_STATE = ("state_dict", "ema", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+#: The parts of a checkpoint from which training resumes.
+_TRAINING_STATE = ("state_dict", "ema", "optimizer_states", "lr_schedulers", "epoch", "global_step")
 
-#: What is no key of a training run.
-_OWN = ("kills", "kill_seed")
+#: The keys that a training run does not have.
+_VERIFICATION_KEYS = ("kills", "kill_seed")
 
 
 def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> bool:
-    """Train twice as `cfg` says, once without a stop and once killed and resumed; tell the console the verdict.
+    """Train twice, once without a stop and once killed and resumed, and print whether the two runs are identical.
 
     Args:
-        cfg: of conf/verify_resume.yaml.
-        overrides: what was typed.
-        options: of each config group.
+        cfg: the composed conf/verify_resume.yaml.
+        overrides: as they were typed.
+        options: the chosen option of each config group.
 
     Returns:
         Whether the two runs are identical.
 
     Raises:
-        LabError: naming what does not fit, or the run that failed.
+        LabError: naming a key that does not fit, or if one of the runs failed.
         RunInterrupted: after Ctrl-C.
     """
     calm()
     check_settings(VerifyConfig, cfg)
-    run, kills, chance = _training(cfg), cfg.kills, random.Random(cfg.kill_seed)
-    typed = [text for text in overrides if text.split("=")[0] not in _OWN]
+    run, kills, rng = _training_config(cfg), cfg.kills, random.Random(cfg.kill_seed)
+    typed = [text for text in overrides if text.split("=")[0] not in _VERIFICATION_KEYS]
     with torch.random.fork_rng():
         validated(run)
     with console.speaking(make(cfg.console, "console", {})), terminable():
-        say = console.current().note
-        say("first, the run that is not stopped")
+        print_note = console.current().note
+        print_note("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)
         stopped: Path | None = None
         for number in range(1, kills + 1):
-            after = chance.uniform(0, seconds / kills)
-            going_on = run if stopped is None else _resuming(run, stopped)
-            stopped, _, killed = _session(going_on, typed if stopped is None else [], options, after)
+            after = rng.uniform(0, seconds / kills)
+            resumed = run if stopped is None else _resumed_config(run, stopped)
+            stopped, _, killed = _session(resumed, typed if stopped is None else [], options, after)
             if killed:
-                say(f"killed (kill -9) {console.duration(after)} after its training went on, {number} of {kills}")
+                print_note(f"killed (kill -9) {console.duration(after)} into its training, {number} of {kills}")
             else:
-                say("it came to its end before it was killed")
+                print_note("the run finished before it was killed")
                 break
         else:
             assert stopped is not None  # kills is at least 1
-            _session(_resuming(run, stopped), [], options)
-        return _tell(RunFolder(stopped), RunFolder(whole))
+            _session(_resumed_config(run, stopped), [], options)
+        return _print_verdict(RunFolder(stopped), RunFolder(whole))
 
 
-def _tell(stopped: RunFolder, whole: RunFolder) -> bool:
-    found = compare(stopped, whole)
+def _print_verdict(stopped: RunFolder, whole: RunFolder) -> bool:
+    comparison = compare_results(stopped, whole)
     states = [read_checkpoint(checkpoint_path(folder.path, "last")) for folder in (stopped, whole)]
-    unequal = [key for key in _STATE if not _equal(*(state.get(key) for state in states))]
-    identical = not found.first and not unequal
+    differing_state = [key for key in _TRAINING_STATE if not _equal(*(state.get(key) for state in states))]
+    identical = not comparison.first_differences and not differing_state
     kills = len(stopped.read_json("manifest.json").get("sessions", [])) - 1
-    compared = ", ".join([f"{found.steps:,} steps", *found.compared, "optimizer"])
+    compared = ", ".join([f"{comparison.steps:,} steps", *comparison.compared, "optimizer"])
     verdict = f"identical: {compared}; resumed {kills} time{'s' * (kills != 1)}"
     if not identical:
-        verdict = f"differs: {'; '.join(map(str, [*found.first, *(f'last.ckpt: {key}' for key in unequal)]))}"
+        differences = [*map(str, comparison.first_differences), *(f"last.ckpt: {key}" for key in differing_state)]
+        verdict = f"differs: {'; '.join(differences)}"
     text = f"\n{verdict}\n  not stopped: {whole.path}\n  killed:      {stopped.path}"
-    facts = {"identical": identical, "steps": found.steps, "resumed": kills, "checkpoint": unequal}
-    console.current().event("verdict", text, verdict=verdict, **facts, run_folder=stopped.path, whole=whole.path)
+    fields = {"identical": identical, "steps": comparison.steps, "resumed": kills, "checkpoint": differing_state}
+    console.current().event("verdict", text, verdict=verdict, **fields, run_folder=stopped.path, whole=whole.path)
     return identical
 
 
@@ -105,48 +106,48 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _training(cfg: DictConfig) -> DictConfig:
-    """The training run's own config."""
+def _training_config(cfg: DictConfig) -> DictConfig:
+    """The config without the keys that a training run does not have."""
     run = cfg.copy()
     with open_dict(run):
-        for key in _OWN:
+        for key in _VERIFICATION_KEYS:
             del run[key]
     return run
 
 
-def _resuming(run: DictConfig, folder: Path) -> DictConfig:
-    going_on = run.copy()
-    going_on.resume = str(folder)
-    return going_on
+def _resumed_config(run: DictConfig, folder: Path) -> DictConfig:
+    resumed = run.copy()
+    resumed.resume = str(folder)
+    return resumed
 
 
 def _session(
     run: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None], kill_after: float | None = None
 ) -> tuple[Path, float, bool]:
-    """Train in a process of its own, and kill it so many seconds after its training began or went on.
+    """Train in a process of its own, and kill it `kill_after` seconds after its training started or resumed.
 
     Returns:
-        The run folder, the seconds that it trained, and whether it was killed.
+        The run folder, the seconds of training (0 if it was killed), and whether it was killed.
 
     Raises:
-        LabError: if it failed, or somebody else killed it.
-        RunInterrupted: if this process or that one was asked to stop.
+        LabError: if the run failed, or was killed by somebody else.
+        RunInterrupted: if this process or the other one was asked to stop.
     """
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_train, args=(OmegaConf.to_container(run), list(overrides), dict(options), kill_after, there)
+        target=_train, args=(OmegaConf.to_container(run), list(overrides), dict(options), kill_after, sender)
     )
     process.start()
-    there.close()
-    heard: dict[str, Any] = {}
+    sender.close()
+    messages: dict[str, Any] = {}
     try:
         while True:
-            heard.update(here.recv())
-    except EOFError:  # it has ended
+            messages.update(receiver.recv())
+    except EOFError:  # the process has ended
         pass
     except KeyboardInterrupt:
-        process.join()  # the terminal has told it, too
+        process.join()  # the terminal has sent it Ctrl-C, too
         raise
     except RunInterrupted:
         process.terminate()
@@ -156,23 +157,23 @@ def _session(
     status = process.exitcode or 0
     if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         raise RunInterrupted("Interrupted.", status - 128)
-    killed = status == -signal.SIGKILL and kill_after is not None and "folder" in heard
+    killed = status == -signal.SIGKILL and kill_after is not None and "folder" in messages
     if status and not killed:
-        how = ", as said above" if status > 0 else f", killed by signal {-status}"
+        how = " (see above)" if status > 0 else f", killed by signal {-status}"
         raise LabError(f"the run failed{how}: nothing can be compared")
-    return Path(heard["folder"]), heard.get("seconds", 0.0), killed
+    return Path(messages["folder"]), messages.get("seconds", 0.0), killed
 
 
-class _Watch(pl.Callback):
-    """Tells where the run is and how long it trains, and kills its process."""
+class _ReportAndKill(pl.Callback):
+    """Sends the run folder and the training time through a pipe, and kills its own process after a time."""
 
     def __init__(self, kill_after: float | None, pipe: Connection) -> None:
         self.kill_after = kill_after
         self.pipe = pipe
-        self._began = 0.0
+        self._started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.pipe.send({"folder": trainer.default_root_dir})
         if self.kill_after is not None:
             timer = threading.Timer(self.kill_after, os.kill, (os.getpid(), signal.SIGKILL))
@@ -180,7 +181,7 @@ class _Watch(pl.Callback):
             timer.start()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.pipe.send({"seconds": time.monotonic() - self._began})
+        self.pipe.send({"seconds": time.monotonic() - self._started})
 
 
 def _train(
@@ -190,4 +191,4 @@ def _train(
     kill_after: float | None,
     pipe: Connection,
 ) -> None:
-    guarded(lambda: train(OmegaConf.create(run), overrides, options, [_Watch(kill_after, pipe)]))
+    guarded(lambda: train(OmegaConf.create(run), overrides, options, [_ReportAndKill(kill_after, pipe)]))

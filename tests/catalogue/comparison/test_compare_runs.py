@@ -1,4 +1,4 @@
-"""scripts/compare.py, as it is typed."""
+"""The command line of scripts/compare.py."""
 
 import sys
 
@@ -12,7 +12,7 @@ from fake_runs import fake_run, fake_sweep
 
 @pytest.fixture
 def typed(monkeypatch, capsys, tmp_path):
-    """A function from what is typed behind compare.py to what it says, or to its error line."""
+    """A function that runs compare.py with arguments and returns its output or its error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DIFFUSION_LAB_OUTPUT_DIR", raising=False)
 
@@ -20,7 +20,7 @@ def typed(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["compare.py", *words])
         status = 0
         try:
-            arguments.run_on_paths("compare", CompareConfig, compare_runs.compare)
+            arguments.run_on_paths("compare", CompareConfig, compare_runs.compare_runs)
         except SystemExit as left:
             status = left.code
         said = capsys.readouterr()
@@ -45,7 +45,7 @@ def test_paths_and_keys_may_be_mixed(typed, swept):
     assert "linear, base_channels 16 is better than linear, base_channels 8" in first
 
 
-def test_a_folder_gets_one_of_each_and_a_file_is_what_its_ending_says(typed, swept, tmp_path):
+def test_out_takes_folders_and_files(typed, swept, tmp_path):
     said = typed("outputs", "out=paper/one,table.tex,deep/er/page.html", "by=schedule")
     written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*") if "outputs" not in p.parts and p.is_file()}
     assert written == {
@@ -58,12 +58,12 @@ def test_a_folder_gets_one_of_each_and_a_file_is_what_its_ending_says(typed, swe
     assert "Averaged over network.base_channels." in said
 
 
-def test_unfinished_runs_are_left_out_and_named_or_taken_in(typed, swept, tmp_path):
+def test_unfinished_runs_are_left_out_or_included(typed, swept, tmp_path):
     stopped = fake_run(tmp_path / "outputs", status="interrupted", seed=9, schedule="cosine", channels=16)
     damaged = fake_run(tmp_path / "outputs", seed=10)
     (damaged / "metrics.json").write_text("{")
     said = typed()
-    assert f"Left out, interrupted (all=true takes unfinished runs in): {stopped.name}." in said
+    assert f"Left out, interrupted (all=true includes unfinished runs): {stopped.name}." in said
     assert f"Left out, damaged: {damaged.name}." in said
     assert "  3\n" in said
     said = typed("all=true")
@@ -85,27 +85,27 @@ def test_unfinished_runs_are_left_out_and_named_or_taken_in(typed, swept, tmp_pa
         (["by=network.base_chanels"], "did you mean network.base_channels?"),
         (["sort=x"], "sort=x: there is no key x"),
         (["all=1"], "all=1: it must be true or false"),
-        (["out=table.xlsx"], "out=table.xlsx: a file ends in .csv, .md, .tex, .html; a folder has no ending"),
+        (["out=table.xlsx"], "out=table.xlsx: a file name must end in .csv, .md, .tex, .html; a folder"),
         (["out=file"], "out=file is a file"),
         (["out=file/x.csv"], "cannot write file/x.csv (out): "),
         (["output"], "there is no folder output; did you mean outputs?"),
-        (["empty"], "empty holds no run"),
+        (["empty"], "empty contains no run"),
         (["-m"], "there is no option -m"),
     ],
 )
-def test_what_does_not_fit_is_one_line(typed, swept, tmp_path, words, said):
+def test_errors_are_one_line(typed, swept, tmp_path, words, said):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     paths = [] if words[0] in ("output", "empty") else ["outputs"]
     assert said in typed(*paths, *words)
 
 
-def test_runs_of_which_none_is_finished_are_no_comparison(typed, tmp_path):
+def test_at_least_one_run_must_be_finished(typed, tmp_path):
     fake_run(tmp_path / "outputs", status="failed")
-    assert "none of 1 runs can be compared: failed (all=true takes unfinished runs in)" in typed()
+    assert "none of 1 runs can be compared: failed (all=true includes unfinished runs)" in typed()
 
 
-def test_the_help_says_what_every_key_is_for(typed):
+def test_the_help_lists_every_key(typed):
     said = typed("--help")
     for key in ("metric", "direction", "by", "sort", "all", "out"):
         assert f"\n  {key} " in said

@@ -1,4 +1,4 @@
-"""The page as text: whole, small, and nothing in it that a run folder could smuggle in."""
+"""The HTML of the page: complete, small, and without markup from run folders."""
 
 import base64
 import hashlib
@@ -6,15 +6,16 @@ import json
 import re
 from html.parser import HTMLParser
 
+import jinja2
 import numpy as np
 import pytest
 
-from diffusion_lab.catalogue.comparison.comparison import comparison
-from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.comparison.comparison import build_comparison
+from diffusion_lab.catalogue.comparison.page import page_template, render_page
 from diffusion_lab.catalogue.find import find_runs
 from fake_runs import fake_run, fake_sweep
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{data}}</title>&lt;"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ style }}{% if x %}</title>&lt;"
 
 
 class Elements(HTMLParser):
@@ -43,7 +44,7 @@ class Elements(HTMLParser):
 
 
 def made(tmp_path, *metrics, **options):
-    return page(comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
+    return render_page(build_comparison(find_runs([tmp_path]), [], metrics or ["val/loss"], **options))
 
 
 def data(text):
@@ -83,7 +84,7 @@ def test_nothing_is_fetched_and_nothing_but_the_shipped_script_may_run(tmp_path)
     assert "@import" not in text
 
 
-def test_what_a_run_folder_says_is_text(tmp_path):
+def test_text_from_run_folders_is_escaped(tmp_path):
     for seed in (1, 2):
         for odd in (HOSTILE, "plain"):
             fake_run(
@@ -103,7 +104,7 @@ def test_what_a_run_folder_says_is_text(tmp_path):
     assert any(HOSTILE[:40] in group["label"] for group in data(text)["groups"])
 
 
-def test_twelve_runs_of_larger_images_stay_below_two_megabytes(tmp_path):
+def test_twelve_runs_of_larger_images_stay_below_four_megabytes(tmp_path):
     for path in fake_sweep(tmp_path):
         (path / "samples").mkdir()
         noise = np.random.default_rng(0).uniform(-1, 1, (64, 3, 32, 32)).astype(np.float32)
@@ -125,10 +126,15 @@ def test_runs_without_samples_and_curves_have_a_page(tmp_path):
     assert "No run has samples." in text
 
 
-def test_infinite_numbers_break_nothing(tmp_path):
+def test_infinite_numbers_are_left_out_of_the_curves(tmp_path):
     fake_run(tmp_path, seed=1)
     path = fake_run(tmp_path, seed=2)
     epochs = [{"step": 1, "val/loss": 0.5}, {"step": 2, "val/loss": 1e999}, {"step": 3, "val/loss": 1e308}]
     (path / "metrics.json").write_text(json.dumps({"epochs": epochs, "val/loss": float("nan")}))
     found = data(made(tmp_path))
     assert [len(run["val/loss"]) for run in found["groups"][0]["runs"]] == [3, 2]
+
+
+def test_an_undefined_template_variable_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        page_template().render()

@@ -1,4 +1,4 @@
-"""A sheet of samples, and files that are none."""
+"""Sheets of samples, and files that hold no images."""
 
 import io
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_lab.catalogue.comparison.sample_sheets import SIDE, sample_sheet
+from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, sample_sheet
 
 
 def sheet(tmp_path, array):
@@ -15,7 +15,7 @@ def sheet(tmp_path, array):
     return None if picture is None else np.asarray(Image.open(io.BytesIO(picture)))
 
 
-def test_the_first_samples_row_by_row_with_the_page_between_them(tmp_path):
+def test_samples_are_laid_out_row_by_row_with_transparent_gaps(tmp_path):
     images = np.linspace(-1, 1, 5, dtype=np.float32)[:, None, None, None] * np.ones((1, 1, 20, 20), np.float32)
     found = sheet(tmp_path, images)  # 3 columns, 2 rows; 62 × 41 pixels, and each of them 5 × 5
     assert found.shape == (5 * 41, 5 * 62, 2)
@@ -24,14 +24,14 @@ def test_the_first_samples_row_by_row_with_the_page_between_them(tmp_path):
     assert found[:, 5 * 20, 1].max() == 0
 
 
-def test_at_most_36_of_them(tmp_path):
+def test_at_most_36_samples_are_shown(tmp_path):
     images = np.zeros((100, 1, 8, 8), np.float32)
     images[36:] = 1.0
     found = sheet(tmp_path, images)
     assert found[..., 0].max() == 128
 
 
-def test_colours_and_what_lies_outside(tmp_path):
+def test_colours_and_values_outside_the_range(tmp_path):
     image = np.zeros((1, 3, 8, 8), np.float32)
     image[0, 0], image[0, 1, 0, 0], image[0, 2] = 7.0, np.nan, -7.0
     assert sheet(tmp_path, image)[0, 0].tolist() == [255, 128, 0, 255]
@@ -39,7 +39,7 @@ def test_colours_and_what_lies_outside(tmp_path):
 
 def test_large_images_make_no_large_picture(tmp_path):
     found = sheet(tmp_path, np.random.default_rng(0).uniform(-1, 1, (9, 3, 700, 500)).astype(np.float32))
-    assert max(found.shape[:2]) <= SIDE
+    assert max(found.shape[:2]) <= MAX_SIDE
     assert (tmp_path / "final.npy").stat().st_size > 30e6
     assert len(sample_sheet(tmp_path / "final.npy")) < 400_000
 
@@ -68,17 +68,17 @@ def test_a_pickle_is_not_loaded(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x93NUMPY", b"PK\x03\x04", b"\x80\x04K\x01."])
-def test_a_file_that_is_no_array_is_left_out(tmp_path, content):
+def test_a_file_that_is_not_an_array_is_left_out(tmp_path, content):
     (tmp_path / "final.npy").write_bytes(content)
     assert sample_sheet(tmp_path / "final.npy") is None
 
 
-def test_a_header_that_promises_more_than_there_is_takes_no_memory(tmp_path):
+def test_a_header_with_a_shape_larger_than_the_file_is_left_out(tmp_path):
     np.save(tmp_path / "final.npy", np.zeros((1, 1, 8, 8), np.float32))
     content = (tmp_path / "final.npy").read_bytes().replace(b"(1, 1, 8, 8)", b"(9999999999999, 1, 8, 8)")
     (tmp_path / "final.npy").write_bytes(content)
     assert sample_sheet(tmp_path / "final.npy") is None
 
 
-def test_no_file_is_no_picture(tmp_path):
+def test_a_missing_file_is_left_out(tmp_path):
     assert sample_sheet(tmp_path / "final.npy") is None

@@ -1,1 +1,1 @@
-"""Runs beside each other: rows of equal configs, means over seeds, and how sure one can be."""
+"""Compare runs: rows of equal configs, means over seeds, intervals and significance tests."""

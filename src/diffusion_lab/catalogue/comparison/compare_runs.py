@@ -1,4 +1,4 @@
-"""What `scripts/compare.py` does: read the runs, say what can be said, write what was asked for."""
+"""The command behind `scripts/compare.py`: read runs, print how they compare, and write the files in `out`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diffusion_lab.catalogue.comparison import tables
-from diffusion_lab.catalogue.comparison.comparison import Comparison, comparison
-from diffusion_lab.catalogue.comparison.page import page
+from diffusion_lab.catalogue.comparison.comparison import Comparison, build_comparison
+from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.schema import CompareConfig
 from diffusion_lab.errors import LabError
@@ -16,63 +16,65 @@ from diffusion_lab.run_folder.folder import write_text
 from diffusion_lab.run_folder.run_record import RunRecord
 
 WRITERS: dict[str, Callable[[Comparison], str]] = {
-    ".csv": tables.comma_separated,
-    ".md": tables.markdown,
-    ".tex": tables.latex,
-    ".html": page,
+    ".csv": tables.csv_table,
+    ".md": tables.markdown_table,
+    ".tex": tables.latex_table,
+    ".html": render_page,
 }
 
 
-def compare(paths: Sequence[str], settings: CompareConfig) -> None:
-    """Write the files of `settings.out`, and print the table and what can be said.
+def compare_runs(paths: Sequence[str], settings: CompareConfig) -> None:
+    """Write the files in `settings.out`, and print the table and the findings.
 
     Raises:
-        LabError: naming what was typed and does not fit.
+        LabError: naming a path or a setting that does not fit.
     """
-    files = [file for text in settings.out for file in _files(text)]
-    runs, left_out = _readable(find_runs(paths or [output_dir()]), settings.all)
-    found = comparison(runs, left_out, settings.metric, settings.direction, settings.by, settings.sort)
+    files = [file for text in settings.out for file in _output_files(text)]
+    runs, left_out = _comparable_runs(find_runs(paths or [output_dir()]), settings.all)
+    comparison = build_comparison(runs, left_out, settings.metric, settings.direction, settings.by, settings.sort)
     for file in files:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LabError(f"cannot write {file} (out): {error.strerror}") from error
-        write_text(file, WRITERS[file.suffix](found))
-    print(tables.text(found), end="\n\n")
-    for line in found.words:
+        write_text(file, WRITERS[file.suffix](comparison))
+    print(tables.text_table(comparison), end="\n\n")
+    for line in comparison.findings:
         print(line)
     for file in files:
         print(f"Written: {shown(file.resolve())}")
 
 
-def _readable(runs: Sequence[RunRecord], unfinished_too: bool) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
-    """The runs that can be compared; the others, with the reason."""
-    taken, left_out = [], []
+def _comparable_runs(
+    runs: Sequence[RunRecord], include_unfinished: bool
+) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
+    """The runs that can be compared, and the others with the reason."""
+    comparable, left_out = [], []
     for run in runs:
         if run.state == "damaged":
             left_out.append((run, "damaged"))
-        elif run.state != "finished" and not unfinished_too:
-            left_out.append((run, f"{run.state} (all=true takes unfinished runs in)"))
+        elif run.state != "finished" and not include_unfinished:
+            left_out.append((run, f"{run.state} (all=true includes unfinished runs)"))
         else:
             try:
                 assert run.metrics is not None
             except LabError:
                 left_out.append((run, "damaged"))
             else:
-                taken.append(run)
-    if not taken:
+                comparable.append(run)
+    if not comparable:
         reasons = ", ".join(sorted({reason for _, reason in left_out}))
         raise LabError(f"none of {len(runs)} runs can be compared: {reasons}")
-    return taken, left_out
+    return comparable, left_out
 
 
-def _files(text: str) -> list[Path]:
+def _output_files(text: str) -> list[Path]:
     """The files that an entry of `out` stands for."""
     path = Path(text).expanduser()
     if path.suffix in WRITERS and not path.is_dir():
         return [path]
     if path.suffix and not path.is_dir():
-        raise LabError(f"out={text}: a file ends in {', '.join(WRITERS)}; a folder has no ending")
+        raise LabError(f"out={text}: a file name must end in {', '.join(WRITERS)}; a folder name must have no ending")
     if path.exists() and not path.is_dir():
-        raise LabError(f"out={text} is a file: name a folder, or a file that ends in {', '.join(WRITERS)}")
+        raise LabError(f"out={text} is a file: give a folder, or a file name that ends in {', '.join(WRITERS)}")
     return [path / f"comparison{suffix}" for suffix in WRITERS]

@@ -11,26 +11,26 @@ document.getElementById("theme").onclick = () => {
   root.dataset.theme = dark ? "light" : "dark";
 };
 
-// Tables: a click on a head sorts, the next one the other way round. What has no number comes last both ways.
+// A click on a column's heading sorts the table by it, another click in reverse. Missing numbers come last both ways.
 for (const table of document.querySelectorAll("table")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => head.querySelector("button")?.addEventListener("click", () => {
-    const up = head.getAttribute("aria-sort") !== "ascending";
-    heads.forEach(other => other.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => heading.querySelector("button")?.addEventListener("click", () => {
+    const ascending = heading.getAttribute("aria-sort") !== "ascending";
+    headings.forEach(other => other.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
     const number = text => text.trim() === "" ? NaN : Number(text);
     const rows = [...table.tBodies[0].rows].sort((a, b) => {
       const [x, y] = [value(a), value(b)], [m, n] = [number(x), number(y)];
-      if (!isNaN(m) && !isNaN(n)) return up ? m - n : n - m;
+      if (!isNaN(m) && !isNaN(n)) return ascending ? m - n : n - m;
       if (!isNaN(m) || !isNaN(n)) return isNaN(m) ? 1 : -1;
-      return (up ? 1 : -1) * x.localeCompare(y);
+      return (ascending ? 1 : -1) * x.localeCompare(y);
     });
     table.tBodies[0].append(...rows);
   }));
 }
 
-// Every key of a row, in the results and above the chart, shows and hides its curves.
+// The colour keys of a row, in the results and above the chart, show and hide its curves; with Shift, hide all others.
 const keys = [...document.querySelectorAll("button[data-group]")];
 function showKeys() {
   for (const key of keys) key.setAttribute("aria-pressed", shown[key.dataset.group]);
@@ -59,24 +59,24 @@ for (const choice of document.querySelectorAll(".choice")) {
 
 const chart = document.getElementById("chart"), tip = document.getElementById("tip");
 
-function node(name, attributes, parent) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  parent?.append(made);
-  return made;
+function addSvg(parent, name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  parent.append(element);
+  return element;
 }
 
-/** The curves of a row: [{step, mean, low, high}] over those of its runs that have the step. */
-function averaged(group) {
-  const at = new Map();
+/** A row's curve over its runs, [{step, mean, low, high}], at the steps with the most runs. */
+function averageCurve(group) {
+  const valuesAt = new Map();
   for (const run of group.runs) for (const [step, value] of run[state.curve] ?? []) {
-    if (!at.has(step)) at.set(step, []);
-    at.get(step).push(value);
+    if (!valuesAt.has(step)) valuesAt.set(step, []);
+    valuesAt.get(step).push(value);
   }
-  const steps = [...at.keys()].sort((a, b) => a - b);
-  const most = Math.max(0, ...steps.map(step => at.get(step).length));
-  return steps.filter(step => at.get(step).length === most).map(step => {
-    const values = at.get(step);
+  const steps = [...valuesAt.keys()].sort((a, b) => a - b);
+  const most = Math.max(0, ...steps.map(step => valuesAt.get(step).length));
+  return steps.filter(step => valuesAt.get(step).length === most).map(step => {
+    const values = valuesAt.get(step);
     return {step, mean: values.reduce((a, b) => a + b, 0) / most, low: Math.min(...values), high: Math.max(...values)};
   });
 }
@@ -90,11 +90,13 @@ function ticks(low, high, count) {
 }
 
 function logTicks(low, high) {
-  const sets = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]];
-  for (const set of sets) {
+  // The margins around the values may have left the range of numbers; ticks could not be counted up to infinity.
+  low = Math.max(low, Number.MIN_VALUE); high = Math.min(high, Number.MAX_VALUE);
+  const multiples = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 8]];
+  for (const candidates of multiples) {
     const found = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
-      for (const m of set) if (m * 10 ** e >= low && m * 10 ** e <= high) found.push(m * 10 ** e);
+      for (const m of candidates) if (m * 10 ** e >= low && m * 10 ** e <= high) found.push(m * 10 ** e);
     if (found.length >= 4) return found;
   }
   return ticks(low, high, 5);
@@ -108,65 +110,65 @@ function draw() {
   chart.querySelector("svg")?.remove();
   tip.hidden = true;
   layers = [];
-  const all = data.groups.map(averaged);
+  const all = data.groups.map(averageCurve);
   const values = all.flatMap((points, i) => shown[i] ? points.flatMap(p => [p.low, p.high]) : []);
   const width = chart.clientWidth, height = Math.max(260, Math.min(420, width * 0.42));
   const left = 56, right = 14, top = 22, bottom = 42;
-  const svg = node("svg", {height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": state.curve}, chart);
-  const say = (text, attributes) => { node("text", attributes, svg).textContent = text; };
-  if (!values.length) return say("Nothing is shown: choose rows above.", {x: left, y: height / 2});
+  const svg = addSvg(chart, "svg", {height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": state.curve});
+  const addText = (text, attributes) => { addSvg(svg, "text", attributes).textContent = text; };
+  if (!values.length) return addText("Nothing is shown: choose rows above.", {x: left, y: height / 2});
 
   const log = state.scale === "log" && Math.min(...values) > 0;
   const end = Math.max(...all.flatMap((points, i) => shown[i] ? points.map(p => p.step) : []));
-  const f = log ? Math.log : value => value;
-  let low = f(Math.min(...values)), high = f(Math.max(...values));
+  const transform = log ? Math.log : value => value;
+  let low = transform(Math.min(...values)), high = transform(Math.max(...values));
   const margin = (high - low || Math.abs(high) || 1) * 0.04;
   low -= margin; high += margin;
   const x = step => left + (width - left - right) * step / (end || 1);
-  const y = value => top + (height - top - bottom) * (high - f(value)) / (high - low);
+  const y = value => top + (height - top - bottom) * (high - transform(value)) / (high - low);
   for (const tick of log ? logTicks(Math.exp(low), Math.exp(high)) : ticks(low, high, 5)) {
-    node("line", {class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick)}, svg);
-    say(short(tick), {x: left - 8, y: y(tick) + 4, "text-anchor": "end"});
+    addSvg(svg, "line", {class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick)});
+    addText(short(tick), {x: left - 8, y: y(tick) + 4, "text-anchor": "end"});
   }
   for (const tick of ticks(0, end, width < 500 ? 4 : 8))
-    say(withCommas(tick), {x: x(tick), y: height - bottom + 18, "text-anchor": "middle"});
-  say(state.curve, {x: left, y: top - 2});
-  say("optimizer steps", {x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle"});
+    addText(withCommas(tick), {x: x(tick), y: height - bottom + 18, "text-anchor": "middle"});
+  addText(state.curve, {x: left, y: top - 2});
+  addText("optimizer steps", {x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle"});
   const line = points => points.map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
 
-  // The best row is the first one and lies on top.
+  // Drawn in reverse, so that the first row, by default the best, lies on top.
   data.groups.map((group, i) => i).reverse().forEach(i => {
     if (!shown[i] || !all[i].length) return;
-    const layer = node("g", {class: `c${i % 10}`, "data-group": i}, svg);
+    const layer = addSvg(svg, "g", {class: `c${i % 10}`, "data-group": i});
     const dash = i < 10 ? {} : {"stroke-dasharray": `${2 + 3 * Math.floor(i / 10)} 3`};
     layers.push([i, layer]);
     if (state.lines === "each") {
-      for (const run of data.groups[i].runs) if (run[state.curve]) node("path", {class: "each", d: line(run[state.curve]), ...dash}, layer);
+      for (const run of data.groups[i].runs) if (run[state.curve]) addSvg(layer, "path", {class: "each", d: line(run[state.curve]), ...dash});
       return;
     }
-    const up = all[i].map(p => [p.step, p.high]), down = all[i].map(p => [p.step, p.low]).reverse();
-    if (data.groups[i].runs.length > 1) node("path", {class: "band", d: `${line(up)}${line(down).replace("M", "L")}Z`}, layer);
-    node("path", {d: line(all[i].map(p => [p.step, p.mean])), ...dash}, layer);
-    if (all[i].length === 1) node("circle", {cx: x(all[i][0].step), cy: y(all[i][0].mean), r: 3.5}, layer);
+    const upper = all[i].map(p => [p.step, p.high]), lower = all[i].map(p => [p.step, p.low]).reverse();
+    if (data.groups[i].runs.length > 1) addSvg(layer, "path", {class: "band", d: `${line(upper)}${line(lower).replace("M", "L")}Z`});
+    addSvg(layer, "path", {d: line(all[i].map(p => [p.step, p.mean])), ...dash});
+    if (all[i].length === 1) addSvg(layer, "circle", {cx: x(all[i][0].step), cy: y(all[i][0].mean), r: 3.5});
   });
   emphasize();
 
-  const cursor = node("g", {}, svg);
+  const cursor = addSvg(svg, "g", {});
   svg.onpointerleave = () => { cursor.replaceChildren(); tip.hidden = true; };
   svg.onpointermove = event => {
-    const at = (event.clientX - svg.getBoundingClientRect().left - left) / (width - left - right) * end;
-    const near = all.flatMap((points, i) => {
+    const pointedStep = (event.clientX - svg.getBoundingClientRect().left - left) / (width - left - right) * end;
+    const nearest = all.flatMap((points, i) => {
       if (!shown[i] || !points.length) return [];
-      return [{i, ...points.reduce((a, b) => Math.abs(b.step - at) < Math.abs(a.step - at) ? b : a)}];
+      return [{i, ...points.reduce((a, b) => Math.abs(b.step - pointedStep) < Math.abs(a.step - pointedStep) ? b : a)}];
     });
-    const step = near.reduce((a, b) => Math.abs(b.step - at) < Math.abs(a.step - at) ? b : a).step;
-    const here = near.filter(p => p.step === step).sort((a, b) => a.mean - b.mean);
+    const step = nearest.reduce((a, b) => Math.abs(b.step - pointedStep) < Math.abs(a.step - pointedStep) ? b : a).step;
+    const points = nearest.filter(p => p.step === step).sort((a, b) => a.mean - b.mean);
     cursor.replaceChildren();
-    node("line", {class: "cursor", x1: x(step), x2: x(step), y1: top, y2: height - bottom}, cursor);
-    for (const p of here) node("circle", {class: `c${p.i % 10}`, cx: x(step), cy: y(p.mean), r: 4}, cursor);
-    const head = document.createElement("p");
-    head.textContent = `${state.curve} at step ${withCommas(step)}`;
-    tip.replaceChildren(head, ...here.map(p => {
+    addSvg(cursor, "line", {class: "cursor", x1: x(step), x2: x(step), y1: top, y2: height - bottom});
+    for (const p of points) addSvg(cursor, "circle", {class: `c${p.i % 10}`, cx: x(step), cy: y(p.mean), r: 4});
+    const title = document.createElement("p");
+    title.textContent = `${state.curve} at step ${withCommas(step)}`;
+    tip.replaceChildren(title, ...points.map(p => {
       const row = document.createElement("div"), key = document.createElement("span"), label = document.createElement("span");
       const value = document.createElement("b");
       key.className = `key c${p.i % 10}`;
@@ -176,8 +178,8 @@ function draw() {
       return row;
     }));
     tip.hidden = false;
-    const beside = x(step) + 16;
-    tip.style.left = `${Math.max(0, beside + tip.offsetWidth > width ? x(step) - 16 - tip.offsetWidth : beside)}px`;
+    const rightOfCursor = x(step) + 16;
+    tip.style.left = `${Math.max(0, rightOfCursor + tip.offsetWidth > width ? x(step) - 16 - tip.offsetWidth : rightOfCursor)}px`;
   };
 }
 

@@ -1,8 +1,11 @@
-"""Means over seeds, how far they can be trusted, and whether two of them differ.
+"""Means over runs, their confidence intervals, and tests of whether two means differ.
 
-The intervals are percentile bootstraps (Efron and Tibshirani 1993, chapter 13). With very few values such an interval
-is too narrow (with three, it is the range of the values, and leaves a quarter of all means out), so `compare` asks a t
-test, too, before it calls a difference one.
+The intervals are percentile bootstrap intervals (Efron and Tibshirani 1993, chapter 13). From very few values they are
+too narrow: from three, the interval is the range of the values, and misses the mean in a quarter of all cases. So a
+difference counts as significant only if a t test agrees.
+
+SciPy's bootstrap always draws its resamples at random. Here all resamples of few values are enumerated, so that the
+interval is exact.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from typing import Any
 import numpy as np
 
 LEVEL = 0.95
-RESAMPLES = 10_000  # where there are too many to enumerate
-_ENUMERATED = 50_000
+RESAMPLES = 10_000  # drawn at random if there are more than can be enumerated
+_MAX_ENUMERATED = 50_000
 _SEED = 0
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -25,9 +28,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n numbers: mean, standard deviation (n − 1 in the denominator) and the interval of the mean.
+    """Mean, standard deviation (n − 1 in the denominator) and bootstrap interval of the mean of n numbers.
 
-    With one number there is no spread: `std`, `low` and `high` are NaN.
+    For n = 1, `std`, `low` and `high` are NaN.
     """
 
     n: int
@@ -38,14 +41,14 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Of two means, a − b.
+class MeanDifference:
+    """The difference a − b of two means.
 
     Attributes:
         mean: a − b.
-        low, high: its bootstrap interval; NaN where either side has one value.
-        p: of the two-sided t test; NaN likewise.
-        paired: whether both have the same units (seeds), so that differences were taken unit by unit.
+        low, high: its bootstrap interval; NaN if a or b has only one value.
+        p: p value of the two-sided t test; NaN if a or b has only one value.
+        paired: whether a and b have the same units (seeds), so that the differences were taken unit by unit.
         n: how many values a and b have.
     """
 
@@ -57,59 +60,58 @@ class Difference:
     n: tuple[int, int]
 
     @property
-    def outside(self) -> bool:
-        """Whether the interval leaves zero out."""
+    def interval_excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
     @property
-    def real(self) -> bool:
-        """Whether the means differ by more than their spread explains: the interval and the t test say so."""
-        return self.outside and self.p < 1 - LEVEL
+    def significant(self) -> bool:
+        """Whether both the interval and the t test say that the means differ."""
+        return self.interval_excludes_zero and self.p < 1 - LEVEL
 
 
-def summary(values: Sequence[float]) -> Summary:
-    """Of at least one finite number."""
+def summarize(values: Sequence[float]) -> Summary:
+    """Summarize at least one finite number."""
     x = np.asarray(values, dtype=np.float64)
     if len(x) == 1:
         return Summary(1, float(x[0]), math.nan, math.nan, math.nan)
-    low, high = _interval(resampled_means(x))
+    low, high = _percentile_interval(resampled_means(x))
     return Summary(len(x), float(x.mean()), float(x.std(ddof=1)), low, high)
 
 
-def compare(a: Mapping[Any, float], b: Mapping[Any, float]) -> Difference:
-    """The difference of the means of a and b, whose numbers are known by their unit: the seed of the run.
+def compare_means(a: Mapping[Any, float], b: Mapping[Any, float]) -> MeanDifference:
+    """Compare the means of a and b, which map units (such as the seed of a run) to numbers.
 
-    With the same units it is that of the pairs: what a seed does to both is no noise then. Otherwise the sides are
-    resampled each for itself, and the t test is Welch's.
+    If a and b have the same units, their differences are taken unit by unit, so that the effect which a seed has on
+    both is no noise. Otherwise a and b are resampled independently, and the t test is Welch's.
     """
     x, y = np.array(list(a.values())), np.array(list(b.values()))
     n = len(x), len(y)
     mean, paired = float(x.mean() - y.mean()), a.keys() == b.keys()
     if min(n) < 2:
-        return Difference(mean, math.nan, math.nan, math.nan, paired, n)
+        return MeanDifference(mean, math.nan, math.nan, math.nan, paired, n)
     if paired:
         pairs = np.array([a[unit] - b[unit] for unit in a])
-        return Difference(mean, *_interval(resampled_means(pairs)), _paired_p(pairs), True, n)
-    return Difference(mean, *_interval(_resampled_differences(x, y)), _welch_p(x, y), False, n)
+        return MeanDifference(mean, *_percentile_interval(resampled_means(pairs)), _paired_p(pairs), True, n)
+    return MeanDifference(mean, *_percentile_interval(_resampled_differences(x, y)), _welch_p(x, y), False, n)
 
 
 def resampled_means(x: Array) -> Array:
-    """The mean of every resample of x [n]: of all nⁿ where these are few, else of `RESAMPLES` that are drawn."""
+    """Return the means of all nⁿ resamples of x [n], or of `RESAMPLES` random ones if these are too many."""
     n = len(x)
-    if n**n <= _ENUMERATED:
+    if n**n <= _MAX_ENUMERATED:
         return np.array(list(itertools.product(x, repeat=n))).mean(axis=1)
     return x[np.random.default_rng(_SEED).integers(n, size=(RESAMPLES, n))].mean(axis=1)
 
 
 def _resampled_differences(x: Array, y: Array) -> Array:
-    if len(x) ** len(x) * len(y) ** len(y) <= _ENUMERATED:
+    if len(x) ** len(x) * len(y) ** len(y) <= _MAX_ENUMERATED:
         return np.subtract.outer(resampled_means(x), resampled_means(y)).ravel()
     rng = np.random.default_rng(_SEED)
     means = [values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1) for values in (x, y)]
     return means[0] - means[1]
 
 
-def _interval(means: Array) -> tuple[float, float]:
+def _percentile_interval(means: Array) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
     return float(low), float(high)
@@ -120,29 +122,17 @@ def _paired_p(pairs: Array) -> float:
 
 
 def _welch_p(x: Array, y: Array) -> float:
+    """Welch's t test, with the degrees of freedom of Welch and Satterthwaite."""
     parts = [float(values.var(ddof=1)) / len(values) for values in (x, y)]
     spread = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (x, y), strict=True))
-    # Rounded down, as in tables: Student's distribution has a closed form then, and errs on the safe side.
-    degrees = math.floor(sum(parts) ** 2 / spread + 1e-9) if spread else len(x) + len(y) - 2
+    degrees = sum(parts) ** 2 / spread if spread else len(x) + len(y) - 2
     return _two_sided_p(float(x.mean() - y.mean()), math.sqrt(sum(parts)), degrees)
 
 
-def _two_sided_p(difference: float, error: float, degrees: int) -> float:
-    if error <= 1e-12 * abs(difference):  # the same difference each time, or none
+def _two_sided_p(difference: float, error: float, degrees: float) -> float:
+    """The probability of a t statistic that is at least this far from zero if the means are equal."""
+    if error <= 1e-12 * abs(difference):  # no spread: every pair has the same difference, or all values are equal
         return 0.0 if difference else 1.0
-    return 1 - student(abs(difference) / error, degrees)
+    from scipy.special import stdtr  # imported here since it takes as long to load as NumPy
 
-
-def student(t: float, degrees: int) -> float:
-    """The probability that |T| ≤ t, t ≥ 0, for Student's T with whole degrees of freedom.
-
-    Abramowitz and Stegun 1964, 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, cosine, odd = math.sin(angle), math.cos(angle), degrees % 2
-    term = cosine if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for k in range(2 + odd, degrees - 1, 2):
-        term *= (k - 1) / k * cosine**2
-        total += term
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return float(2 * stdtr(degrees, -abs(difference) / error))

@@ -1,0 +1,19 @@
+import pytest
+
+from diffusion_lab.catalogue.metric_names import lower_is_better
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        ("val/loss", True), ("val/loss_best", True), ("train/loss_by_t/0.00-0.25", True), ("val/loss_ema", True),
+        ("fid", True), ("evaluation.kid", True), ("bits_per_dim", True), ("wall_time_s", True), ("parameters", True),
+        ("recognition.samples", False), ("recognition.classes", False), ("speed/images_per_s", False),
+        ("speed/sequences_per_s", False), ("tokens_per_s_mean", False),
+        ("recognition.shuffled", True), ("memory/peak_MiB", True),
+    ],
+)  # fmt: skip
+def test_whether_lower_is_better(metric, lower):
+    assert lower_is_better(metric) is lower
+    assert lower_is_better(metric, "higher") is False
+    assert lower_is_better(metric, "lower") is True

@@ -1,0 +1,20 @@
+import pytest
+
+from diffusion_lab.catalogue.number_format import format_mean, format_number
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "text"),
+    [
+        (0.037812, 0.00041, "0.03781 ± 0.00041"), (0.5, float("nan"), "0.5000"), (31.2345, 4.4, "31.2 ± 4.4"),
+        (123456.0, 1234.0, "123,456 ± 1,234"), (0.5, 0.0, "0.5000"), (9.0, 0.0, "9"),
+        (1e-12, 1e-13, "1.000e-12 ± 1.000e-13"),
+        (3e9, float("nan"), "3.000e+09"), (-0.25, 0.1, "-0.25 ± 0.10"), (0.0, float("nan"), "0"),
+    ],
+)  # fmt: skip
+def test_a_mean_has_as_many_digits_as_its_spread_allows(mean, std, text):
+    assert format_mean(mean, std) == text
+
+
+def test_numbers_that_are_not_finite_are_a_dash():
+    assert format_number(float("nan")) == "–"
