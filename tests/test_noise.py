@@ -1,9 +1,11 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from diffusion_lab.noise import Noise, philox
+from diffusion_lab.noise import Noise, derived_seed, philox
 
 ONES = 0xFFFFFFFF
 
@@ -29,6 +31,12 @@ def many() -> Noise:
 def test_philox_gives_the_known_answers_of_random123(counter, key, expected, scalar):
     words = philox(counter if scalar else [torch.tensor([c]) for c in counter], key)
     assert tuple(int(word) for word in words) == expected
+
+
+def test_a_derived_seed_never_changes():
+    assert derived_seed(42, "train", 3) == 8009986075504672162
+    assert derived_seed(0) == int.from_bytes(hashlib.blake2b(b"(0,)", digest_size=8).digest(), "little")
+    assert derived_seed(np.int64(42), "train", np.int32(3)) == derived_seed(42, "train", 3)
 
 
 def test_the_numbers_of_an_address_never_change():

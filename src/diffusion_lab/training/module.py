@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torchmetrics import MeanMetric
 
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.data import Batch
-from diffusion_lab.noise import Noise
+from diffusion_lab.noise import Noise, derived_seed
 from diffusion_lab.objectives import Simple
 from diffusion_lab.parameterizations import Denoiser, Parameterization
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
@@ -116,8 +115,8 @@ class DiffusionModule(pl.LightningModule):
         return torch.stack([getattr(self._epoch_loss, name) for name in self._epoch_loss.metric_state])
 
     def _place_seed(self, batch: Batch, part: int) -> int:
-        place = (self.seed, "network", batch.epoch, batch.index, self.trainer.global_rank, part)
-        return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "little") >> 1
+        place = (batch.epoch, batch.index, self.trainer.global_rank, part)
+        return derived_seed(self.seed, "network", *place) >> 1
 
     def _loss(self, batch: Batch, parts: int, *place: str | int) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of one part in the global batch's mean loss, times the number of parts; the per-sample terms.
