@@ -14,12 +14,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from diffusion_lab import console
 from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import link_or_copy
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import named_checkpoint
 from diffusion_lab.training.checkpoint_io import read_checkpoint
-from diffusion_lab.training.checkpoints import also_named, checkpoint_path, earlier_checkpoints
+from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 from diffusion_lab.training.graceful_interrupt import slurm_job
 
@@ -126,7 +127,7 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
         if path != last:
             console.current().note(f"going on from {path.name}, which was saved before it")
             try:
-                also_named(path, last)
+                link_or_copy(path, last)
             except OSError as unwritable:
                 raise LabError(f"cannot write {last}: {unwritable.strerror}") from unwritable
         return last

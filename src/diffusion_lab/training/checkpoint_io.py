@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -13,24 +12,20 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file in the same folder, flushes it to the disk and renames it."""
+    """Replaces a checkpoint only when the new one is complete and on the disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with atomic_write(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer.
-            temporary.unlink(missing_ok=True)
             kept = "; the one before it is whole" if path.exists() else ""
             raise LabError(f"cannot write the checkpoint {path}: {_one_line(error)}{kept}") from error
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from diffusion_lab.machine.atomic_write import link_or_copy
 from diffusion_lab.machine.rank_agreement import Vote
 from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.step_losses import LossLedger
@@ -28,20 +27,6 @@ def checkpoint_path(run_dir: str | Path, name: str) -> Path:
 def earlier_checkpoints(run_dir: str | Path) -> list[Path]:
     """Those that were the last one before `last.ckpt` was, the newest first."""
     return sorted((Path(run_dir) / "checkpoints").glob("step_*.ckpt"), reverse=True)
-
-
-def also_named(path: Path, name: Path) -> None:
-    """Let `name`, whatever it was, be the file `path` as well: a hard link, or a copy where there are none."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(path, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(path, temporary)
-        temporary.replace(name)
-    finally:
-        temporary.unlink(missing_ok=True)  # of one file, two names are not replaced by each other
 
 
 class Checkpoints(Checkpoint):
@@ -159,7 +144,7 @@ class Checkpoints(Checkpoint):
         last = checkpoint_path(run_dir, "last")
         if last.is_file() and (self.keep is None or self.keep > 1):
             with contextlib.suppress(OSError):
-                also_named(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
+                link_or_copy(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
 
     def _remove_too_many(self, run_dir: Path) -> None:
         if self.keep is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -78,11 +80,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _write(path: Path, keys: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, keys)
-        writer.writeheader()
-        writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
