@@ -83,9 +83,9 @@ def measure(options: argparse.Namespace, device: Any) -> None:
     import torch
 
     from benchmarks import ceilings, lab, library, plain, rounds
-    from diffusion_lab.machine.library_warnings import calm
+    from diffusion_lab.machine.library_warnings import silence_library_warnings
 
-    calm()
+    silence_library_warnings()
     torch.set_float32_matmul_precision("high")
     threads = options.threads or torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from diffusion_lab.machine.allocator import keep_freed_memory
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 
 #: Steps at the start of each turn that are not timed: they use up what loaders had prepared meanwhile.
 SETTLE = 4
@@ -88,7 +88,7 @@ class Turns:
 
 
 def _serve(there: Connection, work: Any, device: torch.device, threads: int, keeps_memory: bool) -> None:
-    calm()
+    silence_library_warnings()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
     if keeps_memory:

@@ -9,7 +9,7 @@ import torch
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.console import speaking
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.deterministic_kernels import as_configured
+from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.runs.train import train
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -50,7 +50,7 @@ def test_a_run_computes_with_it_and_the_next_one_does_not(tiny, key, capsys):
     assert look.seen == [ON] * 8
     assert settings() == before
     said = capsys.readouterr().out
-    assert said.count("deterministic=true: a CPU repeats its bits without it") == 1
+    assert said.count("deterministic=true: on a CPU, results are identical without it") == 1
     plain = train(tiny(), [], callbacks=[after])
     assert after.seen == [before] * 8
     assert "deterministic" not in capsys.readouterr().out
@@ -65,19 +65,18 @@ def test_a_run_that_fails_leaves_nothing_of_it(tiny):
     assert settings() == before
 
 
-def test_a_person_s_own_work_space_stays_if_it_is_fixed(tiny, monkeypatch):
-    seen = as_configured(lambda cfg: settings()["workspace"])
+def test_a_person_s_own_work_space_stays_if_it_is_fixed(monkeypatch):
     for own, expected in ((":16:8", ":16:8"), (":0:0", ":4096:8")):
         monkeypatch.setenv(WORKSPACE, own)
-        assert seen(tiny("deterministic=true")) == expected
+        with deterministic_kernels(True, "cpu"):
+            assert os.environ[WORKSPACE] == expected
         assert os.environ[WORKSPACE] == own
 
 
 def test_on_a_gpu_it_says_what_it_costs(tiny, monkeypatch, capsys):
-    cfg = tiny("deterministic=true", "trainer.accelerator=auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with speaking(make(cfg.console, "console", {})):
-        assert as_configured(lambda cfg: settings())(cfg) == ON
+    with speaking(make(tiny().console, "console", {})), deterministic_kernels(True, "auto"):
+        assert settings() == ON
     said = capsys.readouterr().out
     assert "steps may take longer" in said
     assert len(said.splitlines()) == 1

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 
 from diffusion_lab.config.build import build
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs import start_table
 
@@ -46,7 +46,7 @@ def parts(composed):
 
 
 def trainer(**arguments):
-    calm()
+    silence_library_warnings()
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     return pl.Trainer(**{**quiet, "enable_model_summary": False, **arguments})
 

@@ -9,7 +9,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.train import train
 from diffusion_lab.training.finite_loss import FiniteLoss
@@ -27,7 +27,7 @@ EXACT = (torch.float32, torch.float64)
 
 @pytest.fixture(autouse=True)
 def calmed():
-    calm()
+    silence_library_warnings()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import ReproduceConfig, TrainConfig
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.reproduction.circumstances import circumstances
 from diffusion_lab.reproduction.compare_results import Comparison, Difference, compare, recorded_steps
@@ -67,7 +67,7 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
         LabError: naming what makes it impossible.
         RunInterrupted: after Ctrl-C.
     """
-    calm()
+    silence_library_warnings()
     check_settings(ReproduceConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
     with console.speaking(speaker):

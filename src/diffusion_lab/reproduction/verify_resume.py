@@ -22,8 +22,8 @@ from diffusion_lab.config.cli import guarded
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import VerifyConfig
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.library_warnings import calm
-from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.library_warnings import silence_library_warnings
+from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction.compare_results import compare
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
@@ -53,13 +53,13 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
         LabError: naming what does not fit, or the run that failed.
         RunInterrupted: after Ctrl-C.
     """
-    calm()
+    silence_library_warnings()
     check_settings(VerifyConfig, cfg)
     run, kills, chance = _training(cfg), cfg.kills, random.Random(cfg.kill_seed)
     typed = [text for text in overrides if text.split("=")[0] not in _OWN]
     with torch.random.fork_rng():
         validated(run)
-    with console.speaking(make(cfg.console, "console", {})), terminable():
+    with console.speaking(make(cfg.console, "console", {})), interrupt_on_sigterm():
         say = console.current().note
         say("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)

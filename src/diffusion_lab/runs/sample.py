@@ -13,7 +13,7 @@ from diffusion_lab.figures import image_grid, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.run_figures import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
@@ -29,7 +29,7 @@ def sample(cfg: DictConfig) -> Path:
     Raises:
         LabError: naming the key that does not fit.
     """
-    calm()
+    silence_library_warnings()
     keep_freed_memory()
     check_settings(SampleConfig, cfg)
     with console.speaking(make(cfg.console, "console", {})):

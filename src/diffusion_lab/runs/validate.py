@@ -20,7 +20,7 @@ from diffusion_lab.config.values import accepted, type_hints
 from diffusion_lab.data import Loader, Split
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
 
@@ -37,7 +37,7 @@ def validated(cfg: DictConfig) -> Parts:
         LabError: naming the first key that is misspelled, missing, of the wrong type, out of its range or at odds
             with another one.
     """
-    calm()  # a sweep is validated before its first run begins
+    silence_library_warnings()  # a sweep is validated before its first run begins
     node = check_settings(TrainConfig, cfg)
     # Of the precisions that Lightning takes, some are not sound here: `check_hardware` knows those that are.
     others = {key: value for key, value in node["trainer"].items() if key != "precision"}

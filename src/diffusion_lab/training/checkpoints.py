@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from diffusion_lab.machine.atomic_write import link_or_copy
-from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.machine.rank_agreement import RankAgreement
 from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.step_losses import LossLedger
 
@@ -65,7 +65,7 @@ class Checkpoints(Checkpoint):
         self.best_loss = math.inf
         self._saved_at_step = 0
         self._saved_at_time = 0.0
-        self._vote: Vote | None = None
+        self._agreement: RankAgreement | None = None
         self._saving = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
-        self._vote = Vote(trainer.world_size)
+        self._agreement = RankAgreement(trainer.world_size)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -134,9 +134,9 @@ class Checkpoints(Checkpoint):
         if self.every_n_steps:
             due |= step // self.every_n_steps > self._saved_at_step // self.every_n_steps
         if self.every_n_minutes:
-            assert self._vote is not None
+            assert self._agreement is not None
             minutes = (time.monotonic() - self._saved_at_time) / 60
-            due |= bool(self._vote.cast(int(minutes >= self.every_n_minutes)))
+            due |= bool(self._agreement.largest(int(minutes >= self.every_n_minutes)))
         return due
 
     def _keep_the_last(self, run_dir: Path) -> None:

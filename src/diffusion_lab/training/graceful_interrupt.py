@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments import SLURMEnvironment
 
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.machine.rank_agreement import RankAgreement
 from diffusion_lab.training.checkpoints import Checkpoints
 
 #: A signal that follows so soon is the same keypress: torchrun passes on what the terminal has sent already.
@@ -36,13 +36,13 @@ class GracefulInterrupt(pl.Callback):
         self.requested = 0  # the number of the signal
         self._requested_at = 0.0
         self._previous: dict[int, Any] = {}
-        self._vote: Vote | None = None
-        self._speaks = True
+        self._agreement: RankAgreement | None = None
+        self._reports = True
 
     # After Lightning has put its own handlers in place, and until it takes them away again.
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._vote = Vote(trainer.world_size)
-        self._speaks = trainer.is_global_zero
+        self._agreement = RankAgreement(trainer.world_size)
+        self._reports = trainer.is_global_zero
         for number in (signal.SIGINT, signal.SIGTERM, _requeue_signal(trainer)):
             if number is not None:
                 try:
@@ -61,10 +61,10 @@ class GracefulInterrupt(pl.Callback):
     ) -> None:
         # Between the parts of an accumulated batch the gradients of the first ones would be lost.
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._stop_if(self._ask(), trainer)
+            self._stop_if(self._agreed_signal(), trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if(self._ask(now=True), trainer)
+        self._stop_if(self._agreed_signal(wait=True), trainer)
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -73,13 +73,13 @@ class GracefulInterrupt(pl.Callback):
                 return
             raise KeyboardInterrupt
         self.requested, self._requested_at = signal_number, now
-        if self._speaks:
+        if self._reports:
             again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
             print(f"\nStopping after this step{again}.", file=sys.stderr, flush=True)
 
-    def _ask(self, now: bool = False) -> int:
-        assert self._vote is not None
-        return self._vote.cast(self.requested, now)
+    def _agreed_signal(self, wait: bool = False) -> int:
+        assert self._agreement is not None
+        return self._agreement.largest(self.requested, wait)
 
     def _stop_if(self, number: int, trainer: pl.Trainer) -> None:
         if not number:
