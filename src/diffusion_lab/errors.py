@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 #: The exit status of a program that Ctrl-C has stopped.
@@ -36,3 +36,9 @@ def did_you_mean(given: Any, names: Iterable[str]) -> str:
     """The nearest of `names` as a question that follows a sentence, or nothing if none is near."""
     near = difflib.get_close_matches(str(given), list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_key(key: str, names: Collection[str]) -> str:
+    """Return the message for a key that does not exist, which suggests the nearest of `names` and lists them."""
+    guess = did_you_mean(key.rpartition(".")[2], names)
+    return f"there is no key {key}{guess or ':'} accepted are {', '.join(names) or 'none'}"

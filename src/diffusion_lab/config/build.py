@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from diffusion_lab.config.annotations import describe, fits, type_hints
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.values import accepted, fits, type_hints
 from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.processes import Gaussian
@@ -44,7 +44,7 @@ def build(cfg: DictConfig) -> Parts:
         part = parts[name] = make(node[name], name, parts, parts.keys() - {"seed"})
         if name in kinds and not fits(part, kinds[name]):
             target = node[name].get("_target_", "none")
-            raise LabError(f"{name}._target_={target}: it must make {accepted(kinds[name])}")
+            raise LabError(f"{name}._target_={target}: it must make {describe(kinds[name])}")
         return part
 
     data = add("data")

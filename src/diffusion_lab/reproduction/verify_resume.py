@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import VerifyConfig
 from diffusion_lab.errors import LabError, RunInterrupted
@@ -190,4 +190,4 @@ def _train(
     kill_after: float | None,
     pipe: Connection,
 ) -> None:
-    guarded(lambda: train(OmegaConf.create(run), overrides, options, [_Watch(kill_after, pipe)]))
+    exit_on_error(lambda: train(OmegaConf.create(run), overrides, options, [_Watch(kill_after, pipe)]))

@@ -16,7 +16,7 @@ import time
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.search.plan import Plan
@@ -82,4 +82,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    guarded(_main)
+    exit_on_error(_main)

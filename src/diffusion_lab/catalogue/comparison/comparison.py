@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from diffusion_lab.catalogue.comparison.groups import Group, Grouping, grouped
 from diffusion_lab.catalogue.comparison.verdict import Verdict, verdict
 from diffusion_lab.catalogue.metric_names import lower_is_better, no_metric
-from diffusion_lab.config.values import unknown
-from diffusion_lab.errors import LabError
+from diffusion_lab.errors import LabError, unknown_key
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
 #: The parts of a config that decide what its loss is the mean of.
@@ -73,7 +72,7 @@ def comparison(
     rows = ranked
     if sort != "metric":
         if sort not in grouping.columns:
-            raise LabError(f"sort={sort}: {unknown(sort, ['metric', *grouping.columns])}")
+            raise LabError(f"sort={sort}: {unknown_key(sort, ['metric', *grouping.columns])}")
         rows = sorted(ranked, key=lambda group: _natural(group.values[sort]))
     found = verdict(ranked, metrics[0], lower, ["seed", *grouping.averaged])
     repeated = [(run, "since a newer run has its config and seed") for run in grouping.repeated]
