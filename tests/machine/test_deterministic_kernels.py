@@ -6,8 +6,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.console import speaking
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.runs.train import train
@@ -75,7 +75,7 @@ def test_a_person_s_own_work_space_stays_if_it_is_fixed(monkeypatch):
 
 def test_on_a_gpu_it_says_what_it_costs(tiny, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with speaking(make(tiny().console, "console", {})), deterministic_kernels(True, "auto"):
+    with console.use(make(tiny().console, "console", {})), deterministic_kernels(True, "auto"):
         assert settings() == ON
     said = capsys.readouterr().out
     assert "steps may take longer" in said

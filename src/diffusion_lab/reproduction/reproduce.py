@@ -70,7 +70,7 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
     silence_library_warnings()
     check_settings(ReproduceConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with console.speaking(speaker):
+    with console.use(speaker):
         there = RunFolder.open(cfg.run_dir)
         other = None if cfg.compare_only is None else RunFolder.open(cfg.compare_only)
         steps = recorded_steps(there)
@@ -91,7 +91,7 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
     else:
         assert other is not None
         here = other
-    with console.speaking(speaker):
+    with console.use(speaker):
         verdict = Verdict(here, there, compare(here, there), circumstances(here, there))
         if not verdict.comparison.steps:
             raise LabError(f"{here.path} has no step on record that {there.path} has, too: there is nothing to compare")

@@ -59,7 +59,7 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
     typed = [text for text in overrides if text.split("=")[0] not in _OWN]
     with torch.random.fork_rng():
         validated(run)
-    with console.speaking(make(cfg.console, "console", {})), interrupt_on_sigterm():
+    with console.use(make(cfg.console, "console", {})), interrupt_on_sigterm():
         say = console.current().note
         say("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)

@@ -32,7 +32,7 @@ def sample(cfg: DictConfig) -> Path:
     silence_library_warnings()
     keep_freed_memory()
     check_settings(SampleConfig, cfg)
-    with console.speaking(make(cfg.console, "console", {})):
+    with console.use(make(cfg.console, "console", {})):
         return _sample(cfg)
 
 

@@ -71,7 +71,7 @@ def train(
     """
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with rank_zero_reports_first(), interrupt_on_sigterm(), console.speaking(speaker), contextlib.ExitStack() as stack:
+    with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(speaker), contextlib.ExitStack() as stack:
         before = cfg.resume or resume.requeued(cfg, overrides)
         if before is not None:
             folder = RunFolder.open(before)
@@ -90,7 +90,7 @@ def join(path: str) -> None:
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
     silent = console.Console()
-    with rank_zero_reports_first(), interrupt_on_sigterm(), console.speaking(silent), contextlib.ExitStack() as stack:
+    with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(silent), contextlib.ExitStack() as stack:
         _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [], stack=stack)
 
 

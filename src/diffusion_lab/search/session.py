@@ -57,7 +57,7 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
     """
     check_settings(SearchConfig, cfg)
-    with console.speaking(make(OmegaConf.to_container(cfg.console), "console", {})):
+    with console.use(make(OmegaConf.to_container(cfg.console), "console", {})):
         what = plan(cfg, typed)
         check(what)
         shared = SharedStudy(what)
