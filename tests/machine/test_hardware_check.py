@@ -35,7 +35,7 @@ def trainer(accelerator="auto", devices=1, precision="32-true", **others):
         (1, trainer("auto", 1, 16), "trainer.precision=16", "there is no such precision"),
         (1, trainer("auto", 1, "bf16"), "trainer.precision=bf16", "did you mean bf16-true?"),
         (1, trainer("auto", 1, "transformer-engine"), "trainer.precision=transformer-engine", "no such precision"),
-        (2, trainer("gpu", 2, "64-true", strategy="fsdp"), "trainer.precision=64-true", "take 32-true"),
+        (2, trainer("gpu", 2, "64-true", strategy="fsdp"), "trainer.precision=64-true", "use 32-true"),
         (0, trainer("cpu", 2, strategy="fsdp"), "trainer.strategy=fsdp", "needs NVIDIA GPUs"),
         (2, trainer("cpu", 2, strategy="fsdp"), "trainer.strategy=fsdp", "needs NVIDIA GPUs"),
         (2, trainer("gpu", 2, strategy="ddp_spawn"), "trainer.strategy=ddp_spawn", "choose from auto, ddp, fsdp"),

@@ -96,5 +96,5 @@ def test_a_lock_is_held_until_the_process_that_inherited_it_has_ended_too(tmp_pa
 def test_the_pool_of_somebody_else_is_refused(tmp_path, monkeypatch):
     Pool(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
-    with pytest.raises(LabError, match="belongs to somebody else"):
+    with pytest.raises(LabError, match="belongs to another user"):
         Pool(tmp_path)
