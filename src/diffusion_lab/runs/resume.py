@@ -158,7 +158,7 @@ def go_back(folder: RunFolder, loggers: Iterable[Any], step: int) -> None:
     """Let the logs forget what was done after `step` optimizer steps, the checkpoint's: it will be done again."""
     for logger in loggers:
         if isinstance(logger, AppendingCSVLogger):
-            logger.forget_from(step)
+            logger.remove_rows_from(step)
         if isinstance(logger, TensorBoardLogger):  # it shows no older point from there on
             # A loss has the number of its step, from 0; a figure that of the steps before it.
             logger._kwargs["purge_step"] = step + 1 if step else 0
