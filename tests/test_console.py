@@ -1,4 +1,4 @@
-"""What each console says where."""
+"""Output of each console on stdout and stderr."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ def test_programs_get_an_object_per_line_with_every_event_and_every_digit(capsys
 
 
 @pytest.mark.parametrize("kind", [Quiet, Json, Console])
-def test_what_others_print_keeps_out_of_the_way_of_programs(capsys, kind):
+def test_what_others_print_goes_to_stderr_for_programs(capsys, kind):
     before = sys.stdout
     with use(kind()):
         print("a library's remark")
@@ -104,7 +104,7 @@ def test_the_current_console_is_the_innermost_and_the_one_before_returns():
 
 
 def test_no_bar_but_for_people_at_a_terminal(monkeypatch):
-    assert not Text().bar  # pytest's stderr is none
+    assert not Text().bar  # pytest's stderr is no terminal
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert Text().bar
     assert not Quiet().bar

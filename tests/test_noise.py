@@ -96,7 +96,7 @@ def test_other_seeds_addresses_and_rows_give_unrelated_numbers(many, other, draw
 
 @pytest.mark.parametrize("draw", [Noise.normal, Noise.uniform])
 def test_positions_of_a_row_are_unrelated(many, draw):
-    """Squares and signs too: Box and Muller's pairs share a radius, and an angle."""
+    """Their squares and signs too, since the pairs of Box and Muller share a radius and an angle."""
     x = draw(many, (9,)).double().T
     x = x - x.mean(1, keepdim=True)
     for feature in (x, x.square(), x.abs(), x.sign()):

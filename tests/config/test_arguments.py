@@ -1,4 +1,4 @@
-"""Paths and `key=value`, told apart and held against their types."""
+"""Paths and `key=value` on the command line, and the checks of their types."""
 
 import pytest
 

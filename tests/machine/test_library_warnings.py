@@ -1,4 +1,4 @@
-"""What is silenced, and that its neighbours come through."""
+"""Messages that are hidden, and similar ones that still appear."""
 
 import logging
 import warnings
@@ -26,7 +26,7 @@ def test_a_remark_is_silenced_by_its_words_and_not_by_who_says_it(caplog, logger
     assert len(logging.getLogger(logger).filters) == 1
 
 
-def test_lightning_chats_no_more_and_still_warns(caplog):
+def test_lightning_s_information_is_hidden_and_its_warnings_are_not(caplog):
     silence_library_warnings()
     logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     logger.info("GPU available: False, used: False")

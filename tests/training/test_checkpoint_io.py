@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_older_file_whole_and_nothing_else(path, check
 
 
 class Code:
-    """Unpickled, it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, target):
         self.target = str(target)
