@@ -1,8 +1,8 @@
-# `make help` lists what there is. Everything runs in .venv, which is made from requirements.lock.
+# `make help` lists the targets. Everything runs in .venv, which is created from requirements.lock.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
-# The first of these that is Python 3.11 or 3.12; override with `make PYTHON=/path/to/python3.12 …`.
+# The first of these commands that is Python 3.11 or 3.12; choose another with `make PYTHON=/path/to/python3.12 …`.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && echo $$p && break; done)
 UV_VERSION := 0.13.9
@@ -17,9 +17,9 @@ help: ## list the targets
 
 install: $(READY) ## create .venv from requirements.lock (exact versions, checked hashes)
 
-# uv installs the lock in seconds; where it cannot be had, pip does the same more slowly.
+# uv installs the lock in seconds; where uv cannot be installed, pip does the same more slowly.
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and none was found; name one with PYTHON=..." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, and none was found; set it with PYTHON=..." >&2; exit 1; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; then \
@@ -43,24 +43,24 @@ train: $(READY) ## train the tutorial's DDPM on MNIST
 test: $(READY) ## run the tests (no network, no GPU)
 	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
-test-full: $(READY) ## run all tests, those that take long included
+test-full: $(READY) ## run all tests, including those that take long
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "full or not full" --timeout 1200
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## check with ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## let ruff format and fix what it can
+format: $(READY) ## format with ruff, and fix what it can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## resolve requirements.lock anew (needs uv)
+lock: ## resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
 
-tensorboard: $(READY) ## look at all runs in TensorBoard
+tensorboard: $(READY) ## show all runs in TensorBoard
 	$(BIN)/tensorboard --logdir outputs
 
-clean: ## remove .venv and caches; outputs/ and data/ stay
+clean: ## remove .venv and caches, but not outputs/ and data/
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

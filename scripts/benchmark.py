@@ -1,13 +1,13 @@
-"""Measure training and sampling, side by side: a table and a JSON file.
+"""Measure the speed of training and sampling beside other implementations, as a table and a JSON file.
 
     python scripts/benchmark.py
     python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
     python scripts/benchmark.py exactness --batch-sizes 128
 
 (a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
-installed. `exactness` compares the project's training with itself, where (a) draws its random numbers as they come
-and records no step's loss, so that it could not be resumed exactly. Each is a process of its own, and they take turns
-of a few steps; ratios are taken within each round.
+installed. `exactness` measures the cost of exact resuming: (a) is then this project, but draws its random numbers in
+sequence and does not record the loss of each step. Each contender is a separate process, and they take turns of a few
+steps; ratios are taken within each round.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from benchmarks.plain import Images
     from benchmarks.rounds import Contender
 
-#: What the table calls them, and what `trainer.precision` does.
+#: The precisions, by their names in the table and in `trainer.precision`.
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 CAPTION = """\
-x (a): the time of (a) in float32 over that of the row, in the same round; median, and min-max over the rounds.
-share: the operations of the plain network (forward, and backward in training) over the machine's highest rate in the
-row's precision. A row that needs fewer operations for the same result is not marked down for it.
-compile s: seconds of the first step, where it compiles; they are in no other column.
-Left out: validation, checkpoints and samples while training; the time until the first step."""
+x (a): the time of (a) in float32 divided by that of the row, in the same round; median, and min-max over the rounds.
+share: the rate at which the row does the operations of the plain network (forward, and backward in training), as a
+share of the machine's highest rate in the row's precision. Every row counts the operations of the plain network, even
+if it needs fewer for the same result.
+compile s: seconds of the first step, where it compiles; they are included in no other column.
+Not measured: validation, checkpoints and samples during training; the time until the first step."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say it in one line, without the usage, and exit with status 2."""
+        """Print an error in one line, without the usage, and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--batch-sizes must be at least 1, got {min(options.batch_sizes)}")
     if options.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {options.rounds}")
-    if not 0 < options.seconds < 3600:  # nan is neither
+    if not 0 < options.seconds < 3600:  # NaN fails too
         parser.error(f"--seconds must be above 0 and below 3600, got {options.seconds:g}")
     if options.threads is not None and options.threads < 1:
         parser.error(f"--threads must be at least 1, got {options.threads}")
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         parser.error(f"cannot write {str(options.out)!r}: {error}")
 
-    # Here and not above, so that --help and the errors above are immediate.
+    # Imported late, so that --help and the errors above appear at once.
     from diffusion_lab.errors import LabError
     from diffusion_lab.runs.load import torch_device
 
@@ -77,19 +78,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure(options: argparse.Namespace, device: Any) -> None:
-    """Take all measurements; after each batch size, print its table and save what there is."""
+    """Take all measurements; after each batch size, print its table and save all results so far."""
     import platform
 
     import torch
 
     from benchmarks import ceilings, lab, library, plain, rounds
-    from diffusion_lab.machine.library_warnings import calm
+    from diffusion_lab.machine.library_warnings import silence_library_warnings
 
-    calm()
+    silence_library_warnings()
     torch.set_float32_matmul_precision("high")
     threads = options.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
-    _say("the machine's ceilings")
+    _show_progress("the machine's highest rates")
     rates = ceilings.ceilings(device, options.seconds)
     data = plain.Images(str(lab.composed(()).paths.data_dir))
     found: dict[str, Any] = {
@@ -111,22 +112,22 @@ def measure(options: argparse.Namespace, device: Any) -> None:
         network = plain.PlainUNet(1, 1, plain.SIDE)
         flops = ceilings.flops_per_image(network, (1, plain.SIDE, plain.SIDE), what != "sampling")
         for batch_size in options.batch_sizes:
-            _say(f"{what}, batch {batch_size}: the contenders")
+            _show_progress(f"{what}, batch {batch_size}: the contenders")
             making = {"training": _training, "sampling": _sampling, "exactness": _exactness}[what]
             contenders = making(batch_size, device, options.compile, data)
-            rounds.compete(contenders, options.rounds, options.seconds, device, threads, _say)
-            # Others may use the machine: what it can do at most is looked at again, beside the rows.
+            rounds.compete(contenders, options.rounds, options.seconds, device, threads, _show_progress)
+            # Other programs may use the machine: its highest rates are measured again after each table.
             ceilings.raise_to(rates, ceilings.ceilings(device, options.seconds / 4))
             rows = rounds.rows(contenders, flops, ceilings.limits(rates))
             found["rows"] += [{"what": what, **row} for row in rows]
             found["load_average"].append(os.getloadavg()[0])
             print("\n" + rounds.table(f"{what}, batch {batch_size}", rows), flush=True)
             options.out.write_text(json.dumps(found, indent=2) + "\n")
-    print("\nThe highest rates of the machine that were seen")
+    print("\nHighest measured rates of the machine")
     for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
         print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
     load = " to ".join(f"{value:.1f}" for value in found["load_average"])
-    print(f"\nLoad average of the machine, from table to table: {load} (this measurement makes about {threads} of it).")
+    print(f"\nLoad average of the machine, from table to table: {load} (this benchmark adds about {threads}).")
 
 
 def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
@@ -139,7 +140,7 @@ def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> lis
         work = partial(plain.train, data, batch_size, device, rounded)
         contenders.append(Contender("(a) plain loop", precision, batch_size, work))
         overrides = _overrides(batch_size, device, name, data)
-        contenders += _ours(precision, batch_size, compiled, partial(lab.train, overrides))
+        contenders += _lab_contenders(precision, batch_size, compiled, partial(lab.train, overrides))
         if library.INSTALLED:
             work = partial(library.train, data, batch_size, device, rounded)
             contenders.append(Contender("(c) accelerate + diffusers", precision, batch_size, work))
@@ -158,7 +159,7 @@ def _exactness(batch_size: int, device: Any, compiled: bool, data: Images) -> li
         partial(lab.train, overrides, False, exact=False),
         keeps_memory=True,
     )
-    return [inexact, *_ours("float32", batch_size, False, partial(lab.train, overrides))]
+    return [inexact, *_lab_contenders("float32", batch_size, False, partial(lab.train, overrides))]
 
 
 def _overrides(batch_size: int, device: Any, precision: str, data: Images) -> list[str]:
@@ -179,21 +180,21 @@ def _sampling(batch_size: int, device: Any, compiled: bool, data: Images) -> lis
     contenders = [Contender("(a) plain loop", "float32", batch_size, partial(plain.sample, batch_size, device))]
     for precision, name in _PRECISIONS.items():
         work = partial(lab.sample, data.overrides, batch_size, device, name)
-        contenders += _ours(precision, batch_size, compiled, work)
+        contenders += _lab_contenders(precision, batch_size, compiled, work)
     if library.INSTALLED:
         work = partial(library.sample, batch_size, device)
         contenders.append(Contender("(c) accelerate + diffusers", "float32", batch_size, work))
     return contenders
 
 
-def _ours(precision: str, batch_size: int, compiled: bool, work: Callable[..., Any]) -> list[Contender]:
+def _lab_contenders(precision: str, batch_size: int, compiled: bool, work: Callable[..., Any]) -> list[Contender]:
     from benchmarks.rounds import Contender
 
-    plainly = Contender("(b) Diffusion Lab", precision, batch_size, partial(work, False), keeps_memory=True)
+    eager = Contender("(b) Diffusion Lab", precision, batch_size, partial(work, False), keeps_memory=True)
     fast = Contender(
         "(b) Diffusion Lab, compiled", precision, batch_size, partial(work, True), compiled=True, keeps_memory=True
     )
-    return [plainly, fast] if compiled else [plainly]
+    return [eager, fast] if compiled else [eager]
 
 
 def _parser() -> _Parser:
@@ -201,17 +202,17 @@ def _parser() -> _Parser:
     add = parser.add_argument
     add("what", nargs="?", choices=("training", "sampling", "both", "exactness"), default="both", help="default: both")
     add("--batch-sizes", type=int, nargs="+", default=[64, 128, 256, 512], help="images per step (default: 64 to 512)")
-    add("--rounds", type=int, default=5, help="turns of each contender (default: 5)")
-    add("--seconds", type=float, default=2.0, help="of each turn, about (default: 2)")
-    add("--threads", type=int, default=None, help="of torch (default: as many as torch takes)")
+    add("--rounds", type=int, default=5, help="number of turns of each contender (default: 5)")
+    add("--seconds", type=float, default=2.0, help="approximate length of each turn (default: 2)")
+    add("--threads", type=int, default=None, help="threads of torch (default: torch's own choice)")
     add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    add("--no-compile", dest="compile", action="store_false", help="leave out the rows that are compiled")
+    add("--no-compile", dest="compile", action="store_false", help="leave out the compiled rows")
     add("--out", type=Path, default=Path("outputs/benchmark.json"), help="the JSON file (default: %(default)s)")
     return parser
 
 
-def _say(text: str) -> None:
-    """Progress, where somebody watches: one line that the next one replaces."""
+def _show_progress(text: str) -> None:
+    """Show progress on a terminal, in one line that the next call replaces."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Noise the token ids of one sentence with Gaussian noise, and mask its tokens: a table and a figure.
+"""Add Gaussian noise to the token ids of a sentence, and mask its tokens, as a table and a figure.
 
     python scripts/text_noise.py --sigma 500 --seed 0 --out outputs/text_noise.png
 
@@ -14,12 +14,12 @@ from typing import NoReturn
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say it in one line, without the usage, and exit with status 2."""
+        """Print an error in one line, without the usage, and exit with status 2."""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Save the figure, then print the table and where the figure is."""
+    """Save the figure, then print the table and the path of the figure."""
     parser = _Parser(description="Why Gaussian noise fails on token ids, and masking does not.")
     parser.add_argument("--sigma", type=float, default=500.0, help="largest noise on the ids (default: 500)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise and the masks (default: 0)")
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--out", type=Path, default=Path("outputs/text_noise.png"), help="the figure (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    if not 0 < options.sigma <= 1e6:  # nan is neither
+    if not 0 < options.sigma <= 1e6:  # NaN fails too
         parser.error(f"--sigma must be above 0 and at most 1e6, got {options.sigma:g}")
     if options.seed < 0:
         parser.error(f"--seed must be at least 0, got {options.seed}")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         parser.error(f"cannot write {str(options.out)!r}: {error}")
 
-    # Here and not above, so that --help and the errors above are immediate.
+    # Imported late, so that --help and the errors above appear at once.
     from diffusion_lab.figures import text_noise
 
     ids = [text_noise.SIX_WORDS[word] for word in text_noise.SENTENCE]

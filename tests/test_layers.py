@@ -96,6 +96,13 @@ def test_no_module_imports_itself_by_way_of_others():
     sorter.prepare()  # raises CycleError, which names the circle
 
 
+def test_imports_inside_functions_are_found(tmp_path):
+    """The tests of this file rely on it."""
+    file = tmp_path / "late.py"
+    file.write_text("def f():\n  from diffusion_lab.config.tree import options\n  if options:\n    import torch.nn\n")
+    assert imports(file) == {"diffusion_lab.config.tree.options", "torch.nn"}
+
+
 def module_of(name, graph):
     """The module of the lab that a dotted name lies in: `diffusion_lab.noise.Noise` in `diffusion_lab.noise`."""
     while name and name not in graph:

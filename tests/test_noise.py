@@ -1,9 +1,11 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from diffusion_lab.noise import Noise, philox
+from diffusion_lab.noise import Noise, derived_seed, philox
 
 ONES = 0xFFFFFFFF
 
@@ -29,6 +31,12 @@ def many() -> Noise:
 def test_philox_gives_the_known_answers_of_random123(counter, key, expected, scalar):
     words = philox(counter if scalar else [torch.tensor([c]) for c in counter], key)
     assert tuple(int(word) for word in words) == expected
+
+
+def test_a_derived_seed_never_changes():
+    assert derived_seed(42, "train", 3) == 8009986075504672162
+    assert derived_seed(0) == int.from_bytes(hashlib.blake2b(b"(0,)", digest_size=8).digest(), "little")
+    assert derived_seed(np.int64(42), "train", np.int32(3)) == derived_seed(42, "train", 3)
 
 
 def test_the_numbers_of_an_address_never_change():
@@ -88,7 +96,7 @@ def test_other_seeds_addresses_and_rows_give_unrelated_numbers(many, other, draw
 
 @pytest.mark.parametrize("draw", [Noise.normal, Noise.uniform])
 def test_positions_of_a_row_are_unrelated(many, draw):
-    """Squares and signs too: Box and Muller's pairs share a radius, and an angle."""
+    """Their squares and signs too, since the pairs of Box and Muller share a radius and an angle."""
     x = draw(many, (9,)).double().T
     x = x - x.mean(1, keepdim=True)
     for feature in (x, x.square(), x.abs(), x.sign()):

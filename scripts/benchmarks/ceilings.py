@@ -1,4 +1,4 @@
-"""What the machine can do at most, and what the network asks of it."""
+"""Highest rates of the machine, and the number of operations of a network."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Bytes of what is copied: more than any cache holds.
+#: Bytes that are copied: more than fit into any cache.
 COPIED = 2**29
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def ceilings(device: torch.device, seconds: float) -> dict[str, dict[str, float]]:
-    """The best rates seen within about `seconds` each.
+    """Measure the highest rates of matrix products, convolutions and copies, for about `seconds` each.
 
     Returns:
-        ``matmul`` and ``convolution``: precision → FLOP/s; ``copy``: precision → bytes/s, read and written.
+        For ``matmul`` and ``convolution``: precision → FLOP/s; for ``copy``: precision → bytes/s, read and written.
     """
     rates: dict[str, dict[str, float]] = {"matmul": {}, "convolution": {}, "copy": {}}
     for precision, dtype in DTYPES.items():
         size = 1024 if device.type == "cpu" else 8192
         a = torch.randn(size, size, device=device, dtype=dtype)
         rates["matmul"][precision] = 2 * size**3 / _best(partial(torch.matmul, a, a), seconds, device)
-        # The widest convolution of the network, in the batch that the tutorial uses.
+        # The widest convolution of the network; on the CPU with the tutorial's batch size.
         images = 128 if device.type == "cpu" else 2048
         x = torch.randn(images, 64, 28, 28, device=device, dtype=dtype).to(memory_format=torch.channels_last)
         convolution = nn.Conv2d(64, 32, 3, padding=1, device=device, dtype=dtype).to(memory_format=torch.channels_last)
@@ -40,19 +40,19 @@ def ceilings(device: torch.device, seconds: float) -> dict[str, dict[str, float]
 
 
 def raise_to(rates: dict[str, dict[str, float]], others: dict[str, dict[str, float]]) -> None:
-    """Let each of `rates` be at least what `others` says."""
+    """Raise each of `rates`, in place, to the one of `others` if that is higher."""
     for name, by_precision in others.items():
         for precision, rate in by_precision.items():
             rates[name][precision] = max(rates[name][precision], rate)
 
 
 def limits(rates: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Precision → the higher of the rates of the matrix product and the convolution."""
+    """Return for each precision the higher of the rates of the matrix product and the convolution, in FLOP/s."""
     return {precision: max(rates["matmul"][precision], rates["convolution"][precision]) for precision in DTYPES}
 
 
 def flops_per_image(network: nn.Module, shape: tuple[int, ...], training: bool) -> float:
-    """What `network` computes for one image [*shape], with its gradient if it trains."""
+    """Return the operations of `network` for one image [*shape], with those of its gradients if `training`."""
     with FlopCounterMode(display=False) as counter:
         out = network(torch.zeros(1, *shape), torch.zeros(1))
         if training:
@@ -62,6 +62,7 @@ def flops_per_image(network: nn.Module, shape: tuple[int, ...], training: bool) 
 
 
 def _best(work: Callable[[], object], seconds: float, device: torch.device) -> float:
+    """Return the shortest duration of `work`, in seconds, of calls over about `seconds`."""
     best, end = float("inf"), time.perf_counter() + seconds
     for _ in range(3):
         work()

@@ -1,4 +1,4 @@
-"""The project's own step: the composed config, the Lightning trainer with its callbacks, the real sampling loop."""
+"""Contender (b), this project: the composed config, Lightning's trainer with all callbacks, and the sampling loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from diffusion_lab.noise import Noise
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.trainer import make_trainer
 
-#: Validation, checkpoints and samples are no part of a step.
+#: Overrides that switch off validation, checkpoints and samples, which are not part of a step.
 STEPS_ONLY = (
     "trainer.max_epochs=-1",
     "trainer.limit_val_batches=0",
@@ -39,7 +39,7 @@ class Ticker(pl.Callback):
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """The training config."""
+    """Compose the training config."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -49,10 +49,10 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def train(overrides: Sequence[str], compiled: bool, tick: Callable[[], None], exact: bool = True) -> None:
-    """Train through Lightning, for ever; without being `exact`, with what a resumed run needs left out of each step."""
+    """Train with Lightning, without end; unless `exact`, leave out what each step does for exact resuming."""
     cfg = composed(overrides if exact else [*overrides, "~callbacks.ledger"])
     if not exact:
-        draw_as_it_comes()
+        draw_in_sequence()
     parts = build(cfg)
     parts.data.prepare_data()
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,8 +63,8 @@ def train(overrides: Sequence[str], compiled: bool, tick: Callable[[], None], ex
         trainer.fit(parts.module, datamodule=parts.data)
 
 
-def draw_as_it_comes() -> None:
-    """In this process, random numbers have no address any more: they come from torch's generator, in order."""
+def draw_in_sequence() -> None:
+    """Let all noise of this process come from torch's generator in sequence, instead of from addresses."""
 
     def normal(self: Noise, shape: Sequence[int]) -> torch.Tensor:
         return torch.randn((len(self.rows), *shape), device=self.rows.device)
@@ -85,7 +85,7 @@ def sample(
     compiled: bool,
     tick: Callable[[], None],
 ) -> None:
-    """Draw after draw."""
+    """Draw samples without end."""
     parts = build(composed(overrides))
     parts.network.to(device)
     if compiled:

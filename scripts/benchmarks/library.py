@@ -1,4 +1,4 @@
-"""The usual loop of the diffusers and accelerate libraries, where they are installed."""
+"""Contender (c): the usual loop of the diffusers and accelerate libraries, where they are installed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ INSTALLED = all(importlib.util.find_spec(name) for name in ("accelerate", "diffu
 
 
 def scheduler(variance: str = "fixed_large"):
-    """DDPM with the linear schedule (σ² = β), without clipping."""
+    """Return a DDPM scheduler with the linear schedule and σ² = β, without clipping."""
     from diffusers import DDPMScheduler
 
     return DDPMScheduler(1000, variance_type=variance, clip_sample=False)
 
 
 def loss(network: torch.nn.Module, ddpm, x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
-    """The squared error of the predicted noise at step indices [B] from 0."""
+    """Return the mean squared error of the predicted noise at step indices [B], from 0."""
     return functional.mse_loss(network(ddpm.add_noise(x0, eps, index), index), eps)
 
 
 def train(data: Images, batch_size: int, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
-    """The loop of accelerate's and diffusers' examples, for ever."""
+    """Train without end, with the loop of accelerate's and diffusers' examples."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(mixed_precision="bf16" if autocast else "no", cpu=device.type == "cpu")
@@ -47,7 +47,7 @@ def train(data: Images, batch_size: int, device: torch.device, autocast: bool, t
 
 @torch.no_grad()
 def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> None:
-    """Ancestral sampling, draw after draw."""
+    """Draw samples without end, by ancestral sampling."""
     network = PlainUNet(1, 1, SIDE).to(device).eval()
     ddpm = scheduler()
     ddpm.set_timesteps(1000)

@@ -1,4 +1,4 @@
-"""The tutorial's way: plain loops and a network as one writes it down, for the project to be measured against."""
+"""Contender (a), the tutorial's code: plain loops, and a network without any optimization."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from diffusion_lab.networks import SimpleUNet
 
 TRANSFORM = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
 WORKERS = 2
-#: Of the images.
+#: Side of the images, in pixels.
 SIDE = 28
 
 
 class PlainUNet(SimpleUNet):
-    """SimpleUNet with the same weights, computed as it reads: upsample, concatenate, convolve, normalize."""
+    """SimpleUNet with the same weights, computed step by step: upsample, concatenate, convolve, normalize."""
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor | None = None) -> Tensor:
         time = self.time_embedding(self.position(c_noise).to(x.dtype))
@@ -45,7 +45,7 @@ class PlainUNet(SimpleUNet):
 
 
 class Pictures(Dataset):
-    """Images [N, 1, H, W] uint8 as a torchvision-style data set: a PIL image at a time, through transforms."""
+    """A data set in torchvision's style from images [N, 1, H, W] uint8: one PIL image at a time, through transforms."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images.numpy(), labels
@@ -59,29 +59,29 @@ class Pictures(Dataset):
 
 @dataclass(frozen=True)
 class Images:
-    """What all contenders train on: MNIST where its files are in `data_dir`, the bundled digits otherwise."""
+    """Training images of all contenders: MNIST if its files are in `data_dir`, else the bundled digits."""
 
     data_dir: str
 
     @property
     def is_mnist(self) -> bool:
-        """Whether MNIST's files are there."""
+        """Whether MNIST's files are in `data_dir`."""
         return all((Path(self.data_dir) / "MNIST" / "raw" / name).is_file() for name in MNIST.checksums)
 
     @property
     def name(self) -> str:
-        """For the table."""
+        """Description for the head of the output."""
         if self.is_mnist:
             return "MNIST (torchvision's class in (a) and (c))"
         return f"the bundled digits at {SIDE}×{SIDE} (as PIL images through transforms in (a) and (c))"
 
     @property
     def overrides(self) -> list[str]:
-        """The same for (b)."""
+        """Overrides with which (b) trains on these images."""
         return ["data=mnist"] if self.is_mnist else ["data=digits", f"data.image_size={SIDE}"]
 
     def dataset(self) -> Dataset:
-        """As a torchvision-style data set."""
+        """Return the images as a data set in torchvision's style."""
         if self.is_mnist:
             return datasets.MNIST(self.data_dir, train=True, transform=TRANSFORM)
         digits = Digits(image_size=SIDE)
@@ -92,25 +92,25 @@ class Images:
 
 
 def loader(dataset: Dataset, batch_size: int) -> DataLoader:
-    """As the tutorial makes it, with two workers that stay."""
+    """Return the tutorial's data loader, with two persistent workers."""
     return DataLoader(dataset, batch_size, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True)
 
 
 def tables(device: torch.device, steps: int = 1000) -> dict[str, Tensor]:
-    """The linear schedule's coefficients, float32 [steps]."""
+    """Return the coefficients of the linear schedule, each float32 [steps]."""
     beta = torch.linspace(1e-4, 0.02, steps, device=device)
     return {"beta": beta, "alpha": 1 - beta, "alpha_bar": torch.cumprod(1 - beta, dim=0)}
 
 
 def loss(network: torch.nn.Module, table: dict[str, Tensor], x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
-    """The squared error of the predicted noise at step indices [B] from 0."""
+    """Return the mean squared error of the predicted noise at step indices [B], from 0."""
     alpha_bar = table["alpha_bar"][index].view(-1, 1, 1, 1)
     x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
     return functional.mse_loss(network(x, index), eps)
 
 
 def train(data: Images, batch_size: int, device: torch.device, autocast: bool, tick: Callable[[], None]) -> None:
-    """The tutorial's loop, for ever."""
+    """Train without end, with the tutorial's loop."""
     network = PlainUNet(1, 1, SIDE).to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
     table = tables(device)
@@ -130,7 +130,7 @@ def train(data: Images, batch_size: int, device: torch.device, autocast: bool, t
 
 @torch.no_grad()
 def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> None:
-    """The tutorial's ancestral loop (σ² = β), draw after draw."""
+    """Draw samples without end, with the tutorial's ancestral loop (σ² = β)."""
     network = PlainUNet(1, 1, SIDE).to(device).eval()
     table = tables(device)
     while True:
@@ -141,7 +141,7 @@ def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> N
 
 
 def step(network: torch.nn.Module, table: dict[str, Tensor], x: Tensor, i: int, noise: Tensor) -> Tensor:
-    """One ancestral step from index i."""
+    """Return the state after one ancestral step from index i, for `noise` of the shape of x."""
     eps = network(x, torch.full((len(x),), i, device=x.device))
     beta, alpha, alpha_bar = table["beta"][i], table["alpha"][i], table["alpha_bar"][i]
     return (x - beta / (1 - alpha_bar).sqrt() * eps) / alpha.sqrt() + beta.sqrt() * noise

@@ -1,8 +1,8 @@
-"""Contenders that take turns.
+"""Measurement of several loops that take turns on the same machine.
 
-Each one is a loop in a process of its own, as it would be in earnest, with its own threads and its own memory. It
-stops after a slice of steps until its next turn. So every contender keeps its state between turns (an epoch under
-way, a draw half done), and all see the same machine: what slows it down for a while slows down all of a round.
+Each contender is a loop in a process of its own, with its own threads and memory, as in real use. It pauses after a
+number of steps until its next turn, so that it keeps its state between turns (an epoch or a draw that is under way),
+and whatever slows the machine down for a while affects all contenders of a round.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from diffusion_lab.machine.allocator import keep_freed_memory
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 
-#: Steps at the start of each turn that are not timed: they use up what loaders had prepared meanwhile.
+#: Number of steps at the start of each turn that are not timed: they use up the batches that loaders prepared before.
 SETTLE = 4
 
 
-class Over(Exception):
+class NoMoreTurns(Exception):
     """Raised inside a contender's loop when there are no more turns."""
 
 
@@ -33,14 +33,15 @@ class Contender:
     """One row of the table.
 
     Attributes:
-        name: what it is; ``(a)`` begins the name of the one that the others are compared with.
+        name: its name in the table; that of the one with which the others are compared begins with ``(a)``.
         precision: ``float32`` or ``bfloat16``.
         batch_size: images per step.
-        work: (tick) → never: the loop, which calls `tick` after each step. It is sent to another process.
+        work: the loop, a function that never returns and calls its argument, `tick`, after each step. It is pickled
+            and sent to another process.
         compiled: whether its first step compiles.
         keeps_memory: whether its process keeps freed memory, as this project's scripts do.
-        first: seconds of the first step.
-        seconds: per step, for each round.
+        first: duration of the first step, in seconds.
+        seconds: seconds per step, for each round.
     """
 
     name: str
@@ -54,10 +55,10 @@ class Contender:
 
 
 class Turns:
-    """Lets a contender run a number of steps at a time, on a device."""
+    """The process of a contender, which runs a number of steps at a time on a device."""
 
     def __init__(self, contender: Contender, device: torch.device, threads: int) -> None:
-        # A process that is forked from one with OpenMP threads or a GPU's context could use neither.
+        # A forked process could use neither OpenMP nor a GPU that its parent has used.
         context = multiprocessing.get_context("spawn")
         self.contender = contender
         self._here, there = context.Pipe()
@@ -68,18 +69,18 @@ class Turns:
         there.close()
 
     def take(self, steps: int) -> float:
-        """Run `steps` steps and return the seconds they took."""
+        """Run `steps` steps and return their duration in seconds."""
         try:
             self._here.send(steps)
             answer = self._here.recv()
         except (EOFError, OSError) as error:
-            raise RuntimeError(f"{self.contender.name}: its process is gone") from error
+            raise RuntimeError(f"{self.contender.name}: its process has ended") from error
         if isinstance(answer, str):
             raise RuntimeError(f"{self.contender.name}: {answer}")
         return answer
 
     def end(self) -> None:
-        """No more turns."""
+        """End the process."""
         self._here.close()
         self._process.join(20)
         if self._process.is_alive():
@@ -88,7 +89,7 @@ class Turns:
 
 
 def _serve(there: Connection, work: Any, device: torch.device, threads: int, keeps_memory: bool) -> None:
-    calm()
+    silence_library_warnings()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
     if keeps_memory:
@@ -106,10 +107,10 @@ def _serve(there: Connection, work: Any, device: torch.device, threads: int, kee
                 try:
                     steps, start = there.recv(), time.perf_counter()
                 except EOFError:
-                    raise Over from None
+                    raise NoMoreTurns from None
 
         work(tick)
-    except (Over, KeyboardInterrupt):
+    except (NoMoreTurns, KeyboardInterrupt):
         pass
     except Exception as error:
         there.send(f"{type(error).__name__}: {error}")
@@ -121,29 +122,30 @@ def compete(
     seconds: float,
     device: torch.device,
     threads: int,
-    say: Callable[[str], None],
+    show_progress: Callable[[str], None],
 ) -> None:
-    """Let each contender take one turn per round; the times are left in `contenders`.
+    """Let each contender take one turn per round, and store the times in `contenders`.
 
     Args:
-        rounds: how many turns each one gets.
-        seconds: how long a turn should take.
-        device: what to wait for at the end of a turn.
-        threads: of torch, in each contender.
-        say: told what is being done.
+        contenders: the loops to measure, all with the same batch size.
+        rounds: number of turns of each contender.
+        seconds: approximate duration of a turn.
+        device: the device whose work a turn waits for at its end.
+        threads: number of threads of torch in each contender.
+        show_progress: called with a description of each part of the work.
     """
     turns: list[Turns] = []
     try:
         steps = []
         for contender in contenders:
-            say(f"batch {contender.batch_size}: warming up {contender.name}, {contender.precision}")
+            show_progress(f"batch {contender.batch_size}: warming up {contender.name}, {contender.precision}")
             turns.append(turn := Turns(contender, device, threads))
             contender.first = turn.take(1)
             turn.take(SETTLE)
             steps.append(max(1, round(seconds / (turn.take(2) / 2))))
         for number in range(rounds):
-            say(f"batch {contenders[0].batch_size}: round {number + 1} of {rounds}")
-            # Each round begins with another one, so that nobody always follows the same neighbour.
+            show_progress(f"batch {contenders[0].batch_size}: round {number + 1} of {rounds}")
+            # Each round begins with another contender, so that none has an advantage from its position.
             for place in range(len(turns)):
                 index = (place + number) % len(turns)
                 turns[index].take(SETTLE)
@@ -154,11 +156,12 @@ def compete(
 
 
 def rows(contenders: Sequence[Contender], flops: float, limits: dict[str, float]) -> list[dict[str, Any]]:
-    """One row of results for each contender of one batch size.
+    """Return one row of results for each contender.
 
     Args:
-        contenders: the one in float32 whose name begins with ``(a)`` is what the others are compared with.
-        flops: of the plain network, per image and step.
+        contenders: measured contenders of one batch size; they are compared with the one in float32 whose name
+            begins with ``(a)``.
+        flops: operations of the plain network, per image and step.
         limits: precision → the highest rate of the machine, in FLOP/s.
     """
     base = next(c for c in contenders if c.name.startswith("(a)") and c.precision == "float32")
@@ -193,7 +196,7 @@ def _quartiles(values: Sequence[float]) -> list[float]:
 
 
 def table(title: str, results: Sequence[dict[str, Any]]) -> str:
-    """The rows as aligned text."""
+    """Format the rows as aligned text."""
     head = ("", "precision", "batch", "ms/step", "quartiles", "images/s", "x (a)", "min-max", "share", "compile s")
     cells = [head]
     for row in results:

@@ -1,7 +1,7 @@
-"""What a run says on the terminal, and how: for people, for scripts, or hardly at all.
+"""Consoles: what a run shows on the terminal, as text for people, as JSON for programs, or almost nothing.
 
-Whoever has something to say tells the `current` console; `speaking` decides which one that is. Everything is an event
-with a text for people and facts for programs.
+All messages go to the `current` console, which `use` sets. Each message is an event that has a text for people and
+data for programs.
 """
 
 from __future__ import annotations
@@ -22,54 +22,57 @@ from diffusion_lab.errors import RunInterrupted
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table that a run starts with: `text` for people, `facts` for programs."""
+    """A row of the table at the start of a run: its label, `text` for people, and a JSON value for programs."""
 
     label: str
     text: str
-    facts: Any
+    data: Any
 
 
 class Console:
-    """Says nothing but errors and warnings: what the processes that rank 0 started are.
+    """Shows nothing. The base class of the others, and the console of every process of a run but rank 0.
 
     Attributes:
         bar: whether progress bars are drawn (on stderr).
-        shares_stdout: whether others (libraries, `print`) may write to stdout; where not, it goes to stderr.
+        redirects_stdout: whether what libraries and `print` write to stdout goes to stderr.
     """
 
-    shares_stdout = False
+    redirects_stdout = True
 
     def __init__(self) -> None:
-        self.stdout: TextIO = sys.stdout  # kept, for `speaking` gives the name to stderr
+        self.stdout: TextIO = sys.stdout  # kept, since `use` may redirect sys.stdout to stderr
 
     @property
     def bar(self) -> bool:
         return False
 
     def start(self, rows: Sequence[Row]) -> None:
-        """A run begins."""
+        """Show the table at the start of a run."""
 
-    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
-        """Something happened; a `text` of None is not worth a line to people."""
+    def event(self, name: str, text: str | None, /, **data: Any) -> None:
+        """Show an event: `text` to people, nothing if it is None; `name` and `data` to programs."""
 
     def note(self, text: str) -> None:
-        """A remark."""
+        """Show a remark."""
         self.event("note", text, text=text)
 
     def warning(self, text: str) -> None:
-        """Something that the person can and should change."""
+        """Show a warning about something that the user can and should change."""
 
-    def end(self, path: Path, text: str, /, **facts: Any) -> None:
-        """All is done; the results lie in `path`."""
+    def end(self, path: Path, text: str, /, **data: Any) -> None:
+        """Show that all is done, with the results in `path`."""
 
     def stopped(self, name: str, text: str) -> None:
-        """It ended early: ``interrupted`` or ``failed``. People are told on stderr, by who catches the error."""
+        """Show to programs that the run ended early: `name` is ``interrupted`` or ``failed``.
+
+        People see the error itself, which its handler prints to stderr.
+        """
 
 
 class Text(Console):
-    """For people: a table, a line for each epoch, a summary."""
+    """Text for people: a table, a line for each epoch, a summary."""
 
-    shares_stdout = True
+    redirects_stdout = False
 
     @property
     def bar(self) -> bool:
@@ -79,14 +82,14 @@ class Text(Console):
         width = max(len(row.label) for row in rows) + 2
         self._write("\n".join(f"{row.label:{width}}{row.text}" for row in rows))
 
-    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
+    def event(self, name: str, text: str | None, /, **data: Any) -> None:
         if text is not None:
             self._write(text)
 
     def warning(self, text: str) -> None:
         tqdm.write(f"Warning: {text}", file=sys.stderr)
 
-    def end(self, path: Path, text: str, /, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **data: Any) -> None:
         self._write(text)
 
     def _write(self, text: str) -> None:
@@ -95,39 +98,39 @@ class Text(Console):
 
 
 class Quiet(Console):
-    """Errors and warnings, and at the end the path of the results."""
+    """Warnings, and at the end the path of the results."""
 
     def warning(self, text: str) -> None:
         print(f"Warning: {text}", file=sys.stderr, flush=True)
 
-    def end(self, path: Path, text: str, /, **facts: Any) -> None:
+    def end(self, path: Path, text: str, /, **data: Any) -> None:
         print(path, file=self.stdout, flush=True)
 
 
 class Json(Console):
-    """For programs: each line of stdout is a JSON object with ``event`` and, once there is one, ``run_folder``.
+    """JSON for programs: each line of stdout is an object with ``event`` and, once there is one, ``run_folder``.
 
-    Numbers have full precision; one that JSON cannot write (NaN, infinity) is null.
+    Numbers have full precision; those that JSON cannot write (NaN, infinity) are null.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._always: dict[str, Any] = {}
+        self._common: dict[str, Any] = {}
 
     def start(self, rows: Sequence[Row]) -> None:
-        facts = {row.label.replace(" ", "_"): row.facts for row in rows}
-        self._always = {"run_folder": facts["run_folder"]} if "run_folder" in facts else {}
-        self.event("start", None, **facts)
+        data = {row.label.replace(" ", "_"): row.data for row in rows}
+        self._common = {"run_folder": data["run_folder"]} if "run_folder" in data else {}
+        self.event("start", None, **data)
 
-    def event(self, name: str, text: str | None, /, **facts: Any) -> None:
-        line = json.dumps(_plain({"event": name, **self._always, **facts}), ensure_ascii=False, allow_nan=False)
+    def event(self, name: str, text: str | None, /, **data: Any) -> None:
+        line = json.dumps(_json_value({"event": name, **self._common, **data}), ensure_ascii=False, allow_nan=False)
         print(line, file=self.stdout, flush=True)
 
     def warning(self, text: str) -> None:
         self.event("note", text, level="warning", text=text)
 
-    def end(self, path: Path, text: str, /, **facts: Any) -> None:
-        self.event("end", text, path=path, **facts)
+    def end(self, path: Path, text: str, /, **data: Any) -> None:
+        self.event("end", text, path=path, **data)
 
     def stopped(self, name: str, text: str) -> None:
         self.event(name, text, text=text)
@@ -137,17 +140,17 @@ _current: Console = Text()
 
 
 def current() -> Console:
-    """The console of the run under way."""
+    """Return the console that is in use."""
     return _current
 
 
 @contextlib.contextmanager
-def speaking(console: Console) -> Iterator[Console]:
-    """Make `console` the current one; it is told if the work inside ends early."""
+def use(console: Console) -> Iterator[Console]:
+    """Make `console` the current one in the block; if the block ends with an error, it shows that to programs."""
     global _current
     previous, _current = _current, console
     try:
-        with contextlib.nullcontext() if console.shares_stdout else contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr) if console.redirects_stdout else contextlib.nullcontext():
             yield console
     except (RunInterrupted, KeyboardInterrupt) as error:
         console.stopped("interrupted", str(error) or "Interrupted.")
@@ -160,18 +163,18 @@ def speaking(console: Console) -> Iterator[Console]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``48 s``, ``12 min``, ``3 h 20 min``."""
+    """Format a number of seconds for people: ``48 s``, ``12 min``, ``3 h 20 min``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

@@ -1,26 +1,26 @@
-"""Errors that a person can mend, and the ways a run ends early that are no bugs."""
+"""Errors that the user can correct, and exceptions for runs that end early without an error."""
 
 from __future__ import annotations
 
 import difflib
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
-#: The exit status of a program that Ctrl-C has stopped.
+#: Exit status of a program that was stopped with Ctrl-C.
 INTERRUPTED_STATUS = 128 + signal.SIGINT
 
 
 class LabError(Exception):
-    """Something a person can mend. The message is one line that names the key or the file and what would do."""
+    """An error that the user can correct. The message is one line: the key or the file, and what to do."""
 
 
 class RunInterrupted(Exception):
-    """The person, or the machine's keeper, asked the run to stop, and what was computed has been saved.
+    """A signal asked the run to stop.
 
     Args:
-        message: how to go on.
-        signal_number: of the signal that asked; the program's exit status is 128 more.
+        message: how to continue.
+        signal_number: the signal; the program's exit status is 128 more.
     """
 
     def __init__(self, message: str = "", signal_number: int = signal.SIGINT) -> None:
@@ -29,10 +29,16 @@ class RunInterrupted(Exception):
 
 
 class RunPruned(Exception):
-    """A search has seen enough of this run: it does worse than others did."""
+    """A search stopped this run early, because it does worse than others did."""
 
 
 def did_you_mean(given: Any, names: Iterable[str]) -> str:
-    """The nearest of `names` as a question that follows a sentence, or nothing if none is near."""
+    """Return a question with the name nearest to `given`, to follow a sentence; an empty string if none is near."""
     near = difflib.get_close_matches(str(given), list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_key(key: str, names: Collection[str]) -> str:
+    """Return the message for a key that does not exist, which suggests the nearest of `names` and lists them."""
+    guess = did_you_mean(key.rpartition(".")[2], names)
+    return f"there is no key {key}{guess or ':'} accepted are {', '.join(names) or 'none'}"

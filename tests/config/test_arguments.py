@@ -1,19 +1,19 @@
-"""Paths and `key=value`, told apart and held against their types."""
+"""Paths and `key=value` on the command line, and the checks of their types."""
 
 import pytest
 
-from diffusion_lab.config.arguments import parsed
+from diffusion_lab.config.arguments import parse_arguments
 from diffusion_lab.config.schema import CompareConfig, RunsConfig
 from diffusion_lab.errors import LabError
 
 
 def runs(*arguments):
-    return parsed(arguments, "runs", RunsConfig)
+    return parse_arguments(arguments, "runs", RunsConfig)
 
 
 @pytest.mark.parametrize(("name", "schema"), [("runs", RunsConfig), ("compare", CompareConfig)])
 def test_the_defaults_of_the_config_fit_the_schema(name, schema):
-    assert parsed([], name, schema)[0] == []
+    assert parse_arguments([], name, schema)[0] == []
 
 
 def test_what_is_no_key_is_a_path():

@@ -1,4 +1,4 @@
-"""`--help` is read from the comments of the config tree; here it is held against the tree."""
+"""The text of `--help`, made from the comments of the config tree, is compared with the tree."""
 
 import re
 

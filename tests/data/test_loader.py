@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffusion_lab.data import Loader
+from diffusion_lab.data.loader import permutation
 
 
 def loader(size=23, batch_size=5, shuffle=True, **options):
@@ -32,6 +33,11 @@ def test_an_epoch_has_every_row_exactly_once(size, shuffle):
     assert all(torch.equal(b.x[:, 0], b.label.float()) for b in batches)
     assert [b.size for b in batches] == [len(b.x) for b in batches]
     assert [b.index for b in batches] == list(range(-(-size // 5)))
+
+
+def test_a_permutation_never_changes():
+    assert permutation(8, 42, "epoch", 3).tolist() == [5, 4, 3, 6, 2, 1, 7, 0]
+    assert permutation(8, 0, "hold out").tolist() == [1, 4, 7, 3, 6, 0, 5, 2]
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():

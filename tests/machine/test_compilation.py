@@ -15,7 +15,7 @@ class Recorder(nn.Module):
 
 @pytest.mark.parametrize(("device", "mode"), [("cpu", "default"), ("cuda", "reduce-overhead")])
 def test_a_gpu_replays_graphs(device, mode):
-    """What a GPU then does with it is not tested here."""
+    """Only the mode of compilation is checked, not what a GPU does with it."""
     network = Recorder()
     compile_network(network, torch.device(device))
     assert network.arguments == {"mode": mode}

@@ -1,4 +1,4 @@
-"""What a job needs, and what it is given."""
+"""Cores and GPUs that a job needs."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_the_processes_of_a_job_share_its_cores(devices, share, expected):
 
 
 @pytest.mark.parametrize(("typed", "cores"), [("3", 3), ("3,2", 3), ("64", 8)])
-def test_the_environments_word_on_threads_stands(monkeypatch, typed, cores):
+def test_omp_num_threads_overrides_the_share(monkeypatch, typed, cores):
     monkeypatch.setenv("OMP_NUM_THREADS", typed)
     assert needs({"accelerator": "cpu"}, 4, []) == Needs(None, cores)
 

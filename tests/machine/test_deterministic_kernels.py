@@ -1,4 +1,4 @@
-"""`deterministic=true`: what is set while a run goes on, and that nothing of it is left."""
+"""`deterministic=true`: its settings during a run, and that they are restored afterwards."""
 
 import os
 
@@ -6,10 +6,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.console import speaking
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.deterministic_kernels import as_configured
+from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.runs.train import train
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -38,46 +38,45 @@ class Look(pl.Callback):
 
 @pytest.fixture(autouse=True)
 def usual(monkeypatch):
-    """The settings of a new process, but for one that a person may like."""
+    """The settings of a new process, except one that a user may have changed."""
     monkeypatch.delenv(WORKSPACE, raising=False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
 
 
 @pytest.mark.parametrize("key", ["deterministic", "trainer.deterministic"])
-def test_a_run_computes_with_it_and_the_next_one_does_not(tiny, key, capsys):
+def test_a_run_uses_deterministic_kernels_and_the_next_one_does_not(tiny, key, capsys):
     before, look, after = settings(), Look(), Look()
     folder = train(tiny(f"{key}=true"), [], callbacks=[look])
     assert look.seen == [ON] * 8
     assert settings() == before
     said = capsys.readouterr().out
-    assert said.count("deterministic=true: a CPU repeats its bits without it") == 1
+    assert said.count("deterministic=true: on a CPU, results are identical without it") == 1
     plain = train(tiny(), [], callbacks=[after])
     assert after.seen == [before] * 8
-    assert "deterministic" not in capsys.readouterr().out
+    assert "deterministic=true" not in capsys.readouterr().out
     weights = [run.read_json("manifest.json")["weights"] for run in (folder, plain)]
     assert weights[0] == weights[1]
 
 
-def test_a_run_that_fails_leaves_nothing_of_it(tiny):
+def test_a_run_that_fails_restores_the_settings(tiny):
     before = settings()
     with pytest.raises(LabError, match="not a finite number"):
         train(tiny("deterministic=true", "optimizer.lr=1e30"), [])
     assert settings() == before
 
 
-def test_a_person_s_own_work_space_stays_if_it_is_fixed(tiny, monkeypatch):
-    seen = as_configured(lambda cfg: settings()["workspace"])
+def test_a_workspace_of_fixed_size_that_the_user_set_is_kept(monkeypatch):
     for own, expected in ((":16:8", ":16:8"), (":0:0", ":4096:8")):
         monkeypatch.setenv(WORKSPACE, own)
-        assert seen(tiny("deterministic=true")) == expected
+        with deterministic_kernels(True, "cpu"):
+            assert os.environ[WORKSPACE] == expected
         assert os.environ[WORKSPACE] == own
 
 
-def test_on_a_gpu_it_says_what_it_costs(tiny, monkeypatch, capsys):
-    cfg = tiny("deterministic=true", "trainer.accelerator=auto")
+def test_on_a_gpu_the_cost_is_reported(tiny, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with speaking(make(cfg.console, "console", {})):
-        assert as_configured(lambda cfg: settings())(cfg) == ON
+    with console.use(make(tiny().console, "console", {})), deterministic_kernels(True, "auto"):
+        assert settings() == ON
     said = capsys.readouterr().out
     assert "steps may take longer" in said
     assert len(said.splitlines()) == 1

@@ -1,11 +1,11 @@
-"""What is silenced, and that its neighbours come through."""
+"""Messages that are hidden, and similar ones that still appear."""
 
 import logging
 import warnings
 
 import pytest
 
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 
 
 @pytest.mark.parametrize(
@@ -18,16 +18,16 @@ from diffusion_lab.machine.library_warnings import calm
     ],
 )
 def test_a_remark_is_silenced_by_its_words_and_not_by_who_says_it(caplog, logger, silenced, heard):
-    calm()
-    calm()  # as in each job of a sweep
+    silence_library_warnings()
+    silence_library_warnings()  # as in each job of a sweep
     for text in (silenced, heard):
         logging.getLogger(logger).warning(text)
     assert caplog.messages == [heard]
     assert len(logging.getLogger(logger).filters) == 1
 
 
-def test_lightning_chats_no_more_and_still_warns(caplog):
-    calm()
+def test_lightning_s_information_is_hidden_and_its_warnings_are_not(caplog):
+    silence_library_warnings()
     logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     logger.info("GPU available: False, used: False")
     logger.warning("something is wrong")
@@ -37,7 +37,7 @@ def test_lightning_chats_no_more_and_still_warns(caplog):
 def test_warnings_are_silenced_by_their_words():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        calm()
+        silence_library_warnings()
         warnings.warn("The 'train_dataloader' does not have many workers which may be a bottleneck.", stacklevel=1)
         warnings.warn("The number of batches is smaller than the logging interval", stacklevel=1)
         warnings.warn("the loss is odd", stacklevel=1)

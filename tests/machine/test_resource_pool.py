@@ -1,4 +1,4 @@
-"""The pool, with real processes and real locks."""
+"""The pool of cores and GPUs, with real processes and real locks."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.machine.resource_pool import Pool
 
-#: Takes what it is told from the pool, says so, and holds it for a while or until it is killed.
+#: A program that takes GPUs from the pool, prints their names, and holds them for some seconds or until it is killed.
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -38,14 +38,14 @@ def silent():
     pass
 
 
-def test_two_processes_never_hold_the_same_and_the_third_waits_and_says_so_once(tmp_path):
+def test_no_two_processes_hold_the_same_and_a_third_waits_and_reports_it_once(tmp_path):
     processes = [holder(tmp_path, 1, 60, "a", "b") for _ in range(2)]
     try:
         assert sorted(process.stdout.readline().strip() for process in processes) == ["a", "b"]
         third = holder(tmp_path, 1, 0, "a", "b")
         processes.append(third)
         assert third.stdout.readline() == "waits\n"
-        time.sleep(0.6)  # several looks
+        time.sleep(0.6)  # several attempts
         assert third.poll() is None
         freed = processes[0]
         freed.send_signal(signal.SIGKILL)
@@ -59,7 +59,7 @@ def test_two_processes_never_hold_the_same_and_the_third_waits_and_says_so_once(
             process.communicate()
 
 
-def test_who_waits_for_all_is_served_before_those_that_come_later_for_one(tmp_path):
+def test_a_request_for_all_is_served_before_later_ones_for_one(tmp_path):
     pool, order = Pool(tmp_path), []
     (held,) = pool.take("core", ["0", "1"], 1, never, silent).values()
     all_cores = subprocess.Popen(
@@ -74,7 +74,7 @@ def test_who_waits_for_all_is_served_before_those_that_come_later_for_one(tmp_pa
     assert sorted(all_cores.communicate(timeout=30)[0].split()) == ["0", "1"]
 
 
-def test_what_is_taken_is_free_again_when_it_is_released_and_nothing_needs_nothing(tmp_path):
+def test_released_resources_are_free_again_and_a_request_for_none_takes_none(tmp_path):
     pool = Pool(tmp_path)
     first = pool.take("gpu", ["a"], 1, never, silent)
     assert pool.take("gpu", ["a"], 1, lambda: True, silent) is None
@@ -87,14 +87,14 @@ def test_what_is_taken_is_free_again_when_it_is_released_and_nothing_needs_nothi
 def test_a_lock_is_held_until_the_process_that_inherited_it_has_ended_too(tmp_path):
     lock = Lock.take(tmp_path / "lock")
     heir = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.descriptor])
-    os.close(lock.descriptor)  # as when this process were killed
+    os.close(lock.descriptor)  # as if this process were killed
     assert Lock.take(tmp_path / "lock") is None
     heir.communicate(b"\n")
     assert Lock.take(tmp_path / "lock") is not None
 
 
-def test_the_pool_of_somebody_else_is_refused(tmp_path, monkeypatch):
+def test_a_pool_of_another_user_is_refused(tmp_path, monkeypatch):
     Pool(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
-    with pytest.raises(LabError, match="belongs to somebody else"):
+    with pytest.raises(LabError, match="belongs to another user"):
         Pool(tmp_path)

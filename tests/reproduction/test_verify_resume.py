@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction import verify_resume
 
 pytestmark = pytest.mark.timeout(60)
@@ -31,7 +31,7 @@ def session(kill_after=None):
 
 def test_a_verification_that_is_stopped_stops_its_run(monkeypatch):
     monkeypatch.setattr(verify_resume, "_train", stop_the_parent)
-    with terminable(), pytest.raises(RunInterrupted) as stopped:
+    with interrupt_on_sigterm(), pytest.raises(RunInterrupted) as stopped:
         session()
     assert stopped.value.status == 128 + signal.SIGTERM
 

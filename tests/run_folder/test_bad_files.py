@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_costs_no_checkpoint_that_was_whole(tmp_path):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: cannot write the checkpoint ")
-    assert line.endswith("; the one before it is whole")
+    assert line.endswith("; the previous one is intact")
     assert checkpoint.read_bytes() == before
     assert {path.name for path in checkpoint.parent.iterdir()} <= {"last.ckpt", "best.ckpt", "step_00000004.ckpt"}
     assert RunFolder(folder).read_json("manifest.json")["status"] == "failed"

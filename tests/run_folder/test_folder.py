@@ -1,5 +1,4 @@
 import datetime
-import os
 import re
 import secrets
 
@@ -7,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.run_folder.folder import RunFolder, write_text
+from diffusion_lab.run_folder.folder import RunFolder
 
 SECOND = datetime.datetime(2024, 5, 6, 7, 8, 9)
 
@@ -94,21 +93,3 @@ def test_json_that_is_not_there_is_empty(folder):
 def test_damaged_json_is_refused_by_name(folder, content):
     (folder.path / "manifest.json").write_bytes(content)
     assert refusal(folder.read_json, "manifest.json").startswith(f"{folder.path / 'manifest.json'} is damaged: ")
-
-
-def test_a_write_that_fails_leaves_the_older_file_whole_and_nothing_else(folder, monkeypatch):
-    path = folder.path / "metrics.json"
-    write_text(path, "older")
-
-    def fail(self, target):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    assert refusal(write_text, path, "newer") == f"cannot write {path}: No space left on device"
-    assert [p.name for p in folder.path.iterdir()] == ["metrics.json"]
-    assert path.read_text() == "older"
-
-
-def test_a_write_into_a_folder_that_is_gone_is_refused_by_name(tmp_path):
-    path = tmp_path / "gone" / "metrics.json"
-    assert refusal(write_text, path, "text") == f"cannot write {path}: No such file or directory"

@@ -304,7 +304,7 @@ def test_slurm_s_signal_saves_and_requeues_and_the_job_goes_on_by_itself(tiny, t
 
 def test_a_queue_that_does_not_take_the_job_back_is_told(tiny, tmp_path, slurm):
     slurm.write_text("#!/bin/sh\necho 'Requested operation is presently disabled' >&2; exit 1\n")
-    with pytest.raises(LabError, match=r"the state is saved, but SLURM did not take job 77 back .*presently disabled"):
+    with pytest.raises(LabError, match=r"the state is saved, but SLURM did not requeue job 77: .*presently disabled"):
         train(tiny(), [], callbacks=[SignalAt(5, signal.SIGUSR1)])
     (path,) = (tmp_path / "tiny").iterdir()
     assert (path / "checkpoints" / "last.ckpt").is_file()

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 
 from diffusion_lab.config.build import build
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs import start_table
 
@@ -46,7 +46,7 @@ def parts(composed):
 
 
 def trainer(**arguments):
-    calm()
+    silence_library_warnings()
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     return pl.Trainer(**{**quiet, "enable_model_summary": False, **arguments})
 
@@ -80,7 +80,7 @@ def test_the_table(composed, parts, tmp_path):
     overrides = ("schedule=cosine", "schedule.steps=500", "optimizer.lr=3e-4")
     cfg = composed("data=digits", *overrides)
     rows = start_table.table(cfg, parts(*overrides), trainer(max_epochs=10), RunFolder(tmp_path))
-    known = {row.label: row.facts for row in rows}
+    known = {row.label: row.data for row in rows}
     assert known["data"] == {
         "name": "Digits", "train": 1439, "validation": 179, "image": [1, 16, 16], "batch_size": 128,
     }  # fmt: skip
@@ -121,7 +121,7 @@ def test_steps_are_those_that_the_trainer_will_take(parts, data, arguments, tota
     made, lightning = parts(*data), trainer(**arguments)
     made.data.setup()
     row = start_table._steps(made, lightning)
-    assert row.facts["total"] == total
+    assert row.data["total"] == total
     lightning.strategy.connect(made.module)
     lightning._data_connector.attach_data(made.module, datamodule=made.data)
     assert lightning.estimated_stepping_batches == total

@@ -1,4 +1,4 @@
-"""The benchmark computes what it says; nothing is timed here."""
+"""The contenders of the benchmark compute the same, and its numbers are right; nothing is timed here."""
 
 import json
 import os
@@ -23,7 +23,7 @@ INDEX = torch.tensor([0, 3, 500, 999])
 
 @pytest.fixture
 def same():
-    """The project's parts, the plain network and the libraries' one, with the same weights; and a batch."""
+    """The project's parts, the plain network with the same weights, a batch of images and its noise."""
     torch.manual_seed(0)
     parts = build(lab.composed(["data=digits", "data.image_size=28"]))
     network = plain.PlainUNet(1, 1, 28)
@@ -71,7 +71,7 @@ def log_each_step(name, path, tick):
         tick()
 
 
-def test_contenders_take_turns_and_keep_their_place(tmp_path):
+def test_contenders_take_turns_and_keep_their_state(tmp_path):
     path = tmp_path / "log"
     contenders = [rounds.Contender(n, "float32", 1, partial(log_each_step, n, path)) for n in ("(a)", "(b)")]
     rounds.compete(contenders, 3, 1e-9, CPU, 1, lambda text: None)
@@ -79,7 +79,6 @@ def test_contenders_take_turns_and_keep_their_place(tmp_path):
     expected = ["(a)"] * warm_up + ["(b)"] * warm_up
     for first, second in (("(a)", "(b)"), ("(b)", "(a)"), ("(a)", "(b)")):
         expected += [first] * turn + [second] * turn
-    # A loop that is ended is inside a step.
     assert path.read_text().split() == expected
     assert all(len(c.seconds) == 3 and c.first > 0 for c in contenders)
 
@@ -94,7 +93,7 @@ def vanish(tick):
     os._exit(3)
 
 
-@pytest.mark.parametrize(("work", "says"), [(break_down, "out of order"), (vanish, "its process is gone")])
+@pytest.mark.parametrize(("work", "says"), [(break_down, "out of order"), (vanish, "its process has ended")])
 def test_an_error_in_a_contender_ends_the_measurement(work, says):
     with pytest.raises(RuntimeError, match=rf"^\(a\): .*{says}"):
         rounds.compete([rounds.Contender("(a)", "float32", 1, work)], 1, 1e-9, CPU, 1, lambda text: None)

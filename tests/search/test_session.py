@@ -91,7 +91,7 @@ def shared(tmp_path):
 
 
 def test_of_several_objectives_the_front_is_told_and_drawn(shared, capsys, tmp_path):
-    with console.speaking(console.Text()):
+    with console.use(console.Text()):
         search_report.warn(shared.plan)
         search_report.end(shared.plan, shared)
     told = capsys.readouterr()
@@ -132,7 +132,7 @@ def test_on_a_terminal_the_trials_under_way_are_drawn_again_and_again(tmp_path, 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     table = Table(view.plan, view.study)
-    with console.speaking(console.Text()):
+    with console.use(console.Text()):
         first, second = view.ask(), view.ask()
         first.report(0.75, 1)
         table.update(view.trials())

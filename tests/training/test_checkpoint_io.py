@@ -68,14 +68,14 @@ def test_a_failed_write_leaves_the_older_file_whole_and_nothing_else(path, check
     assert message.startswith(f"cannot write the checkpoint {path}: ")
     assert str(failure).split()[-1] in message
     assert "\n" not in message
-    assert message.endswith("; the one before it is whole") is older
+    assert message.endswith("; the previous one is intact") is older
     assert list(path.parent.iterdir()) == ([path] if older else [])
     if older:
         assert path.read_bytes() == before
 
 
 class Code:
-    """Unpickled, it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, target):
         self.target = str(target)

@@ -1,4 +1,4 @@
-"""The CSV of a run that is resumed, and of columns that come late."""
+"""The CSV log of a run that is resumed, and of columns that are added later."""
 
 import csv
 
@@ -6,7 +6,7 @@ from diffusion_lab.training.csv_log import AppendingCSVLogger
 
 
 def session(folder, *rows):
-    """What one process logs."""
+    """Log rows as one process does."""
     logger = AppendingCSVLogger(str(folder))
     for step, metrics in rows:
         logger.log_metrics(metrics, step)
@@ -44,6 +44,6 @@ def test_a_row_that_was_not_written_whole_is_no_row(tmp_path):
     session(tmp_path, *rows)
     path = tmp_path / "csv" / "metrics.csv"
     path.write_bytes(path.read_bytes()[: -len("9,2.0\r\n")])  # step 19 is left as step 1
-    AppendingCSVLogger(str(tmp_path)).forget_from(10)
+    AppendingCSVLogger(str(tmp_path)).remove_rows_from(10)
     session(tmp_path, *rows[10:])
     assert read(tmp_path) == [["loss", "step", "val"], *(["1.0", str(step), "2.0"] for step in range(20))]

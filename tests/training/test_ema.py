@@ -1,4 +1,4 @@
-"""The average against the formula unrolled, and against diffusers' own; who sees it, and who does not."""
+"""The average is compared with its formula and with that of diffusers; and where it is used and where not."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ from diffusion_lab.training.ema import EMA
 
 
 class Trainer:
-    """As much of a trainer as the callback asks for."""
+    """The part of a trainer that the callback uses."""
 
     def __init__(self):
         self.global_step = 0
 
 
 class Module(pl.LightningModule):
-    """Two weights, a buffer that is stored, and one that is not."""
+    """Two weights, a persistent buffer and one that is not persistent."""
 
     def __init__(self):
         super().__init__()
@@ -31,7 +31,7 @@ class Module(pl.LightningModule):
 
 
 def walk(ema, module, steps, micro_batches=1):
-    """Random steps of the weights; returns the weights after each."""
+    """Change the weights randomly in steps; return the weights after each step."""
     trainer, path = Trainer(), []
     ema.on_train_start(trainer, module)
     generator = torch.Generator().manual_seed(0)
@@ -72,7 +72,7 @@ def test_it_is_that_of_diffusers():
     module = Module()
     other = EMAModel(module.parameters(), decay=0.95)  # its warm-up is the same: (1 + n) / (10 + n)
     ema = EMA(0.95)
-    # It decays from the second update on, and copies at the first: so both begin there.
+    # Diffusers' first update only copies the weights: it is made before the first step.
     trainer = Trainer()
     ema.on_train_start(trainer, module)
     generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,4 @@
-"""What a resumed run remembers of its epochs."""
+"""The history of epochs in a resumed run."""
 
 from types import SimpleNamespace
 

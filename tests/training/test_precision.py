@@ -1,4 +1,4 @@
-"""Under every precision the schedule, the noise and the loss are float32 or better: only the network is not."""
+"""In every precision, the schedule, the noise and the loss are float32 or better: only the network is narrower."""
 
 from collections import defaultdict
 
@@ -9,13 +9,13 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.train import train
 from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.precision import HalfNetwork
 
-#: trainer.precision → (of the weights, of what comes out of a convolution, of the state that is noised).
+#: trainer.precision → dtypes of (the weights, the output of a convolution, the noised state).
 DTYPES = {
     "32-true": (torch.float32, torch.float32, torch.float32),
     "bf16-mixed": (torch.float32, torch.bfloat16, torch.float32),
@@ -27,12 +27,12 @@ EXACT = (torch.float32, torch.float64)
 
 @pytest.fixture(autouse=True)
 def calmed():
-    calm()
+    silence_library_warnings()
 
 
 @pytest.fixture
 def dtypes(monkeypatch):
-    """What is computed in which dtype, by name, of all runs in this test."""
+    """The dtypes of quantities, by their names, in all runs of a test."""
     from diffusion_lab.noise import Noise
     from diffusion_lab.objectives import Simple
     from diffusion_lab.parameterizations import Denoiser, Eps
@@ -112,7 +112,7 @@ def test_the_images_are_not_rounded_to_bfloat16(tiny):
 
 
 class Overflow(torch.autograd.Function):
-    """The identity, whose gradient is past what half precision holds."""
+    """The identity, with a gradient that overflows in half precision."""
 
     @staticmethod
     def forward(ctx, x):
@@ -124,7 +124,7 @@ class Overflow(torch.autograd.Function):
 
 
 def half_trainer(steps, **settings):
-    """16-mixed as on a GPU, but on the CPU, which knows its autocast and its scaler, too."""
+    """16-mixed as on a GPU, but on the CPU, which also has autocast and a gradient scaler."""
     plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**10))
     return pl.Trainer(
         accelerator="cpu", plugins=[plugin], callbacks=[FiniteLoss()], max_steps=steps, logger=False,
@@ -157,7 +157,7 @@ def test_gradients_that_overflow_in_half_precision_are_skipped_and_end_nothing(t
 
 
 def test_gradients_are_clipped_after_they_are_unscaled(tiny):
-    """Else a threshold of 1e-3 would be one of 1e-6."""
+    """Otherwise a threshold of 1e-3 would have the effect of one of 1e-6."""
     norms = []
 
     class Watch(pl.Callback):

@@ -1,4 +1,4 @@
-"""The loss of every step, on the disk."""
+"""The file with the loss of every step."""
 
 import csv
 
@@ -12,7 +12,7 @@ from diffusion_lab.training.step_losses import FILE, read_step_losses, write_ste
 
 
 class Losses(pl.Callback):
-    """The loss that each step descended, summed over its parts in double precision."""
+    """The loss whose gradient each step followed, summed over its parts in double precision."""
 
     def __init__(self):
         self.parts, self.of_step = [], []

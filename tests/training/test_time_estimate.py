@@ -1,4 +1,4 @@
-"""The forecast against a clock that is turned by hand."""
+"""The estimate with a clock that the tests set."""
 
 import math
 
@@ -20,7 +20,7 @@ class Clock:
 
 
 def forecasts(clock, first, total, seconds_of):
-    """All forecasts of a training whose step n takes `seconds_of(n)` seconds, with the steps they were made after."""
+    """Return all estimates, each with its step, for a training whose step n takes `seconds_of(n)` seconds."""
     estimate = Estimate(first, total, clock)
     made = []
     for step in range(first + 1, int(min(total, first + 1000)) + 1):

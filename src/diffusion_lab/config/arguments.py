@@ -1,6 +1,6 @@
-"""The door of the scripts that read run folders: paths and `key=value`, in any order, without Hydra and without torch.
+"""Command line of the scripts that read run folders: paths and `key=value` in any order, without Hydra or torch.
 
-The keys, their defaults and what `--help` says of them stand in conf/<name>.yaml; their types in `config/schema.py`.
+The keys, their defaults and their help texts are those of conf/<name>.yaml; their types those of `config/schema.py`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.annotations import choices, describe, fits, type_hints
+from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.config.help import help_text
 from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
-from diffusion_lab.errors import LabError, did_you_mean
+from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
 Settings = TypeVar("Settings")
 
 
 def run_on_paths(config_name: str, schema: type[Settings], task: Callable[[list[str], Settings], Any]) -> None:
-    """Run `task` on the paths and the settings of the command line; what goes wrong ends in one line and a status."""
+    """Run `task` on the paths and the settings of the command line.
+
+    An error is printed in one line and ends the program with a status other than 0.
+
+    Args:
+        config_name: name of the YAML file in conf/ that holds the defaults.
+        schema: dataclass of the settings.
+        task: function of the list of paths and the settings.
+    """
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name), end="")
@@ -31,19 +39,21 @@ def run_on_paths(config_name: str, schema: type[Settings], task: Callable[[list[
 
     def work() -> None:
         try:
-            task(*parsed(arguments, config_name, schema))
+            task(*parse_arguments(arguments, config_name, schema))
             sys.stdout.flush()
-        except BrokenPipeError:  # `| head` has seen enough
+        except BrokenPipeError:  # the reader has ended, as in `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    guarded(work)
+    exit_on_error(work)
 
 
-def parsed(arguments: Sequence[str], config_name: str, schema: type[Settings]) -> tuple[list[str], Settings]:
-    """What is no `key=value` is a path; a path of that look is written ``./a=b``.
+def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Settings]) -> tuple[list[str], Settings]:
+    """Split a command line into paths and settings.
+
+    An argument that is not `key=value` is a path; a path that looks like one is written ``./a=b``.
 
     Raises:
-        LabError: naming a key that does not exist or a value that does not fit.
+        LabError: naming a key that does not exist or a value of the wrong type.
     """
     values = yaml.safe_load((conf_dir() / f"{config_name}.yaml").read_text())
     hints = {name: hint for name, hint in type_hints(schema).items() if name != "return"}
@@ -51,16 +61,16 @@ def parsed(arguments: Sequence[str], config_name: str, schema: type[Settings]) -
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if argument.startswith("-"):
-            raise LabError(f"there is no option {argument}: what is set is key=value (see --help)")
+            raise LabError(f"there is no option {argument}: settings are written key=value (see --help)")
         if not equals or not re.fullmatch(r"[\w.]*", key):
             paths.append(argument)
         elif key not in hints:
-            raise LabError(unknown(key, list(hints)))
+            raise LabError(unknown_key(key, list(hints)))
         else:
             values[key] = _value(text, hints[key])
             if not fits(values[key], hints[key]):
                 guess = did_you_mean(text, choices(hints[key]))
-                raise LabError(f"{argument}: it must be {accepted(hints[key])}{guess}")
+                raise LabError(f"{argument}: it must be {describe(hints[key])}{guess}")
     try:
         return paths, schema(**values)
     except ValueError as error:
@@ -68,7 +78,7 @@ def parsed(arguments: Sequence[str], config_name: str, schema: type[Settings]) -
 
 
 def _value(text: str, hint: Any) -> Any:
-    """`text` as the type that is asked for, or as it is where it cannot be that."""
+    """Convert `text` to the type `hint`; return it unchanged where that is not possible."""
     if type(None) in get_args(hint) and text == "null":
         return None
     if hint is bool:

@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from diffusion_lab.config.annotations import describe, fits, type_hints
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.values import accepted, fits, type_hints
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.processes import Process
@@ -52,7 +52,7 @@ def build(cfg: DictConfig) -> Parts:
         kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name)
         if kind is not None and not fits(part, kind):
             target = node[name].get("_target_", "none")
-            raise LabError(f"{name}._target_={target}: it must make {accepted(kind)}")
+            raise LabError(f"{name}._target_={target}: it must make {describe(kind)}")
         if hasattr(part, "provides"):
             parts.update(part.provides())
         return part

@@ -1,4 +1,4 @@
-"""The door that every script goes through. Imports neither torch nor Lightning: `--help` answers at once."""
+"""Entry point of the scripts. It imports neither torch nor Lightning, so that `--help` is printed at once."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ def run(config_name: str, task: Callable[[Any], Any], groups_of_the_run: Sequenc
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
 
     @functools.wraps(task)
-    def guarded_task(cfg: Any) -> Any:
-        # Inside Hydra too: it would add a line of its own to an exception that passes through it.
-        return guarded(lambda: task(cfg))
+    def task_in_hydra(cfg: Any) -> Any:
+        # Errors are also handled here, inside Hydra, which would print a line of its own about an exception.
+        return exit_on_error(lambda: task(cfg))
 
     entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    guarded(lambda: entry(guarded_task)(), config_name)
+    exit_on_error(lambda: entry(task_in_hydra)(), config_name)
 
 
-def guarded(work: Callable[[], Any], config_name: str = "train") -> None:
-    """Do the work; whatever goes wrong ends in one line and a status, with a traceback if asked for.
+def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:
+    """Call `work`; on an error, print it in one line and exit with a status other than 0.
 
-    `config_name` is the config that was being composed, for a better line about its keys.
+    The environment variable DIFFUSION_LAB_DEBUG adds the traceback. `config_name` is the config that was being
+    composed: its keys are suggested where one does not exist.
     """
     try:
         work()
@@ -66,14 +67,14 @@ def guarded(work: Callable[[], Any], config_name: str = "train") -> None:
 
 
 def one_line(error: BaseException, config_name: str = "train") -> str:
-    """What a person needs to know of an error."""
+    """Return the message of an error in one line; that of Hydra or OmegaConf in this project's words."""
     if isinstance(error, LabError):
         return " ".join(str(error).split())
     of_hydra = type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "antlr4")
     if of_hydra or "Config group override" in str(error):
-        from diffusion_lab.config.composition import explained
+        from diffusion_lab.config.composition_errors import explain
 
-        return explained(error, config_name)
+        return explain(error, config_name)
     return f"{type(error).__name__}: {' '.join(str(error).split())} (a traceback: {DEBUG_VARIABLE}=1)"
 
 

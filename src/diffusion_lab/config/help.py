@@ -1,8 +1,8 @@
-"""What `--help` says, read from the comments of the config tree, so that it cannot fall behind it.
+"""Text of `--help`, made from the comments of the config tree, so that it is never out of date.
 
-The leading comment of a script's config is its introduction; the comment beside a group in the defaults list, and
-beside a key, says what it is for; the leading comment of an option's file says what the option is. A config without
-groups is that of a script without Hydra.
+The leading comment of a script's config introduces it; a comment beside a group in the defaults list, or beside a
+key, explains the group or key; the leading comment of an option's file explains the option. The scripts that do not
+use Hydra have a config without groups.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DEBUG = "  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an er
 
 
 def help_text(config_name: str) -> str:
-    """The help of the script that composes `config_name`."""
+    """Return the help of the script whose config is `config_name`."""
     lines = (conf_dir() / f"{config_name}.yaml").read_text().splitlines()
     introduction, groups, keys = leading_comment(lines), group_comments(lines), key_comments(lines)
     text = ["\n".join(introduction)]
@@ -31,8 +31,8 @@ def help_text(config_name: str) -> str:
     for group, (default, comment) in groups.items():
         text.append(_entry(group, comment, 2))
         for option in options(group):
-            said = " ".join(leading_comment(_option(group, option).read_text().splitlines()))
-            text.append(_entry(("* " if option == default else "  ") + option, said, 4))
+            explanation = " ".join(leading_comment(_option_file(group, option).read_text().splitlines()))
+            text.append(_entry(("* " if option == default else "  ") + option, explanation, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]
     footer = (_HYDRA.format(script=config_name) if groups else "") + _DEBUG
@@ -40,7 +40,7 @@ def help_text(config_name: str) -> str:
 
 
 def leading_comment(lines: list[str]) -> list[str]:
-    """The comment lines a file begins with, without their `#`; Hydra's own directive left out."""
+    """Return the comment lines at the start of a file, without `#` and without Hydra's `@package` directive."""
     found = []
     for line in lines:
         if not line.startswith("#"):
@@ -51,7 +51,7 @@ def leading_comment(lines: list[str]) -> list[str]:
 
 
 def group_comments(lines: list[str]) -> dict[str, tuple[str, str]]:
-    """Each group of a defaults list, with its default option and the comment beside it."""
+    """Return for each group of a defaults list its default option and the comment beside it."""
     found = {}
     for line in lines:
         if match := re.match(r"  - (\w+): (\w+)(?: +# (.*))?$", line):
@@ -60,7 +60,7 @@ def group_comments(lines: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def key_comments(lines: list[str]) -> dict[str, str]:
-    """The keys at the top of a config that carry a comment, and those one level below them."""
+    """Return the comments of a config's keys, at the top level and one level below, by dotted key."""
     found = {}
     parent = ""
     for line in lines:
@@ -72,11 +72,13 @@ def key_comments(lines: list[str]) -> dict[str, str]:
     return found
 
 
-def _option(group: str, option: str) -> Path:
+def _option_file(group: str, option: str) -> Path:
     return conf_dir() / group / f"{option}.yaml"
 
 
-def _entry(name: str, said: str, indent: int) -> str:
-    said, _, example = said.partition("; e.g. ")
-    text = textwrap.fill(said, 112, initial_indent=f"{' ' * indent}{name:<{24 - indent}} ", subsequent_indent=" " * 25)
+def _entry(name: str, explanation: str, indent: int) -> str:
+    """Return the lines of the help for one group, option or key, with an example that follows ``; e.g. ``."""
+    explanation, _, example = explanation.partition("; e.g. ")
+    first = f"{' ' * indent}{name:<{24 - indent}} "
+    text = textwrap.fill(explanation, 112, initial_indent=first, subsequent_indent=" " * 25)
     return f"{text}\n{' ' * 25}e.g. {example}" if example else text

@@ -1,8 +1,8 @@
-"""The one place that turns a `_target_` into an object.
+"""The one place that builds the object that a `_target_` names.
 
-A constructor's arguments come from the YAML node; those that the node leaves out and that carry the name of a
-part which already exists (`process`, `image_size`, `seed`, …) are filled in with that part. A rival that needs
-other parts names them, and nothing else changes. Every argument is held against the constructor's annotations.
+A constructor's arguments come from the YAML node. An argument that the node leaves out, and whose name is that of a
+part that already exists (`process`, `image_size`, `seed`, …), gets that part: an alternative that needs other parts
+only has to name them. The types of all arguments are checked against the constructor's annotations.
 """
 
 from __future__ import annotations
@@ -13,26 +13,29 @@ import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from diffusion_lab.config.annotations import choices, describe, fits, type_hints
 from diffusion_lab.config.targets import known_targets
-from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
-from diffusion_lab.errors import LabError, did_you_mean
+from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
 _SPECIAL = ("_target_", "_partial_")
 
 
 def make(node: Any, key: str, parts: Mapping[str, Any], fixed: Collection[str] = ()) -> Any:
-    """Build what a config node describes.
+    """Build the object that a config node describes.
 
     Args:
-        node: a plain container (of `OmegaConf.to_container`), with ``_target_`` where an object is meant and
-            ``_partial_: true`` where a constructor that still lacks arguments is.
-        key: the node's place in the config, for messages.
-        parts: what is filled in where the node leaves it out, by the name of the argument.
-        fixed: the names of parts that a node may not give otherwise.
+        node: a plain container (from `OmegaConf.to_container`); ``_target_`` in it stands for an object, together
+            with ``_partial_: true`` for a function that still lacks arguments.
+        key: the node's dotted key in the config, for messages.
+        parts: arguments for constructors whose node leaves them out, by name.
+        fixed: names in `parts` that a node may not set itself.
+
+    Returns:
+        The object, or a container of objects and values where the node is a container.
 
     Raises:
         LabError: naming the key, if the target does not exist, an argument is unknown, missing or of the wrong
-            type, or the constructor refuses its arguments.
+            type, or the constructor raises an error.
     """
     if isinstance(node, Mapping):
         if "_target_" not in node:
@@ -53,14 +56,14 @@ def check_arguments(
     fixed: Collection[str] = (),
     partial: bool = False,
 ) -> None:
-    """Hold arguments against the signature of what they are for.
+    """Check arguments against the signature and annotations of the class or function that takes them.
 
     Args:
         target: a class or function.
-        given: the arguments of a config node; nodes within it may be built already or not.
-        key: the node's place in the config, empty for the whole.
-        parts: what is filled in where it is not given.
-        fixed: the names of parts that may not be given otherwise.
+        given: the arguments of a config node; nodes with a ``_target_`` in it may be built already or not.
+        key: the node's dotted key in the config, empty for the whole config.
+        parts: arguments that are filled in where they are not given.
+        fixed: names in `parts` that may not be given.
         partial: whether arguments may be missing.
 
     Raises:
@@ -74,7 +77,7 @@ def check_arguments(
         if name not in parameters:
             if takes_any:
                 continue
-            raise LabError(unknown(f"{prefix}{name}", [p for p in parameters if p not in parts]))
+            raise LabError(unknown_key(f"{prefix}{name}", [p for p in parameters if p not in parts]))
         if name in fixed:
             raise LabError(f"{prefix}{name} follows from the rest of the config: it cannot be given")
         _check_value(value, hints.get(name, Any), f"{prefix}{name}")
@@ -83,22 +86,22 @@ def check_arguments(
             continue
         if name in parts:
             if not fits(parts[name], hints.get(name, Any)):
-                needs, has = accepted(hints[name]), type(parts[name]).__name__
-                raise LabError(f"{key} needs {needs} as its {name}, and {name} is a {has}: they do not go together")
+                needs, has = describe(hints[name]), type(parts[name]).__name__
+                raise LabError(f"{key} needs {needs} as its {name}, but {name} is a {has}: they do not fit together")
         elif parameter.default is parameter.empty and not partial:
-            kind = f", {accepted(hints[name])}" if name in hints else ""
+            kind = f", {describe(hints[name])}" if name in hints else ""
             raise LabError(f"{prefix}{name} is missing: {target.__name__} needs it{kind}")
 
 
 def _check_value(value: Any, hint: Any, key: str) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
-        return  # checked by itself when it is built
+        return  # checked when it is built
     if value == "???":
         raise LabError(f"{key} must be given: it has no default")
     if not fits(value, hint):
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
         guess = did_you_mean(value, choices(hint))
-        raise LabError(f"{key}={shown}: it must be {accepted(hint)}{guess}")
+        raise LabError(f"{key}={shown}: it must be {describe(hint)}{guess}")
 
 
 def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any], fixed: Collection[str]) -> Any:
@@ -110,19 +113,19 @@ def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any], fixe
     hints = type_hints(target)
     for name, value in given.items():
         if isinstance(value, Mapping) and "_target_" in value and not fits(arguments[name], hints.get(name, Any)):
-            raise LabError(f"{key}.{name}._target_={value['_target_']}: it must make {accepted(hints[name])}")
+            raise LabError(f"{key}.{name}._target_={value['_target_']}: it must make {describe(hints[name])}")
     filled = {name: parts[name] for name in inspect.signature(target).parameters if name in parts}
     call = functools.partial(target, **(filled | arguments))
-    return call if partial else constructed(call, key)
+    return call if partial else checked_call(call, key)
 
 
-def constructed(call: Callable[[], Any], key: str) -> Any:
-    """What `call` makes; whatever it refuses becomes one line that names the key."""
+def checked_call(call: Callable[[], Any], key: str) -> Any:
+    """Return the result of `call`; any error in it becomes a LabError of one line that names `key`."""
     try:
         return call()
     except LabError:
         raise
-    except Exception as error:  # a constructor of any library, which may refuse in any way
+    except Exception as error:  # a constructor of any library, which may raise anything
         text = " ".join(str(error).split())
         raise LabError(text if not key or f"{key.split('.')[0]}." in text else f"{key}: {text}") from error
 

@@ -6,7 +6,6 @@ so that a resumed run goes on with the very batch that comes next.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from diffusion_lab.noise import derived_seed
 
 
 @dataclass
@@ -44,9 +45,8 @@ class Batch:
 
 
 def permutation(size: int, seed: int, *path: int | str) -> Tensor:
-    """[size] int64: an order that depends on nothing but its arguments."""
-    digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    """Return a permutation of range(size), [size] int64, that depends on nothing but the arguments."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, *path) >> 1)
     return torch.randperm(size, generator=generator)
 
 

@@ -1,10 +1,10 @@
-"""Why Gaussian noise fails on token ids, and masking does not: the rows, the table and the figure.
+"""Table and figure that show why Gaussian noise fails on token ids, and masking does not.
 
-A token id is a name, not a magnitude: id 891 is no less "cat" than id 3420 is, so id + σ·ε says nothing about
-the word. (Embeddings have distances that mean something, and there Gaussian noise is at home: Li et al. 2022,
-Diffusion-LM.) The absorbing state of Austin et al. 2021 (D3PM) replaces a token by [MASK] instead, and every
-intermediate state stays readable; Sahoo et al. 2024 (MDLM) mask each token with probability 1 − α(t), where
-`mask_rows` masks the exact share that a ratio asks for.
+A token id is a name, not a magnitude: id 3420 is no closer to "cat" (3421) in meaning than id 891 is, so id + σ·ε says
+nothing about the word. (Distances between embeddings do have a meaning, and Gaussian noise works there: Li et al.
+2022, Diffusion-LM.) The absorbing state of Austin et al. 2021 (D3PM) replaces a token by [MASK] instead, and every
+intermediate state stays readable. Sahoo et al. 2024 (MDLM) mask each token with probability 1 − α(t); `mask_rows`
+masks exactly the given share of the tokens.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _WORD_OF = {token_id: word for word, token_id in SIX_WORDS.items()}
 MASK = "[MASK]"
 RATIOS = (0.0, 0.17, 0.33, 0.5, 0.67, 0.83, 1.0)
 
-# Dependencies and not the standard library: their versions are locked, so an id hardly changes its word.
+# Dependencies and not the standard library: their versions are locked, so that the vocabulary hardly changes.
 _PACKAGES = ("matplotlib", "numpy", "scipy", "sklearn", "torch")
 _DOCSTRING = re.compile(r'"""(.*?)"""', re.DOTALL)
-# A word between words, or at the end of a line of them: argument names and code mostly are neither.
+# A word between other words, or at the end of a line of words, which leaves out most argument names and code.
 _WORD = re.compile(r"(?<=[a-z,.;] )[a-z]{2,10}(?=[,.;]? [a-z(]|[.;,]?\n)")
 
 _COLOURS = {
@@ -47,7 +47,7 @@ _COLOURS = {
 
 @dataclass(frozen=True)
 class GaussianRow:
-    """The ids of the sentence under noise of one σ, rounded to integers and not clipped."""
+    """The ids of the sentence with noise of one σ, rounded to integers and not clipped."""
 
     sigma: float
     ids: tuple[int, ...]
@@ -63,10 +63,13 @@ class MaskRow:
 
 @cache
 def full_vocabulary(size: int = 10_000) -> tuple[str, ...]:
-    """A vocabulary of real words, entry i the word of id i, in which the six words have their ids.
+    """Return a vocabulary of real words: entry i is the word of id i, and the six words have their ids.
 
-    The other ids hold the words of 2 to 10 letters in the docstrings of installed packages, by the number of
-    files that use them and then by the alphabet; where they are fewer than `size`, so is the vocabulary.
+    The other entries are the words of 2 to 10 letters in the docstrings of installed packages, ordered by the number
+    of files that use them and then alphabetically. If there are fewer than `size`, the vocabulary is smaller.
+
+    Raises:
+        ValueError: if there are too few words to reach the largest id of the six.
     """
     files: Counter[str] = Counter()
     for package in _PACKAGES:
@@ -84,18 +87,22 @@ def full_vocabulary(size: int = 10_000) -> tuple[str, ...]:
 
 
 def word_at(token_id: int, words: Sequence[str]) -> str:
-    """The word of an id, which is clipped to the vocabulary's first or last id."""
+    """Return the word of an id, which is clipped to the ids of the vocabulary."""
     return words[min(max(token_id, 0), len(words) - 1)]
 
 
 def nearest_word(token_id: int) -> str:
-    """The word of the six whose id is nearest."""
+    """Return the one of the six words whose id is nearest."""
     return min(SIX_WORDS, key=lambda word: abs(SIX_WORDS[word] - token_id))
 
 
 def gaussian_rows(ids: Sequence[int], sigmas: Sequence[float], seed: int) -> list[GaussianRow]:
-    """round(id + σ·ε) for each σ, with one draw of ε for all rows, so that only σ differs between them."""
-    if not all(0 <= sigma <= 1e6 for sigma in sigmas):  # beyond, ids no longer fit their column
+    """Return round(id + σ·ε) for each σ, with the same ε in all rows, so that only σ differs between them.
+
+    Raises:
+        ValueError: if a σ is not in [0, 1e6].
+    """
+    if not all(0 <= sigma <= 1e6 for sigma in sigmas):  # larger ids would not fit their column
         raise ValueError(f"sigma must lie in [0, 1e6], got {max(sigmas):g}")
     eps = np.random.default_rng(seed).standard_normal(len(ids))
     noisy = [np.rint(np.asarray(ids) + sigma * eps) for sigma in sigmas]
@@ -103,7 +110,13 @@ def gaussian_rows(ids: Sequence[int], sigmas: Sequence[float], seed: int) -> lis
 
 
 def mask_rows(tokens: Sequence[str], ratios: Sequence[float], seed: int) -> list[MaskRow]:
-    """round(ratio·L) of the L tokens masked, in one order for all ratios: a masked token stays masked."""
+    """Return for each ratio the L tokens with round(ratio·L) of them masked.
+
+    The order of masking is the same for all ratios: a token that is masked at one ratio is masked at larger ones.
+
+    Raises:
+        ValueError: if a ratio is not in [0, 1].
+    """
     if not all(0 <= ratio <= 1 for ratio in ratios):
         raise ValueError(f"a masking ratio lies in [0, 1], got {list(ratios)}")
     order = np.random.default_rng(seed).permutation(len(tokens))
@@ -115,7 +128,7 @@ def mask_rows(tokens: Sequence[str], ratios: Sequence[float], seed: int) -> list
 
 
 def _counts(row: GaussianRow, words: Sequence[str]) -> tuple[int, int, int]:
-    """Of the ids: how many name one of the six, lie nearest to the right one, name it in `words`."""
+    """Count the ids that are one of the six, that are nearest to the right id, and whose word in `words` is right."""
     pairs = list(zip(row.ids, SENTENCE, strict=True))
     return (
         sum(token_id in _WORD_OF for token_id in row.ids),
@@ -125,7 +138,7 @@ def _counts(row: GaussianRow, words: Sequence[str]) -> tuple[int, int, int]:
 
 
 def table(gaussian: Sequence[GaussianRow], masked: Sequence[MaskRow], words: Sequence[str]) -> str:
-    """Both ways of noising as aligned columns of ASCII, at most 100 wide; the last σ is the headline."""
+    """Format both kinds of noise as aligned ASCII columns, at most 100 wide, with a summary of the last σ."""
 
     def line(name: str, what: str, cells: Sequence[object]) -> str:
         return f"{name:<16}{what:<16}" + "".join(f"{cell!s:>11}" for cell in cells)
@@ -157,7 +170,7 @@ def table(gaussian: Sequence[GaussianRow], masked: Sequence[MaskRow], words: Seq
     for state in masked:
         count = f"{state.tokens.count(MASK)} of {len(state.tokens)} masked"
         lines.append(line(f"ratio {state.ratio:.2f}", count, state.tokens))
-    lines += ["", f"At every ratio, each token is itself or {MASK}: what is left can be read."]
+    lines += ["", f"At every ratio, each token is itself or {MASK}: the rest can still be read."]
     return "\n".join(lines)
 
 
@@ -182,7 +195,7 @@ def _panel(ax: Axes, title: str, caption: str, rows: Sequence[Sequence[Cell]], l
 
 
 def figure(gaussian: Sequence[GaussianRow], masked: Sequence[MaskRow], words: Sequence[str]) -> Figure:
-    """The same as coloured cells: noisy ids as a six-word and as a full vocabulary read them, and masking."""
+    """Draw the rows as coloured cells: noisy ids in the six-word and in the full vocabulary, and masked tokens."""
 
     def among_six(token_id: int, word: str) -> Cell:
         if token_id not in _WORD_OF:

@@ -1,1 +1,1 @@
-"""The computer, not a run: locks, processes, cores and GPUs, kernels, compilation and memory."""
+"""Tools for the computer that a run uses: files, locks, processes, cores, GPUs, kernels, compilation and memory."""

@@ -1,4 +1,4 @@
-"""Memory that was freed stays at hand."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the C library's allocator keep what is freed for the next request, where it is glibc's.
+    """Let glibc's allocator keep freed memory for the next request; with another C library, do nothing.
 
-    By itself it returns large blocks to the system and asks for them anew: each step of a training on the CPU
-    then has tens of MB of activations mapped and cleared page by page, about a seventh of the step. What is
-    used at the peak stays with the process until it ends.
+    By default it returns large blocks to the system and asks for new ones: in each training step on the CPU, tens of
+    MB of activations are then mapped and cleared page by page, which takes about a seventh of the step. In return,
+    the process keeps its peak memory until it ends.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""The network, compiled."""
+"""Compilation of a network with `torch.compile`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from diffusion_lab import console
 
 
 def compile_network(network: nn.Module, device: torch.device) -> None:
-    """Compile `network` in place, so that the names of its weights stay what they are, to run on `device`.
+    """Compile `network` for `device`, in place, so that the names of its weights do not change.
 
-    On a GPU the kernels of a pass are replayed as one CUDA graph. Without a C++ compiler, a warning is all that
-    happens.
+    On a GPU, the kernels of a pass are replayed as one CUDA graph. Without a C++ compiler, the network stays as it
+    is, with a warning.
     """
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler

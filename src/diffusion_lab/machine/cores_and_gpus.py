@@ -1,4 +1,4 @@
-"""What a job needs of its machine, from its config, and what there is."""
+"""Cores and GPUs of this machine, and those that a job needs according to its config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ print(json.dumps([str(torch.cuda.get_device_properties(i).uuid) for i in range(t
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: `token` is its name in CUDA_VISIBLE_DEVICES here, `identity` its name for everybody on this machine."""
+    """A GPU that this process can use.
+
+    Attributes:
+        token: its name in CUDA_VISIBLE_DEVICES of this process.
+        identity: its UUID, the same in all processes on this machine.
+    """
 
     token: str
     identity: str
@@ -28,14 +33,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job takes before it starts.
+    """Cores and GPUs that a job must have before it starts.
 
     Attributes:
-        threads: of each of its processes, None to leave that as it is.
-        cores: as many as threads compute; a job on GPUs takes none.
-        gpus: the GPUs that it may have.
-        count: how many of them it needs.
-        named: whether it asked for just these, by their numbers.
+        threads: number of threads of each of its processes; None for PyTorch's default.
+        cores: number of cores, one for each thread; 0 for a job on GPUs.
+        gpus: the GPUs that it may get.
+        count: how many of these it needs.
+        named: whether its config names these GPUs by their numbers.
     """
 
     threads: int | None
@@ -46,35 +51,38 @@ class Needs:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus(count: int) -> list[Gpu]:
-    """The GPUs that CUDA shows to this process and to those it starts.
+    """Return the GPUs that CUDA shows to this process and to those it starts.
 
     Args:
-        count: how many there are, by `torch.cuda.device_count`.
+        count: their number, from `torch.cuda.device_count`.
 
-    They are asked for their identity by a process of its own, for that takes memory on each of them.
+    Their UUIDs are read in a separate process, since that allocates memory on each GPU.
+
+    Raises:
+        LabError: if they cannot be read.
     """
     if not count:
         return []
     done = subprocess.run([sys.executable, "-c", _IDENTITIES], capture_output=True, text=True, timeout=120)
     if done.returncode:
-        raise LabError(f"the GPUs cannot be told apart: {(done.stderr.splitlines() or ['no answer'])[-1]}")
+        raise LabError(f"cannot read the UUIDs of the GPUs: {(done.stderr.splitlines() or ['no answer'])[-1]}")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     tokens = visible.split(",") if visible else [str(index) for index in range(count)]
     return [Gpu(token.strip(), identity) for token, identity in zip(tokens, json.loads(done.stdout), strict=False)]
 
 
 def needs(trainer: Mapping[str, Any], share: int | None, here: Sequence[Gpu]) -> Needs:
-    """What a job needs.
+    """Return the cores and GPUs that a job needs.
 
     Args:
-        trainer: its config node, checked.
-        share: how many cores it may use; None for all, as a run alone would. Where OMP_NUM_THREADS is set, each of its
-            processes has so many threads, whatever its share.
+        trainer: the config node `trainer` of the job, already checked.
+        share: number of cores that it may use; None for all, as for a run outside a sweep. Where OMP_NUM_THREADS is
+            set, each of the job's processes has that many threads, whatever the share.
         here: the GPUs of this machine.
     """
     accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", "auto")
@@ -95,7 +103,7 @@ def needs(trainer: Mapping[str, Any], share: int | None, here: Sequence[Gpu]) ->
 
 
 def _numbers(devices: Any) -> list[int] | None:
-    """The numbers of the GPUs that were named; None where it is only said how many."""
+    """Return the numbers of the GPUs that `trainer.devices` names; None if it only says how many."""
     if isinstance(devices, str) and "," in devices:
         devices = [number for number in devices.split(",") if number.strip()]
     return [int(number) for number in devices] if isinstance(devices, list) else None

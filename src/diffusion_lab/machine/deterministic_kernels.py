@@ -1,71 +1,64 @@
-"""Kernels that give the same bits each time: what `deterministic=true` sets, and takes back.
+"""Kernels that compute the same bits each time: the setting `deterministic=true`.
 
-On a GPU sums are split among threads that finish in any order, and libraries choose kernels by trying them out. A CPU
-repeats its bits by itself, for one number of threads.
+On a GPU, sums are split among threads that finish in any order, and libraries choose kernels by timing them. On a CPU,
+results are identical for the same number of threads in any case.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 import torch
-from omegaconf import DictConfig
 
 from diffusion_lab import console
 from diffusion_lab.machine.ranks import is_rank_zero
 
-_Result = TypeVar("_Result")
-
-#: cuBLAS repeats its bits only with work space of a fixed size; it is read when cuBLAS is first used, in each process.
+#: cuBLAS is deterministic only with a workspace of fixed size; each process reads this when it first uses cuBLAS.
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED = (":4096:8", ":16:8")
 
 _ON_A_GPU = (
-    "deterministic=true: convolutions, matrix products and sums take only kernels that repeat bit for bit, cuDNN does "
-    "not look for the fastest ones, and cuBLAS has work space of a fixed size (about 24 MiB); steps may take longer. "
-    "The same bits still need the same GPU, versions and number of processes"
+    "deterministic=true: convolutions, matrix products and sums use deterministic kernels only, cuDNN does not search "
+    "for the fastest ones, and cuBLAS uses a workspace of fixed size (about 24 MiB); steps may take longer. "
+    "Identical bits still need the same GPU, versions and number of processes"
 )
 _ON_A_CPU = (
-    "deterministic=true: a CPU repeats its bits without it, with the same number of threads; it costs nothing here"
+    "deterministic=true: on a CPU, results are identical without it for the same number of threads; it costs "
+    "nothing here"
 )
 
 
-def as_configured(work: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let `work`, whose first argument is the config of a training run, compute as its `deterministic` says.
+@contextlib.contextmanager
+def deterministic_kernels(enabled: bool, accelerator: str) -> Iterator[None]:
+    """Use deterministic kernels in the block, if `enabled`; the settings from before are restored in any case.
 
-    Afterwards all is as it was before, for whatever the process does next.
+    Args:
+        enabled: whether to use them, and to tell the user what that means.
+        accelerator: `trainer.accelerator`: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
     """
-
-    @functools.wraps(work)
-    def computed(cfg: DictConfig, *arguments: Any, **named: Any) -> _Result:
-        trainer = cfg.trainer
-        with _restored():
-            if trainer.get("deterministic"):
-                on_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 0
-                _choose_repeatable_kernels()
-                if is_rank_zero():
-                    console.current().note(_ON_A_GPU if on_gpu else _ON_A_CPU)
-            return work(cfg, *arguments, **named)
-
-    return computed
+    with _settings_restored():
+        if enabled:
+            _choose_deterministic_kernels()
+            if is_rank_zero():
+                on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 0
+                console.current().note(_ON_A_GPU if on_gpu else _ON_A_CPU)
+        yield
 
 
-def _choose_repeatable_kernels() -> None:
-    # Lightning's trainer sets most of it, too, but only when it is made. What is compiled takes it from there.
+def _choose_deterministic_kernels() -> None:
+    # Lightning's trainer sets most of this too, but only when it is created. Compiled code follows these settings.
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    # Else every new tensor is filled, which would only show who reads what nobody has written.
+    # By default, deterministic algorithms also fill every new tensor, which only helps to find reads of unset memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if os.environ.get(_WORKSPACE) not in _FIXED:
         os.environ[_WORKSPACE] = _FIXED[0]
 
 
 @contextlib.contextmanager
-def _restored() -> Iterator[None]:
+def _settings_restored() -> Iterator[None]:
     modes = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

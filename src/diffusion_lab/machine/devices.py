@@ -1,4 +1,4 @@
-"""The device that tensors live on."""
+"""Choice of the device that tensors are on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from diffusion_lab.errors import LabError
 
 
 def torch_device(name: str) -> torch.device:
-    """The device called `name`.
+    """Return the device called `name`; for ``auto``, the machine's accelerator if it has one, else the CPU.
 
     Raises:
-        LabError: if it is not here.
+        LabError: if this machine does not have the device.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -20,5 +20,5 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise LabError(f"device={name} is not available here: take auto or cpu") from error
+        raise LabError(f"device={name} is not available on this machine: use auto or cpu") from error
     return device

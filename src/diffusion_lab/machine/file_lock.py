@@ -1,4 +1,4 @@
-"""A lock that is held by a process, and gone with it, however it ended."""
+"""A lock on a file that the system releases when the process that holds it ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class Lock:
-    """An exclusive lock, by flock(2), on a file or folder; held by this process and those that inherit `descriptor`."""
+    """An exclusive flock(2) lock on a file or folder, held by this process and those that inherit `descriptor`."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
     @classmethod
     def take(cls, path: Path) -> Lock | None:
-        """The lock on `path`, a file that is made if there is none, or a folder; None if somebody holds it."""
+        """Lock `path`, a folder or a file, which is created if it does not exist; return None if it is locked."""
         flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
         descriptor = os.open(path, flags, 0o600)
         try:
@@ -26,6 +26,6 @@ class Lock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Let go of it, also in processes that inherited it."""
+        """Release the lock, also for the processes that inherited it."""
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""What can be said of a config before anything is built or written."""
+"""Checks of a config against this machine, before anything is built or written."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from diffusion_lab.errors import LabError, did_you_mean
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _STRATEGIES = ("auto", "ddp", "fsdp")
 
-#: See docs/scaling.md. 16-true is none of them: Adam's eps and small gradients are 0 there.
+#: See docs/scaling.md. 16-true is left out: in float16, Adam's eps and small gradients become 0.
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
 def check_hardware(trainer: Mapping[str, Any]) -> None:
-    """Refuse a trainer that this machine cannot run.
+    """Check that this machine can run a trainer.
+
+    Args:
+        trainer: the config node `trainer`.
 
     Raises:
-        LabError: naming the key and what would do.
+        LabError: naming the key that does not fit and what to use instead.
     """
     accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", "auto")
     precision, strategy = str(trainer.get("precision", "32-true")), trainer.get("strategy", "auto")
@@ -32,22 +35,22 @@ def check_hardware(trainer: Mapping[str, Any]) -> None:
             guess = did_you_mean(given, known) or ","
             raise LabError(f"trainer.{key}={given}: there is no such {key}{guess} choose from {', '.join(known)}")
     if isinstance(devices, str) and devices != "auto" and not devices.removeprefix("-").isdecimal():
-        raise LabError(f"trainer.devices={devices}: it must be a number, auto for all, or a list of GPUs' numbers")
+        raise LabError(f"trainer.devices={devices}: it must be a number, auto for all, or a list of GPU numbers")
     gpus = torch.cuda.device_count()
     mps = torch.backends.mps.is_available()
     if accelerator in ("gpu", "cuda") and not gpus and not (accelerator == "gpu" and mps):
         raise LabError(
-            f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; take trainer.accelerator=auto or cpu"
+            f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; use trainer.accelerator=auto or cpu"
         )
     if accelerator == "mps" and not mps:
-        raise LabError("trainer.accelerator=mps: this machine has no Apple GPU; take trainer.accelerator=auto")
+        raise LabError("trainer.accelerator=mps: this machine has no Apple GPU; use trainer.accelerator=auto")
     on_gpu = accelerator in ("gpu", "cuda", "auto") and gpus > 0
     if on_gpu and isinstance(devices, int) and devices > gpus:
         raise LabError(f"trainer.devices={devices}: this machine has {gpus} GPU{'s' * (gpus > 1)}")
     if isinstance(devices, int) and devices < 1 and (devices != -1 or not on_gpu):
         raise LabError(f"trainer.devices must be at least 1, or auto for all, got {devices}")
     if strategy == "fsdp" and not on_gpu:
-        raise LabError("trainer.strategy=fsdp needs NVIDIA GPUs; what several processes do, trainer=ddp_cpu shows")
+        raise LabError("trainer.strategy=fsdp needs NVIDIA GPUs; several processes on the CPU: trainer=ddp_cpu")
     _check_precision(precision, strategy, on_gpu, mps and accelerator != "cpu")
     every = gpus if on_gpu else 1
     counted = {"auto": every, -1: every}.get(devices, devices) if isinstance(devices, int | str) else len(devices)
@@ -61,14 +64,14 @@ def _check_precision(precision: str, strategy: str, on_gpu: bool, mps: bool) -> 
             f"trainer.precision={precision}: there is no such precision{guess} choose from {', '.join(_PRECISIONS)}"
         )
     if precision.startswith("16") and not on_gpu and not mps:
-        raise LabError(f"trainer.precision={precision} needs a GPU; on the CPU take 32-true or bf16-mixed")
+        raise LabError(f"trainer.precision={precision} needs a GPU; on the CPU use 32-true or bf16-mixed")
     if precision.startswith("64") and (mps or strategy == "fsdp"):
         where = "trainer.strategy=fsdp" if strategy == "fsdp" else "an Apple GPU"
-        raise LabError(f"trainer.precision={precision} does not work with {where}; take 32-true")
+        raise LabError(f"trainer.precision={precision} does not work with {where}; use 32-true")
 
 
 def _check_processes(nodes: int, here: int) -> None:
-    """Held against whoever has started the processes, of whom there are `here` on each of `nodes` machines."""
+    """Check that torchrun or SLURM, if one of them is used, started `here` processes on each of `nodes` machines."""
     started: int | None = None
     if TorchElasticEnvironment.detect():
         launcher, started = "torchrun", int(os.environ["WORLD_SIZE"])
@@ -88,9 +91,9 @@ def _check_processes(nodes: int, here: int) -> None:
 
 
 def warn_of_lost_updates(trainer: Mapping[str, Any]) -> None:
-    """One line about weights that are too coarse for what they are to learn."""
+    """Warn of weights in bfloat16, whose precision is too low for small updates."""
     if trainer.get("precision") == "bf16-true":
         console.current().warning(
-            "trainer.precision=bf16-true keeps weights of 8 binary digits, which lose small updates: on the digits the "
-            "loss ends a tenth higher than with bf16-mixed, which keeps them in float32"
+            "trainer.precision=bf16-true keeps the weights in bfloat16, which loses small updates: on the digits, the "
+            "final loss is a tenth higher than with bf16-mixed, which keeps the weights in float32"
         )

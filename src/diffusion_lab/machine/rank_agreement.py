@@ -1,4 +1,4 @@
-"""All processes of a run come to one decision, and none of them waits for it."""
+"""Agreement of all processes of a run on a number, without a step having to wait for the messages."""
 
 from __future__ import annotations
 
@@ -8,35 +8,40 @@ import torch
 from torch import Tensor, distributed
 
 
-class Vote:
-    """The largest number that any process has cast.
+class RankAgreement:
+    """Tells every process the largest number that any process of the run has reported.
 
-    The answer to a vote is read at the next one, and the messages go from CPU to CPU: no step waits for them,
-    and no GPU. What is cast when an answer that is not zero is read is not counted.
+    The maximum is computed in the background, over a connection between CPUs, and returned by the next call: neither
+    a step nor a GPU waits for it.
 
     Args:
-        processes: of the run; a single one has no one to ask.
+        processes: number of processes of the run; a single one needs no messages.
     """
 
     def __init__(self, processes: int) -> None:
         self._group: Any = distributed.new_group(backend="gloo") if processes > 1 else None
         self._pending: tuple[Tensor, Any] | None = None
 
-    def cast(self, number: int, now: bool = False) -> int:
-        """Cast a number, and return the outcome of the vote before this one; with `now`, of this one, too."""
+    def largest(self, number: int, wait: bool = False) -> int:
+        """Report a number of at least 0, and return the largest one that was reported in the call before this one.
+
+        All processes must call it equally often. With `wait`, the numbers of this call count as well. Once a result
+        is not 0, the call that returns it ignores its own `number`.
+        """
         if self._group is None:
             return number
-        outcome = self._outcome()
-        if not outcome:
-            ballot = torch.tensor(number)
-            self._pending = ballot, distributed.all_reduce(ballot, distributed.ReduceOp.MAX, self._group, async_op=True)
-            if now:
-                outcome = self._outcome()
-        return outcome
+        result = self._finish()
+        if not result:
+            value = torch.tensor(number)
+            self._pending = value, distributed.all_reduce(value, distributed.ReduceOp.MAX, self._group, async_op=True)
+            if wait:
+                result = self._finish()
+        return result
 
-    def _outcome(self) -> int:
+    def _finish(self) -> int:
+        """Wait for the maximum that is being computed; 0 if there is none."""
         if self._pending is None:
             return 0
-        (ballot, work), self._pending = self._pending, None
+        (value, work), self._pending = self._pending, None
         work.wait()
-        return int(ballot)
+        return int(value)

@@ -1,4 +1,4 @@
-"""The processes that a run starts beside its own, and what becomes of the others when one of them is lost."""
+"""Start and end the other processes (ranks) of a run on one machine, and end the run when one of them is lost."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diffusion_lab.errors import LabError, RunInterrupted
 
-#: How long a process is given to end by itself when the others have.
+#: How long a process may take to end by itself after the others have ended.
 GRACE_SECONDS = 5.0
 
-#: How long a process waits before it tells of an error, so that rank 0 may tell first and end it.
-SECOND_TO_RANK_ZERO = 4.0
+#: How long a rank other than 0 waits before it reports an error, so that rank 0 can report it first and end the others.
+REPORT_DELAY_SECONDS = 4.0
 
-#: How long after a connection broke the process that broke it may still be seen to live.
-_LAST_BREATH = 2.0
+#: How long a process that was lost may still appear to run after its connections broke.
+_EXIT_DELAY_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 
 
-class Launcher(_SubprocessScriptLauncher):
-    """Starts the other processes of this machine with a command of ours, and ends them with the run.
+class RankLauncher(_SubprocessScriptLauncher):
+    """Starts the other processes of this machine with a given command, and ends them with the run.
 
-    Lightning's own repeats the command line, `-m` included, and kills the whole run without a word when a
-    process is lost.
+    Lightning's own launcher repeats the command line, `-m` included, and kills the whole run without a message when
+    a process is lost.
 
     Args:
-        strategy: of the trainer.
-        command: what the other processes run.
-        on_lost: told, in a thread, of a lost process that leaves rank 0 waiting for ever; the program ends
-            after it.
+        strategy: the trainer's strategy.
+        command: the command that each of the other processes runs.
+        on_lost: called in a thread, with a description, when a process was lost and rank 0 would wait for it for
+            ever; the program ends afterwards.
     """
 
     def __init__(self, strategy: ParallelStrategy, command: Sequence[str], on_lost: Callable[[str], None]) -> None:
@@ -49,10 +49,12 @@ class Launcher(_SubprocessScriptLauncher):
         self._over = threading.Event()
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: pl.Trainer | None = None, **kwargs: Any) -> Any:
-        """Start the processes and do the work. If that fails, none of them is left; else `end` is still to be called.
+        """Start the processes and call `function`.
+
+        If it fails, the processes are ended; otherwise the caller has to call `end`.
 
         Raises:
-            LabError: if the work failed because a process was lost.
+            LabError: if it failed because a process was lost.
         """
         _set_num_threads_if_needed(self.num_processes)  # the processes share the cores
         self._start()
@@ -66,15 +68,15 @@ class Launcher(_SubprocessScriptLauncher):
             self.end()
             raise
         except Exception as error:
-            # The error of a broken connection comes a moment before the process that broke it is gone.
-            lost = None if isinstance(error, LabError) else self._lost(wait=_LAST_BREATH)
+            # A broken connection is noticed a moment before the process at its other end is gone.
+            lost = None if isinstance(error, LabError) else self._lost(wait=_EXIT_DELAY_SECONDS)
             self.end(wait=0)
             if lost is not None:
                 raise LabError(lost) from error
             raise
 
     def end(self, wait: float = GRACE_SECONDS) -> None:
-        """Wait so many seconds for the processes to end by themselves, and kill those that have not."""
+        """Wait up to `wait` seconds for the processes to end by themselves, then kill those that have not."""
         self._over.set()
         end = time.monotonic() + wait
         for process in self.procs:
@@ -101,7 +103,7 @@ class Launcher(_SubprocessScriptLauncher):
         while not self._over.wait(_POLL_SECONDS):
             lost = self._lost()
             if lost is not None:
-                if not self._over.wait(GRACE_SECONDS):  # rank 0 waits in a collective for what will never come
+                if not self._over.wait(GRACE_SECONDS):  # rank 0 hangs in a collective operation
                     for process in self.procs:
                         process.kill()
                     self.on_lost(lost)
@@ -109,7 +111,10 @@ class Launcher(_SubprocessScriptLauncher):
                 return
 
     def _lost(self, wait: float = 0.0) -> str | None:
-        """What happened to the first process that ended in any other way than well; `wait` for it so long."""
+        """Describe how a process was lost: the first one found that ended with an error.
+
+        Returns None if none is found within `wait` seconds.
+        """
         end = time.monotonic() + wait
         while True:
             for rank, process in enumerate(self.procs, start=1):

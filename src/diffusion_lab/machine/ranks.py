@@ -1,4 +1,4 @@
-"""A run's processes: which one speaks, how the others come to join, and what is left of them in the end."""
+"""The processes (ranks) of a run: which one reports and writes, how signals stop them, and what is restored after."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from diffusion_lab.errors import INTERRUPTED_STATUS, RunInterrupted
-from diffusion_lab.machine.rank_launcher import SECOND_TO_RANK_ZERO, Launcher
+from diffusion_lab.machine.rank_launcher import REPORT_DELAY_SECONDS, RankLauncher
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the one that speaks and writes."""
+    """Whether this process is rank 0, the one that reports and writes files."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextlib.contextmanager
-def environment_restored(trainer: pl.Trainer) -> Iterator[None]:
-    """Afterwards nothing is left of several processes: the next job of a sweep may have another number of them."""
+def single_process_restored(trainer: pl.Trainer) -> Iterator[None]:
+    """Run a block that may use several processes, and restore the state of a single one afterwards.
+
+    The processes that the trainer started are ended, the process group is destroyed, and the environment variables
+    and the number of threads are set back: the next job of a sweep may have another number of processes.
+    """
     environment, threads = dict(os.environ), torch.get_num_threads()
     try:
         yield
-        if isinstance(trainer.strategy.launcher, Launcher):
+        if isinstance(trainer.strategy.launcher, RankLauncher):
             trainer.strategy.launcher.end()
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -41,16 +45,19 @@ def environment_restored(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, and not the process at once."""
+def interrupt_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise RunInterrupted in the block, where it would otherwise end the process at once.
 
-    def stop(number: int, frame: Any) -> None:
+    Only the main thread can handle signals; in any other one this does nothing.
+    """
+
+    def interrupt(number: int, frame: Any) -> None:
         raise RunInterrupted(signal_number=number)
 
-    if threading.current_thread() is not threading.main_thread():  # its owner decides about signals
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
@@ -58,8 +65,12 @@ def terminable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def second_to_rank_zero() -> Iterator[None]:
-    """What all processes meet, rank 0 tells, and ends the others; an error of one's own is told after it."""
+def rank_zero_reports_first() -> Iterator[None]:
+    """Let rank 0 alone report what stops all processes.
+
+    The other ranks exit silently when they are interrupted. An error on one of them is raised after a delay, in
+    which rank 0, if it has met the same error, reports it and ends the other processes.
+    """
     try:
         yield
     except (RunInterrupted, KeyboardInterrupt) as interruption:
@@ -68,5 +79,5 @@ def second_to_rank_zero() -> Iterator[None]:
         sys.exit(getattr(interruption, "status", INTERRUPTED_STATUS))
     except Exception:
         if not is_rank_zero():
-            time.sleep(SECOND_TO_RANK_ZERO)
+            time.sleep(REPORT_DELAY_SECONDS)
         raise

@@ -1,7 +1,7 @@
-"""What jobs on one machine share, cores and GPUs, each behind a lock that is held by whoever uses it.
+"""Pool of the cores and GPUs of this machine: a job locks those that it uses, so that no other job takes them.
 
-The locks are flock(2) on files in a folder of this machine and user. A process that is gone, however it ended, holds
-none any more; and jobs of several sweeps, started in several terminals, see each other's.
+The locks are flock(2) locks on files in one folder per machine and user. The system releases those of a process that
+has ended, however it ended, and jobs of several sweeps, started in several terminals, respect each other's locks.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.file_lock import Lock
 
-#: Between two looks at what others hold.
+#: Seconds between two attempts to take what other jobs hold.
 POLL_SECONDS = 0.2
 
 
 class Pool:
-    """The cores and GPUs of this machine, as far as sweeps of this user share them.
+    """The cores and GPUs that the sweeps of this user on this machine share.
 
     Args:
-        directory: where the lock files lie; below the folder for temporary files if none is given.
+        directory: folder of the lock files; by default, one in the system's folder for temporary files.
 
     Raises:
-        LabError: if the directory belongs to somebody else.
+        LabError: if the directory cannot be created or belongs to another user.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -35,9 +35,9 @@ class Pool:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = self.directory.lstat().st_uid
         except OSError as error:
-            raise LabError(f"cannot make {self.directory} for the locks of sweeps: {error.strerror}") from error
+            raise LabError(f"cannot create {self.directory} for the locks of sweeps: {error.strerror}") from error
         if owner != os.getuid():
-            raise LabError(f"{self.directory} is meant for the locks of your sweeps, and belongs to somebody else")
+            raise LabError(f"{self.directory}, the folder of the locks of your sweeps, belongs to another user")
 
     def take(
         self,
@@ -47,24 +47,24 @@ class Pool:
         stopped: Callable[[], bool],
         waiting: Callable[[], None],
     ) -> dict[str, Lock] | None:
-        """Wait for `count` of what is called `names`, and take them, all at once.
+        """Wait until `count` resources of one kind are free, and lock them all at once.
 
-        Who waits for many is served before those that come later and want few of the same `kind`.
+        Requests of the same `kind` are served in turn: one for many resources is not overtaken by later ones for few.
 
         Args:
-            kind: such as ``core``; part of the files' names.
-            names: what there is of it on this machine.
-            count: how many are needed, at most as many as there are.
-            stopped: whether to give up waiting.
+            kind: ``core`` or ``gpu``; part of the lock files' names.
+            names: names of all resources of this kind on this machine.
+            count: number of resources to lock, at most that of `names`.
+            stopped: returns whether to stop waiting.
             waiting: called once, before the first wait.
 
         Returns:
-            The locks by name; None if it was stopped.
+            The locks by name; None if waiting was stopped.
         """
         if not count:
             return {}
         turn: Lock | None = None
-        said = False
+        announced = False
         try:
             while True:
                 turn = turn or Lock.take(self.directory / f"{kind}.turn")
@@ -73,9 +73,9 @@ class Pool:
                     return held
                 if stopped():
                     return None
-                if not said:
+                if not announced:
                     waiting()
-                    said = True
+                    announced = True
                 time.sleep(POLL_SECONDS)
         finally:
             if turn is not None:

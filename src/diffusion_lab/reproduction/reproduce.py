@@ -18,7 +18,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import ReproduceConfig, TrainConfig
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.reproduction.compare_results import ResultComparison, ResultDifference, compare_results
 from diffusion_lab.reproduction.recorded_results import recorded_steps
@@ -70,10 +70,10 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
         LabError: naming why the run cannot be reproduced.
         RunInterrupted: after Ctrl-C.
     """
-    calm()
+    silence_library_warnings()
     check_settings(ReproduceConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with console.speaking(speaker):
+    with console.use(speaker):
         there = RunFolder.open(cfg.run_dir)
         other = None if cfg.compare_only is None else RunFolder.open(cfg.compare_only)
         steps = recorded_steps(there)
@@ -94,7 +94,7 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
     else:
         assert other is not None
         here = other
-    with console.speaking(speaker):
+    with console.use(speaker):
         verdict = Verdict(here, there, compare_results(here, there), setup_differences(here, there))
         if not verdict.comparison.steps:
             raise LabError(f"{here.path} and {there.path} have no recorded step in common: there is nothing to compare")

@@ -18,12 +18,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import VerifyConfig
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.library_warnings import calm
-from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.library_warnings import silence_library_warnings
+from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction.compare_results import compare_results
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
@@ -53,13 +53,13 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
         LabError: naming a key that does not fit, or if one of the runs failed.
         RunInterrupted: after Ctrl-C.
     """
-    calm()
+    silence_library_warnings()
     check_settings(VerifyConfig, cfg)
     run, kills, rng = _training_config(cfg), cfg.kills, random.Random(cfg.kill_seed)
     typed = [text for text in overrides if text.split("=")[0] not in _VERIFICATION_KEYS]
     with torch.random.fork_rng():
         validated(run)
-    with console.speaking(make(cfg.console, "console", {})), terminable():
+    with console.use(make(cfg.console, "console", {})), interrupt_on_sigterm():
         print_note = console.current().note
         print_note("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)
@@ -191,4 +191,4 @@ def _train(
     kill_after: float | None,
     pipe: Connection,
 ) -> None:
-    guarded(lambda: train(OmegaConf.create(run), overrides, options, [_ReportAndKill(kill_after, pipe)]))
+    exit_on_error(lambda: train(OmegaConf.create(run), overrides, options, [_ReportAndKill(kill_after, pipe)]))

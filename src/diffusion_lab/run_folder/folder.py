@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.file_lock import Lock
 
 
@@ -143,19 +143,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise LabError(f"{path} is damaged: it holds no mapping")
     return content
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file by way of a temporary one beside it, so that no reader sees half of it."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Like `write_text`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LabError(f"cannot write {path}: {error.strerror}") from error

@@ -17,9 +17,10 @@ import torch
 from omegaconf import DictConfig
 
 from diffusion_lab.config.build import Parts
+from diffusion_lab.machine.atomic_write import write_bytes
 from diffusion_lab.run_folder.environment import computing, hardware, versions
 from diffusion_lab.run_folder.fingerprint import fingerprint
-from diffusion_lab.run_folder.folder import RunFolder, write_bytes
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, working_tree
 from diffusion_lab.training.graceful_interrupt import slurm_job
 

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.run_folder.folder import read_json, write_text
+from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.run_folder.folder import read_json
 
 #: `killed` says that it runs, and its process is gone; `damaged` lacks a manifest, or has one that cannot be read.
 STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "damaged")

@@ -22,7 +22,7 @@ def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
     name = folder.path.name
     place = {"save_dir": str(folder.path), "name": name, "id": name, "run_name": name}
     # W&B would repeat all numbers on the terminal; where stdout is for programs, it says nothing at all.
-    os.environ.setdefault("WANDB_QUIET" if console.current().shares_stdout else "WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_SILENT" if console.current().redirects_stdout else "WANDB_QUIET", "true")
     made = []
     for key, logger in node.items():
         try:

@@ -2,7 +2,7 @@
 
 import sys
 
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.cli import exit_on_error
 
 
 def _join() -> None:
@@ -13,4 +13,4 @@ def _join() -> None:
 
 
 if __name__ == "__main__":
-    guarded(_join)
+    exit_on_error(_join)

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import ParallelStrategy
 
 from diffusion_lab import console
-from diffusion_lab.machine.rank_launcher import Launcher
+from diffusion_lab.machine.rank_launcher import RankLauncher
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest
 
@@ -24,4 +24,4 @@ def start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manif
     strategy = trainer.strategy
     if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
         command = [sys.executable, "-m", "diffusion_lab.runs.rank_process", str(folder.path)]
-        strategy._launcher = Launcher(strategy, command, on_lost)
+        strategy._launcher = RankLauncher(strategy, command, on_lost)

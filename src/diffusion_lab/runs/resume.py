@@ -14,12 +14,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from diffusion_lab import console
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import link_or_copy
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import named_checkpoint
 from diffusion_lab.training.checkpoint_io import read_checkpoint
-from diffusion_lab.training.checkpoints import also_named, checkpoint_path, earlier_checkpoints
+from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 from diffusion_lab.training.graceful_interrupt import slurm_job
 
@@ -126,7 +127,7 @@ def last_good_checkpoint(folder: RunFolder) -> Path | None:
         if path != last:
             console.current().note(f"going on from {path.name}, which was saved before it")
             try:
-                also_named(path, last)
+                link_or_copy(path, last)
             except OSError as unwritable:
                 raise LabError(f"cannot write {last}: {unwritable.strerror}") from unwritable
         return last
@@ -157,7 +158,7 @@ def go_back(folder: RunFolder, loggers: Iterable[Any], step: int) -> None:
     """Let the logs forget what was done after `step` optimizer steps, the checkpoint's: it will be done again."""
     for logger in loggers:
         if isinstance(logger, AppendingCSVLogger):
-            logger.forget_from(step)
+            logger.remove_rows_from(step)
         if isinstance(logger, TensorBoardLogger):  # it shows no older point from there on
             # A loss has the number of its step, from 0; a figure that of the steps before it.
             logger._kwargs["purge_step"] = step + 1 if step else 0

@@ -16,7 +16,7 @@ from diffusion_lab.figures import grid_sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, save_draw, transforms_of
@@ -34,10 +34,10 @@ def sample(cfg: DictConfig) -> Path:
     Raises:
         LabError: naming the key that does not fit, or if the draw ends in numbers that are not finite.
     """
-    calm()
+    silence_library_warnings()
     keep_freed_memory()
     check_settings(SampleConfig, cfg)
-    with console.speaking(make(cfg.console, "console", {})):
+    with console.use(make(cfg.console, "console", {})):
         return _sample(cfg)
 
 

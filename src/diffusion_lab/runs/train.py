@@ -22,14 +22,14 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
-from diffusion_lab.machine.deterministic_kernels import as_configured
+from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
 from diffusion_lab.machine.rank_launcher import end_with_parent
 from diffusion_lab.machine.ranks import (
-    environment_restored,
+    interrupt_on_sigterm,
     is_rank_zero,
-    second_to_rank_zero,
-    terminable,
+    rank_zero_reports_first,
+    single_process_restored,
 )
 from diffusion_lab.run_folder import command_lines
 from diffusion_lab.run_folder.folder import RunFolder
@@ -72,7 +72,7 @@ def train(
     """
     check_settings(TrainConfig, cfg)
     speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
-    with second_to_rank_zero(), terminable(), console.speaking(speaker), contextlib.ExitStack() as stack:
+    with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(speaker), contextlib.ExitStack() as stack:
         before = cfg.resume or resume.requeued(cfg, overrides)
         if before is not None:
             folder = RunFolder.open(before)
@@ -90,11 +90,11 @@ def join(path: str) -> None:
     end_with_parent()
     folder = RunFolder(path)
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    with second_to_rank_zero(), terminable(), console.speaking(console.Console()), contextlib.ExitStack() as stack:
+    silent = console.Console()
+    with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(silent), contextlib.ExitStack() as stack:
         _run(folder.read_config(), folder, checkpoint if checkpoint.is_file() else None, [], stack=stack)
 
 
-@as_configured
 def _run(
     cfg: DictConfig,
     folder: RunFolder | None,
@@ -106,6 +106,8 @@ def _run(
     stack: contextlib.ExitStack,
 ) -> RunFolder:
     """Train in `folder`, or in a new one, which is held until the `stack` is closed."""
+    deterministic, accelerator = bool(cfg.trainer.get("deterministic")), cfg.trainer.get("accelerator", "auto")
+    stack.enter_context(deterministic_kernels(deterministic, accelerator))
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
     try:
@@ -138,7 +140,7 @@ def _run(
             folder.discard()
         raise
     if not trainer.is_global_zero:
-        with environment_restored(trainer):
+        with single_process_restored(trainer):
             _fit(cfg, trainer, parts, checkpoint)
         return folder
 
@@ -159,7 +161,7 @@ def _run(
         manifest.identify(cfg, parts, trainer)
         hparams.begin(trainer.loggers, cfg, overrides, choices)
         figures_before_training(parts, folder, trainer.loggers)
-        with environment_restored(trainer):
+        with single_process_restored(trainer):
             start_processes_with(folder, trainer, manifest)
             parts = _fit(cfg, trainer, parts, checkpoint)
         metrics = _finish(cfg, trainer, parts, folder)

@@ -12,15 +12,15 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from diffusion_lab.config.annotations import describe, type_hints
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.instantiate import check_arguments, constructed, make
+from diffusion_lab.config.instantiate import check_arguments, checked_call, make
 from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
 from diffusion_lab.config.tree import options
-from diffusion_lab.config.values import accepted, type_hints
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
-from diffusion_lab.machine.library_warnings import calm
+from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
 
@@ -37,7 +37,7 @@ def validated(cfg: DictConfig) -> Parts:
         LabError: naming the first key that is misspelled, missing, of the wrong type, out of its range or at odds
             with another one.
     """
-    calm()  # a sweep is validated before its first run begins
+    silence_library_warnings()  # a sweep is validated before its first run begins
     node = check_settings(TrainConfig, cfg)
     # Of the precisions that Lightning takes, some are not sound here: `check_hardware` knows those that are.
     others = {key: value for key, value in node["trainer"].items() if key != "precision"}
@@ -51,12 +51,12 @@ def validated(cfg: DictConfig) -> Parts:
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, node["trainer"])
     _check_made(make(node["evaluation"], "evaluation", {}), "evaluation", Callable)
-    constructed(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
+    checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainer that is meant will say it
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "deterministic": None}
         replaced, plugins = strategy_and_plugins(node["trainer"])
-        trainer = constructed(
+        trainer = checked_call(
             lambda: pl.Trainer(**{**node["trainer"], **quiet, **replaced}, plugins=plugins), "trainer"
         )
     _check_batch(parts, trainer)
@@ -104,14 +104,14 @@ def check_against_data(cfg: DictConfig, parts: Parts, trainer: pl.Trainer) -> No
         )
     for name, evaluation in make(OmegaConf.to_container(cfg.evaluation, resolve=True), "evaluation", {}).items():
         if hasattr(evaluation, "check"):
-            constructed(functools.partial(evaluation.check, train.labels), f"evaluation.{name}")
+            checked_call(functools.partial(evaluation.check, train.labels), f"evaluation.{name}")
 
 
 def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:
     for name, part in made.items():
         if part is not None and not isinstance(part, kind):
             raise LabError(
-                f"{group}.{name}={part}: it must be {accepted(kind)}, given as a node with a _target_, or null"
+                f"{group}.{name}={part}: it must be {describe(kind)}, given as a node with a _target_, or null"
             )
 
 
@@ -157,4 +157,4 @@ def _settings(schema: type, node: Any, key: str = "") -> Any:
     built = {name: _settings(hints[name], value, name) for name, value in nested.items()}
     values = {**node, **built}
     check_arguments(schema, values, key, {})
-    return constructed(lambda: schema(**values), key)
+    return checked_call(lambda: schema(**values), key)

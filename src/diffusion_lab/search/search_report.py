@@ -42,7 +42,7 @@ def rows(plan: Plan, workers: int, before: str) -> list[Row]:
         Row("so far", before, before),
     ]
     indent = "\n" + " " * (max(len(row.label) for row in found) + 2)
-    return [Row(row.label, row.text.replace("\n", indent), row.facts) for row in found]
+    return [Row(row.label, row.text.replace("\n", indent), row.data) for row in found]
 
 
 def warn(plan: Plan) -> None:

@@ -29,7 +29,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.cores_and_gpus import cores, gpus, needs
-from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.machine.resource_pool import Pool
 from diffusion_lab.run_folder import command_lines
 from diffusion_lab.runs.validate import check_settings
@@ -57,7 +57,7 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
     """
     check_settings(SearchConfig, cfg)
-    with console.speaking(make(OmegaConf.to_container(cfg.console), "console", {})):
+    with console.use(make(OmegaConf.to_container(cfg.console), "console", {})):
         what = plan(cfg, typed)
         check(what)
         shared = SharedStudy(what)
@@ -133,7 +133,7 @@ def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -
     heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     workers = [_start(what, number, share) for number, share in enumerate(shares, 1)]
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             _watch(what, shared, workers, shares, table)
     except (KeyboardInterrupt, RunInterrupted) as interruption:
         table.close()

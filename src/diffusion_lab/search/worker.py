@@ -16,9 +16,9 @@ import time
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from diffusion_lab.config.cli import guarded
+from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.errors import RunInterrupted
-from diffusion_lab.machine.ranks import terminable
+from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.search.plan import Plan
 from diffusion_lab.search.study import ERROR, SharedStudy, unusable
 from diffusion_lab.search.trial import run
@@ -77,9 +77,9 @@ def _main() -> None:
     plan = Plan.from_json(sys.stdin.readline())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin deaf to it
     threading.Thread(target=_stop_with_session, name="session-watch", daemon=True).start()
-    with terminable():
+    with interrupt_on_sigterm():
         work(plan)
 
 
 if __name__ == "__main__":
-    guarded(_main)
+    exit_on_error(_main)

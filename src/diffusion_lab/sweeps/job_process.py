@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from diffusion_lab.config.cli import guarded, one_line
+from diffusion_lab.config.cli import exit_on_error, one_line
 from diffusion_lab.errors import RunInterrupted
 
 #: How long a job whose supervisor is gone is given to save and stop.
@@ -62,4 +62,4 @@ def _stop_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    guarded(_work)
+    exit_on_error(_work)

@@ -13,9 +13,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.run_folder.fingerprint import config_hash
-from diffusion_lab.run_folder.folder import RunFolder, write_text
+from diffusion_lab.run_folder.folder import RunFolder
 
 
 def job_key(cfg: DictConfig) -> str:

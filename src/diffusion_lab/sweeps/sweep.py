@@ -48,7 +48,7 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
     folder = RunFolder.create(jobs[0].outputs, "multirun")
     speaker = make(OmegaConf.to_container(first.console, resolve=True), "console", {})
     stop = Stop()
-    with console.speaking(speaker), stop.listening():
+    with console.use(speaker), stop.listening():
         sweep_report.begin(jobs, launcher, folder)
         supervisor = Supervisor(
             argv=list(sys.argv),

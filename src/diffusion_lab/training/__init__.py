@@ -1,1 +1,1 @@
-"""The LightningModule and what goes on around it while it trains."""
+"""The LightningModule, and the callbacks and plugins that are used while it trains."""

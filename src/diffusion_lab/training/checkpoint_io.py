@@ -1,8 +1,7 @@
-"""Checkpoints that are written whole or not at all, and read as data only."""
+"""Writing checkpoints atomically, and reading them without running code in them."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -13,25 +12,21 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file in the same folder, flushes it to the disk and renames it."""
+    """Replaces a checkpoint only when the new one is complete and on the disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with atomic_write(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer.
-            temporary.unlink(missing_ok=True)
-            kept = "; the one before it is whole" if path.exists() else ""
+            kept = "; the previous one is intact" if path.exists() else ""
             raise LabError(f"cannot write the checkpoint {path}: {_one_line(error)}{kept}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
@@ -39,7 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint's tensors and plain containers; code in it is refused, not run.
+    """Read a checkpoint that holds tensors and plain containers; one that holds code is refused, and the code not run.
 
     Raises:
         LabError: naming the file, if it is missing, damaged or holds anything else.
@@ -47,21 +42,21 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise LabError(f"there is no checkpoint {path}")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+        with zipfile.ZipFile(path) as archive:  # torch itself does not verify the checksums
             damaged = archive.testzip()
         if damaged is not None:
-            raise LabError(f"{path} is damaged: the checksum of {damaged} in it is not right")
+            raise LabError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise LabError(f"{path} is damaged, or holds more than tensors and plain values: it was not read") from error
+        raise LabError(f"{path} is damaged, or holds more than tensors and plain values: it was not loaded") from error
     except LabError:
         raise
     except Exception as error:  # a damaged file can fail anywhere in the reader
-        raise LabError(f"{path} is damaged or no checkpoint: {_one_line(error)}") from error
+        raise LabError(f"{path} is damaged or not a checkpoint: {_one_line(error)}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise LabError(f"{path} is no checkpoint of this project: it has no state_dict")
+        raise LabError(f"{path} is not a checkpoint of this project: it has no state_dict")
     return checkpoint
 
 

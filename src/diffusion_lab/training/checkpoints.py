@@ -1,11 +1,9 @@
-"""The checkpoints of a run: `last.ckpt` from which it goes on, those before it, and `best.ckpt`."""
+"""The checkpoints of a run: `last.ckpt`, from which it resumes, the ones before it, and `best.ckpt`."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.machine.atomic_write import link_or_copy
+from diffusion_lab.machine.rank_agreement import RankAgreement
 from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.step_losses import LossLedger
 
@@ -21,44 +20,30 @@ MONITORED = "val/loss"
 
 
 def checkpoint_path(run_dir: str | Path, name: str) -> Path:
-    """Where the checkpoint called ``last`` or ``best`` of a run lies."""
+    """Return the path of a run's checkpoint called ``last`` or ``best``."""
     return Path(run_dir) / "checkpoints" / f"{name}.ckpt"
 
 
 def earlier_checkpoints(run_dir: str | Path) -> list[Path]:
-    """Those that were the last one before `last.ckpt` was, the newest first."""
+    """Return the paths of the checkpoints that were saved before `last.ckpt`, the newest first."""
     return sorted((Path(run_dir) / "checkpoints").glob("step_*.ckpt"), reverse=True)
 
 
-def also_named(path: Path, name: Path) -> None:
-    """Let `name`, whatever it was, be the file `path` as well: a hard link, or a copy where there are none."""
-    temporary = name.with_name(f".{name.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(path, temporary)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(path, temporary)
-        temporary.replace(name)
-    finally:
-        temporary.unlink(missing_ok=True)  # of one file, two names are not replaced by each other
-
-
 class Checkpoints(Checkpoint):
-    """Keeps the newest state, a few before it, and the best one.
+    """Saves the newest state, a few before it, and the one with the lowest validation loss.
 
-    A state is saved between two steps: when all that belongs to the step before (its validation, its epoch's end,
-    its rows in the logs) is done and on the disk, and nothing of the next one has been. So a run that is killed at
-    any time goes on from there exactly.
+    A state is saved between two steps: when everything that belongs to the previous step (its validation, the end of
+    its epoch, its rows in the logs) is done and on the disk, and nothing of the next step has begun. A run that is
+    killed at any time can therefore be resumed exactly.
 
     Args:
-        every_n_epochs: how often the state is saved; it is saved at the end of training in any case.
-        every_n_steps: save it after so many optimizer steps, too; None not to.
-        every_n_minutes: save it after so many minutes, too; None not to.
-        keep: how many states are kept, `last.ckpt` among them; None for all. The others are `step_<number>.ckpt`.
+        every_n_epochs: save the state after this many epochs; it is also saved at the end of training.
+        every_n_steps: also save it after this many optimizer steps; None not to.
+        every_n_minutes: also save it after this many minutes; None not to.
+        keep: number of states to keep, including `last.ckpt`; None for all. The others are `step_<number>.ckpt`.
 
-    Lightning's own ModelCheckpoint saves before the row of a step is logged, refreshes its last checkpoint only
-    when a best one was found, and records absolute paths in its state; this one does none of it.
+    Lightning's own ModelCheckpoint saves before the row of a step is logged, updates its last checkpoint only when
+    it found a best one, and records absolute paths in its state.
     """
 
     def __init__(
@@ -80,7 +65,7 @@ class Checkpoints(Checkpoint):
         self.best_loss = math.inf
         self._saved_at_step = 0
         self._saved_at_time = 0.0
-        self._vote: Vote | None = None
+        self._agreement: RankAgreement | None = None
         self._saving = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,10 +75,14 @@ class Checkpoints(Checkpoint):
         self.best_loss = float(state_dict["best_loss"])
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Save the state between two steps; weights that are not finite never replace an earlier state.
+        """Save the state between two steps as `last.ckpt`, unless that has been done since the last step.
 
-        To be called from `on_train_batch_start` of an optimizer step's first batch, or `on_train_end`, by all
-        processes.
+        All processes must call it, in `on_train_batch_start` of the first batch of an optimizer step or in
+        `on_train_end`.
+
+        Raises:
+            LabError: if a training loss was not finite, so that the state must not replace an earlier one; or if the
+                file cannot be written.
         """
         step = trainer.global_step
         if step == self._saved_at_step:
@@ -103,28 +92,28 @@ class Checkpoints(Checkpoint):
                 callback.check(trainer)
             if isinstance(callback, LossLedger):
                 callback.flush(trainer)
-        for logger in trainer.loggers:  # their rows are on the disk before the state that does not repeat them
+        for logger in trainer.loggers:  # a run resumed from this state does not log these rows again
             logger.save()
         if trainer.is_global_zero:
-            self._keep_the_last(Path(trainer.default_root_dir))
+            self._keep_previous(Path(trainer.default_root_dir))
         self._saving = True
         try:
             trainer.save_checkpoint(checkpoint_path(trainer.default_root_dir, "last"))
         finally:
             self._saving = False
         if trainer.is_global_zero:
-            self._remove_too_many(Path(trainer.default_root_dir))
+            self._remove_oldest(Path(trainer.default_root_dir))
         self._saved_at_step, self._saved_at_time = step, time.monotonic()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self._saving:
-            _bring_between_steps(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
+            _normalize_progress(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
-        self._vote = Vote(trainer.world_size)
+        self._agreement = RankAgreement(trainer.world_size)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -149,40 +138,44 @@ class Checkpoints(Checkpoint):
         if self.every_n_steps:
             due |= step // self.every_n_steps > self._saved_at_step // self.every_n_steps
         if self.every_n_minutes:
-            assert self._vote is not None
+            assert self._agreement is not None
             minutes = (time.monotonic() - self._saved_at_time) / 60
-            due |= bool(self._vote.cast(int(minutes >= self.every_n_minutes)))
+            due |= bool(self._agreement.largest(int(minutes >= self.every_n_minutes)))
         return due
 
-    def _keep_the_last(self, run_dir: Path) -> None:
-        """Give the last state a name of its own."""
+    def _keep_previous(self, run_dir: Path) -> None:
+        """Keep the previous `last.ckpt` under the name `step_<number>.ckpt`."""
         last = checkpoint_path(run_dir, "last")
         if last.is_file() and (self.keep is None or self.keep > 1):
             with contextlib.suppress(OSError):
-                also_named(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
+                link_or_copy(last, last.with_name(f"step_{self._saved_at_step:08d}.ckpt"))
 
-    def _remove_too_many(self, run_dir: Path) -> None:
+    def _remove_oldest(self, run_dir: Path) -> None:
         if self.keep is not None:
             for path in earlier_checkpoints(run_dir)[self.keep - 1 :]:
                 path.unlink()
 
 
-def _bring_between_steps(fit_loop: dict[str, Any], batches: float) -> None:
-    """Bring the trainer's progress into the one form from which it goes on exactly.
+def _normalize_progress(fit_loop: dict[str, Any], batches: float) -> None:
+    """Change the trainer's progress counters, in place, into the form from which Lightning resumes exactly.
 
-    That is the form of a state saved at the end of a batch in the middle of an epoch, with no batch done where the
-    epoch is about to begin. Of other forms the trainer repeats or leaves out what comes after a step: a validation, a
-    step's number in the logs, or with `max_steps` a whole epoch.
+    That is the form of a state saved at the end of a batch in the middle of an epoch, or, where an epoch is about to
+    begin, one in which no batch of it is done. From other forms, Lightning repeats or skips what follows a step: a
+    validation, a step's number in the logs, or with `max_steps` a whole epoch.
+
+    Args:
+        fit_loop: the state of the trainer's fit loop in a checkpoint.
+        batches: number of training batches in an epoch.
     """
-    # Lightning would ask the loader itself; the data module knows its place.
+    # Lightning would save the loader's position here; the data module does it.
     fit_loop["state_dict"].pop("combined_loader", None)
     fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
     epochs, progress = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
     total, current = progress["total"], progress["current"]
-    if current["ready"] > current["completed"]:  # a batch has been handed out and is not begun
+    if current["ready"] > current["completed"]:  # a batch has been fetched and not begun
         total["ready"] -= 1
         current["ready"] -= 1
-    else:  # training has ended, and with it, for the trainer, an epoch
+    else:  # training has ended, and the trainer counts an epoch as ended too
         over = current["completed"] >= batches
         for counts in epochs.values():
             counts["ready"] = counts["started"] = counts["processed"] + over

@@ -1,8 +1,9 @@
-"""Lightning's CSV logger, made to go on with the file of the run it resumes."""
+"""A CSV logger that appends to the existing file when a run is resumed."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,12 +14,14 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
 
 
 class _AppendingWriter(ExperimentWriter):
-    """Lightning's writer empties a folder that is not new, and writes a longer header over the file; this one goes on.
+    """A writer that keeps the rows that are in the file already.
 
-    Rows are on the disk when `save` returns, and whatever happens, the file holds all rows that were saved before.
+    Lightning's own empties the folder if it exists, and overwrites the file when there are new columns. With this
+    one, rows are on the disk when `save` returns, and no failure loses rows that were saved before.
     """
 
     def _check_log_dir_exists(self) -> None:
@@ -46,7 +49,7 @@ class AppendingCSVLogger(CSVLogger):
 
     Args:
         save_dir: the run folder; filled in by the run.
-        flush_logs_every_n_steps: how often rows reach the disk; they do so before each checkpoint in any case.
+        flush_logs_every_n_steps: number of steps between two writes; rows are also written before each checkpoint.
     """
 
     def __init__(self, save_dir: str, flush_logs_every_n_steps: int = 100) -> None:
@@ -59,8 +62,8 @@ class AppendingCSVLogger(CSVLogger):
             self._experiment = _AppendingWriter(log_dir=self.log_dir)
         return super().experiment
 
-    def forget_from(self, step: int) -> None:
-        """Remove the rows of the optimizer step `step` (from 0) and later ones: they will be made again."""
+    def remove_rows_from(self, step: int) -> None:
+        """Remove the rows of the optimizer step `step` (counted from 0) and of later ones, which will be repeated."""
         path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
         keys, rows = _read(path)
         if keys:
@@ -68,7 +71,7 @@ class AppendingCSVLogger(CSVLogger):
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """The header and the rows; none where there is no file. A last row that was not written whole is left out."""
+    """Return the header and the rows, both empty if there is no file. An incomplete last row is left out."""
     if not path.is_file():
         return [], []
     with path.open(newline="", errors="replace") as file:
@@ -78,11 +81,8 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _write(path: Path, keys: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, keys)
-        writer.writeheader()
-        writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, with which the model is validated and draws."""
+"""Exponential moving average (EMA) of the weights, which is used for validation and sampling."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-#: The average's key in a checkpoint: ``updates``, and ``weights`` by name.
+#: Key of the average in a checkpoint: a dict of ``updates``, a number, and ``weights``, tensors by name.
 KEY = "ema"
 
 
 class EMA(pl.Callback):
-    """Keeps the average of the weights over the optimizer steps.
+    """Keeps an exponential moving average of the weights over the optimizer steps.
 
-    After step n (from 1), average ← d_n · average + (1 − d_n) · weights, with d_n = min(decay, (1 + n) / (10 + n)): the
-    warm-up, so that the random weights of the start are soon forgotten (as in TensorFlow's ExponentialMovingAverage,
-    and as Ho et al. 2020 train). Buffers are copied, not averaged. The average is in float32 at least, on the
-    device of the weights.
+    Update n (from 1) is average ← d_n · average + (1 − d_n) · weights, with d_n = min(decay, (1 + n) / (10 + n)). This
+    warm-up soon forgets the random initial weights (as in TensorFlow's ExponentialMovingAverage, with which Ho et al.
+    2020 train). Buffers are copied, not averaged. The average is on the device of the weights, in float32 or wider.
 
-    Validation and samples are those of the average. Training goes on with the weights themselves; a checkpoint
-    holds both.
+    Validation and sampling use the average, training the weights themselves; a checkpoint holds both.
 
     Args:
-        decay: the share of the old average that stays, once warmed up; from 0 up to, and without, 1.
-        every_n_steps: how often the average is updated; n counts the updates.
+        decay: the largest share of the old average that an update keeps, in [0, 1).
+        every_n_steps: number of optimizer steps between two updates.
     """
 
     def __init__(self, decay: float = 0.9999, every_n_steps: int = 1) -> None:
@@ -43,14 +41,14 @@ class EMA(pl.Callback):
         self._swapped: dict[str, Tensor] | None = None
 
     def decay_at(self, update: int) -> float:
-        """What stays of the average at the update numbered `update`, from 1."""
+        """Return the share of the old average that the update numbered `update` (from 1) keeps."""
         return min(self.decay, (1 + update) / (10 + update))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
         state = pl_module.state_dict()
         if not self.average:
-            self.average = {name: _widened(value).clone() for name, value in state.items()}
+            self.average = {name: _at_least_float32(value).clone() for name, value in state.items()}
         else:
             self.average = {name: value.to(state[name].device) for name, value in self.average.items()}
 
@@ -58,19 +56,19 @@ class EMA(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self._step:  # the batch is not complete yet
+        if trainer.global_step == self._step:  # gradients are still being accumulated
             return
         self._step = trainer.global_step
         if self._step % self.every_n_steps:
             return
         self.updates += 1
         averages, weights = [], []
-        for name, weight in pl_module.named_parameters(remove_duplicate=False):  # all names that a state has
+        for name, weight in pl_module.named_parameters(remove_duplicate=False):  # all names in a state_dict
             averages.append(self.average[name])
-            weights.append(_widened(weight.detach()))
+            weights.append(_at_least_float32(weight.detach()))
         torch._foreach_lerp_(averages, weights, 1 - self.decay_at(self.updates))
         for name, buffer in pl_module.named_buffers(remove_duplicate=False):
-            if name in self.average:  # a buffer that is not stored belongs to no state
+            if name in self.average:  # buffers that are not persistent are not in a state_dict
                 self.average[name].copy_(buffer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -86,7 +84,7 @@ class EMA(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[KEY] = {"updates": self.updates, "weights": self.average}
-        if self._swapped is not None:  # during a validation the module holds the average
+        if self._swapped is not None:  # during validation the module holds the average
             checkpoint["state_dict"] = self._swapped
 
     def on_load_checkpoint(
@@ -95,7 +93,7 @@ class EMA(pl.Callback):
         self.updates = int(checkpoint[KEY]["updates"])
         self.average = dict(checkpoint[KEY]["weights"])
 
-    # The values are swapped and not the tensors: a compiled network knows its weights by their place in memory.
+    # Values are copied and tensors stay: a compiled network refers to its weights by their address in memory.
 
     @torch.no_grad()
     def _swap_in(self, module: nn.Module) -> None:
@@ -115,7 +113,7 @@ class EMA(pl.Callback):
 
 @contextlib.contextmanager
 def averaged(trainer: pl.Trainer, module: nn.Module) -> Iterator[None]:
-    """While it lasts, `module` holds the average of its weights, if the trainer keeps one."""
+    """Let `module` hold the average of its weights in the block, if the trainer keeps one."""
     averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
     for average in averages:
         average._swap_in(module)
@@ -126,6 +124,6 @@ def averaged(trainer: pl.Trainer, module: nn.Module) -> Iterator[None]:
             average._swap_out(module)
 
 
-def _widened(value: Tensor) -> Tensor:
-    """In float32, where it is narrower: an average of bfloat16 would stand still."""
+def _at_least_float32(value: Tensor) -> Tensor:
+    """Convert float16 and bfloat16 to float32: an average in these would lose small changes and stand still."""
     return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value

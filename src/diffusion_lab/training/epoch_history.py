@@ -1,4 +1,4 @@
-"""The losses of each epoch, kept in the checkpoint so that a resumed run remembers them."""
+"""The losses of each epoch, stored in checkpoints, so that a resumed run still has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class History(pl.Callback):
 
     Attributes:
         epochs: dicts with ``epoch`` (from 1), ``step``, ``train/loss`` and, where it was measured, ``val/loss``.
-        metrics: the newest value of all that was logged, as of the last epoch's end or validation.
+        metrics: the newest value of every logged metric, at the last end of an epoch or validation.
     """
 
     def __init__(self) -> None:
@@ -22,23 +22,23 @@ class History(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = not trainer.sanity_checking
-        self._remember(trainer)
+        self._update_metrics(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._remember(trainer)
+        self._update_metrics(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         if "train/loss_epoch" in trainer.callback_metrics:
             row["train/loss"] = float(trainer.callback_metrics["train/loss_epoch"])
-        if self._validated and "val/loss" in self.metrics:  # in the epoch, perhaps before the run was resumed
+        if self._validated and "val/loss" in self.metrics:  # in this epoch, perhaps before the run was resumed
             row["val/loss"] = self.metrics["val/loss"]
-        # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.
+        # With trainer.max_steps an epoch may end early; training the run further completes it.
         self.epochs = [known for known in self.epochs if known["epoch"] != row["epoch"]] + [row]
         self._validated = self._validated and not trainer.is_last_batch
-        self._remember(trainer)
+        self._update_metrics(trainer)
 
-    def _remember(self, trainer: pl.Trainer) -> None:
+    def _update_metrics(self, trainer: pl.Trainer) -> None:
         self.metrics |= {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def state_dict(self) -> dict[str, Any]:

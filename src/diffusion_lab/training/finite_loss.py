@@ -1,4 +1,4 @@
-"""A loss that is no number ends the run before the weights it made replace good ones."""
+"""Stop a run whose training loss is not finite, before its weights replace good ones in a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from diffusion_lab.errors import LabError
 
 
 class FiniteLoss(pl.Callback):
-    """Watches the training loss.
+    """Raises an error if the training loss is NaN or infinite.
 
-    On the CPU every step is looked at. On a GPU a look would make the processor wait, so the first bad step is
-    noted on the device, and read every `every_n_steps` steps and before a checkpoint is written. All processes of
-    a run look at the same time, and end together.
+    On the CPU every step is checked. On a GPU a check would make the CPU wait, so the first bad step is recorded on
+    the device, and read every `every_n_steps` steps and before a checkpoint is written. All processes of a run check
+    at the same time, and stop together.
 
-    The loss is the unscaled one: gradients that overflow under `trainer.precision=16-mixed` are the scaler's to
-    skip, and end nothing.
+    The loss is not scaled: with `trainer.precision=16-mixed`, the gradient scaler skips steps whose gradients
+    overflow, and these do not stop the run.
 
     Args:
-        every_n_steps: how often a GPU is asked.
+        every_n_steps: number of steps between two checks on a GPU.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
@@ -43,7 +43,7 @@ class FiniteLoss(pl.Callback):
             self.check(trainer)
 
     def check(self, trainer: pl.Trainer) -> None:
-        """Raise LabError if a loss was not finite."""
+        """Raise LabError if a loss was not finite. All processes must call it."""
         if self._first_bad is None:
             return
         first_bad = self._first_bad

@@ -1,8 +1,8 @@
-"""FSDP (Zhao et al. 2023): weights, gradients and the optimizer's state lie cut into shards in all processes.
+"""FSDP (Zhao et al. 2023): weights, gradients and the optimizer's state are divided among all processes.
 
-Lightning's strategy, but for what a diffusion run needs otherwise: it computes in the dtypes that `ddp` does, so
-that the curve is that of one process; it clips by the norm of the whole gradient; it reads a checkpoint as data,
-where Lightning's lazy reader unpickles; and it can show the whole weights to rank 0.
+This is Lightning's strategy with four changes: it computes in the same dtypes as `ddp`, so that the losses are those
+of a single process; it clips by the norm of the whole gradient; it reads a checkpoint without running code in it,
+where Lightning's lazy reader unpickles; and it can give the complete weights to rank 0.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from torch.distributed.fsdp import (
 
 
 class ShardedPrecision(FSDPPrecision):
-    """Autocast where the precision is mixed; neither data nor new tensors are cast.
+    """Autocast for mixed precision, without casting data or new tensors.
 
     Args:
         precision: ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``bf16-true``.
 
     Attributes:
-        root: the wrapped module, once there is one.
+        root: the wrapped module; None before it is set up.
     """
 
     def __init__(self, precision: str) -> None:
@@ -57,15 +57,15 @@ class ShardedPrecision(FSDPPrecision):
 
 
 class FullySharded(FSDPStrategy):
-    """The network is one unit: between steps each process holds its shard, and a step gathers the whole."""
+    """Shards the network as one unit: each process stores its part, and a step gathers all parts."""
 
     @property
     def mixed_precision_config(self) -> None:
-        """None: FSDP would cast the images to bfloat16 as well."""
+        """None, since FSDP would otherwise cast the images to bfloat16 as well."""
         return None
 
     def _setup_model(self, model: nn.Module) -> nn.Module:
-        # PyTorch saves the optimizer's state of weights with the channels innermost in another order than it reads it.
+        # With weights in channels-last order, PyTorch saves the optimizer's state in another order than it loads it.
         model.to(memory_format=torch.contiguous_format)
         root = FullyShardedDataParallel(model, device_id=self.root_device, use_orig_params=True)
         assert isinstance(self.precision_plugin, ShardedPrecision)
@@ -84,7 +84,7 @@ class FullySharded(FSDPStrategy):
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         model: Any = self.model
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # Lightning's wrapper has it
+        optimizer = getattr(optimizer, "optimizer", optimizer)  # inside Lightning's wrapper
         with self._whole_state(rank0_only=True):
             state = FullyShardedDataParallel.optim_state_dict(model, optimizer)
             if self.global_rank:
@@ -92,11 +92,14 @@ class FullySharded(FSDPStrategy):
             return FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_ID, model)
 
     def whole_weights(self) -> Mapping[str, Tensor]:
-        """All weights by name, on the CPU of rank 0; empty elsewhere. All processes must ask."""
+        """Return the complete weights by name, on the CPU, on rank 0; an empty mapping on other ranks.
+
+        All processes must call it.
+        """
         return self.lightning_module_state_dict()
 
     def _whole_state(self, rank0_only: bool) -> AbstractContextManager[Any]:
-        # What is on the CPU already would not be copied, and is overwritten by what is gathered next.
+        # Offloading does not copy what is on the CPU already, and the next gathering would overwrite it.
         offload = self.root_device.type != "cpu"
         return FullyShardedDataParallel.state_dict_type(
             self.model,  # type: ignore[arg-type]
@@ -107,7 +110,7 @@ class FullySharded(FSDPStrategy):
 
 
 def whole_network(trainer: pl.Trainer) -> AbstractContextManager[None]:
-    """While it lasts, the network of rank 0 holds whole weights. All processes must enter."""
+    """Let the network on rank 0 hold its complete weights in the block. All processes must enter it."""
     if not isinstance(trainer.strategy, FullySharded):
         return nullcontext()
     root = trainer.strategy.model

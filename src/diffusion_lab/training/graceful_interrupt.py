@@ -1,4 +1,4 @@
-"""Ctrl-C, or the signal of a cluster that wants its machine back, ends a run between two steps with a checkpoint."""
+"""Stop a run between two steps, with a checkpoint, on Ctrl-C or on the signal of a cluster."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments import SLURMEnvironment
 
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.rank_agreement import Vote
+from diffusion_lab.machine.rank_agreement import RankAgreement
 from diffusion_lab.training.checkpoints import Checkpoints
 
-#: A signal that follows so soon is the same keypress: torchrun passes on what the terminal has sent already.
+#: A signal that follows within this time is the same keypress: torchrun passes on what the terminal has sent too.
 _SAME_KEYPRESS_SECONDS = 0.5
 
 
 class GracefulInterrupt(pl.Callback):
-    """On the first signal, finishes the step under way, saves and stops; on the second, stops at once.
+    """Finishes the current step, saves and stops on the first signal; stops at once on the second.
 
-    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time,
-    SIGUSR1 as Lightning has it: then the job is put into the queue again. Lightning's own handlers would save in the
+    The signals are SIGINT (Ctrl-C), SIGTERM, and under SLURM the one that announces the end of the job's time limit
+    (Lightning's default is SIGUSR1), on which the job is also requeued. Lightning's own handlers would save in the
     middle of a step.
 
-    A stop between steps leaves a state that training can go on from exactly. All processes of a run stop after
-    the same step, whichever of them were sent the signal.
+    From a state saved between steps, training can be resumed exactly. All processes of a run stop after the same
+    step, whichever of them received the signal.
     """
 
     def __init__(self) -> None:
         self.requested = 0  # the number of the signal
         self._requested_at = 0.0
         self._previous: dict[int, Any] = {}
-        self._vote: Vote | None = None
-        self._speaks = True
+        self._agreement: RankAgreement | None = None
+        self._reports = True
 
-    # After Lightning has put its own handlers in place, and until it takes them away again.
+    # Handlers are set after Lightning has set its own, and removed before it removes them.
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._vote = Vote(trainer.world_size)
-        self._speaks = trainer.is_global_zero
+        self._agreement = RankAgreement(trainer.world_size)
+        self._reports = trainer.is_global_zero
         for number in (signal.SIGINT, signal.SIGTERM, _requeue_signal(trainer)):
             if number is not None:
                 try:
                     self._previous[number] = signal.signal(number, self._handle)
-                except ValueError:  # not the main thread: its owner decides about signals
+                except ValueError:  # only the main thread can handle signals
                     return
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -59,12 +59,12 @@ class GracefulInterrupt(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Between the parts of an accumulated batch the gradients of the first ones would be lost.
+        # A stop between the parts of an accumulated batch would lose the gradients of the first parts.
         if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._stop_if(self._ask(), trainer)
+            self._stop_if(self._agreed_signal(), trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_if(self._ask(now=True), trainer)
+        self._stop_if(self._agreed_signal(wait=True), trainer)
 
     def _handle(self, signal_number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -73,13 +73,13 @@ class GracefulInterrupt(pl.Callback):
                 return
             raise KeyboardInterrupt
         self.requested, self._requested_at = signal_number, now
-        if self._speaks:
+        if self._reports:
             again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
             print(f"\nStopping after this step{again}.", file=sys.stderr, flush=True)
 
-    def _ask(self, now: bool = False) -> int:
-        assert self._vote is not None
-        return self._vote.cast(self.requested, now)
+    def _agreed_signal(self, wait: bool = False) -> int:
+        assert self._agreement is not None
+        return self._agreement.largest(self.requested, wait)
 
     def _stop_if(self, number: int, trainer: pl.Trainer) -> None:
         if not number:
@@ -103,21 +103,21 @@ def _requeue_signal(trainer: pl.Trainer) -> int | None:
 
 
 def slurm_job() -> str | None:
-    """The job's name in SLURM's queue, which it keeps when it is put there again; None where there is no SLURM."""
+    """Return the id of this SLURM job, which it keeps when it is requeued; None outside SLURM."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ.get('SLURM_ARRAY_TASK_ID')}"
     return os.environ.get("SLURM_JOB_ID")
 
 
 def _requeue() -> None:
-    """Put this SLURM job into the queue again.
+    """Requeue this SLURM job.
 
     Raises:
-        LabError: if SLURM does not take it; the state has been saved.
+        LabError: if SLURM refuses; the state has been saved.
     """
     job = slurm_job() or ""
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip()
-        raise LabError(f"the state is saved, but SLURM did not take job {job} back into its queue: {said}") from error
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        raise LabError(f"the state is saved, but SLURM did not requeue job {job}: {reason}") from error

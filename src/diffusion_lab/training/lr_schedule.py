@@ -1,4 +1,4 @@
-"""The learning rate over training."""
+"""Schedule of the learning rate over training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 
 
 class LearningRateSchedule:
-    """Linear warm-up, then constant or a cosine decay (Loshchilov & Hutter 2017, without restarts).
+    """Linear warm-up, then a constant rate or a cosine decay (Loshchilov & Hutter 2017, without restarts).
 
     Args:
-        warmup_steps: the rate rises linearly over so many optimizer steps.
-        decay_steps: the step at which the decay is complete, its horizon, counted from the start of training;
-            None for no decay. It is a key of its own, so that training may be prolonged.
-        final_fraction: what is left of the rate at the horizon and after it, from 0 to 1.
+        warmup_steps: number of optimizer steps over which the rate rises linearly.
+        decay_steps: the step, counted from the start of training, at which the decay is complete; None for no
+            decay. It does not depend on the length of training, so that a run can be trained further.
+        final_fraction: the factor of the rate from that step on, in [0, 1].
 
     Raises:
         ValueError: naming the key, if an argument is out of its range.
@@ -33,7 +33,7 @@ class LearningRateSchedule:
         self.final_fraction = final_fraction
 
     def factor(self, step: int) -> float:
-        """The factor of the learning rate for the optimizer step numbered `step`, from 0."""
+        """Return the factor of the learning rate for the optimizer step numbered `step`, from 0."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         if self.decay_steps is None:

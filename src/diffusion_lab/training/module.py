@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.data import Batch
-from diffusion_lab.noise import Noise
+from diffusion_lab.noise import Noise, derived_seed
 from diffusion_lab.objectives import Objective
 from diffusion_lab.parameterizations import Denoiser, Parameterization
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
@@ -103,8 +102,8 @@ class DiffusionModule(pl.LightningModule):
         return label
 
     def _place_seed(self, batch: Batch, part: int) -> int:
-        place = (self.seed, "network", batch.epoch, batch.index, self.trainer.global_rank, part)
-        return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "little") >> 1
+        place = (batch.epoch, batch.index, self.trainer.global_rank, part)
+        return derived_seed(self.seed, "network", *place) >> 1
 
     def _means(self, terms: dict[str, Tensor], batch: Batch, parts: int) -> dict[str, Tensor]:
         """Return the share of one part in the global batch's mean of each term but the times, times `parts`.

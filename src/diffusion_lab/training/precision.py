@@ -1,8 +1,8 @@
-"""Low precision for the network, and for nothing else.
+"""Low precision for the network only.
 
-Under `bf16-true` Lightning would round the images to 8 bits and make bfloat16 the dtype of every new tensor. Here
-the denoiser casts what goes into the network and what comes out of it, and the noise, the schedule and the loss
-stay in float32 and float64.
+For `bf16-true`, Lightning would round the images to bfloat16 and make it the dtype of every new tensor. Here the
+denoiser casts the inputs and outputs of the network, and the noise, the schedule and the loss stay in float32 and
+float64.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.precision import HalfPrecision
 
 
 class HalfNetwork(HalfPrecision):
-    """`bf16-true`: weights, gradients and the optimizer's state are bfloat16."""
+    """Precision `bf16-true`: weights, gradients and the optimizer's state are bfloat16; data is not cast."""
 
     def __init__(self) -> None:
         super().__init__("bf16-true")

@@ -1,4 +1,4 @@
-"""The loss of every optimizer step, on the disk: what tells two runs apart at the very step they part."""
+"""File with the loss of every optimizer step, which shows at which step two runs begin to differ."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from diffusion_lab.errors import LabError
 
 FILE = "step_losses.f32"
 
-_BUFFERED = 1024  # steps on the device
+_BUFFERED = 1024  # number of steps in the buffer on the device
 
 
 def read_step_losses(run_dir: str | Path) -> np.ndarray:
-    """[steps] float32: of each optimizer step the loss of its global batch; empty where nothing is recorded.
+    """Return [steps] float32: the loss of the global batch of each optimizer step; empty if there is no file.
 
-    NaN stands for steps that are not known. A last number that was not written whole is left out.
+    Steps whose loss is not known are NaN. An incomplete last number is left out.
     """
     path = Path(run_dir) / FILE
     content = path.read_bytes() if path.is_file() else b""
@@ -31,8 +31,8 @@ def read_step_losses(run_dir: str | Path) -> np.ndarray:
 class LossLedger(pl.Callback):
     """Writes the loss of every step to ``step_losses.f32`` in the run folder, as little-endian float32.
 
-    The numbers stay on the device until a checkpoint is written, or there are a thousand, or training ends; so no
-    step waits for them. A run that is resumed goes on at the step it resumes from.
+    The losses are buffered on the device and written when a checkpoint is saved, when the buffer is full and when
+    training ends, so that no step waits for them. A resumed run writes on from the step that it resumes from.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class LossLedger(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert self._buffer is not None
-        if trainer.global_step == self._first + self._count:  # the batch is not complete yet
+        if trainer.global_step == self._first + self._count:  # gradients are still being accumulated
             return
         self._buffer[self._count] = outputs["step_loss"]
         self._count += 1
@@ -59,11 +59,11 @@ class LossLedger(pl.Callback):
         self.flush(trainer)
 
     def flush(self, trainer: pl.Trainer) -> None:
-        """Write what is buffered. All processes must take part."""
+        """Write the buffered losses. All processes must call it."""
         if self._buffer is None or not self._count:
             return
         losses = self._buffer[: self._count]
-        if trainer.world_size > 1:  # scaled such that their mean is that of the global batch
+        if trainer.world_size > 1:  # each is scaled so that their mean is the loss of the global batch
             losses = trainer.strategy.reduce(losses.clone(), reduce_op="mean")
         if trainer.is_global_zero:
             try:
@@ -74,7 +74,7 @@ class LossLedger(pl.Callback):
 
 
 def write_step_losses(run_dir: Path, first: int, losses: np.ndarray) -> None:
-    """Write the losses of the steps from `first` on, in the place of any that were there; what is not known is NaN."""
+    """Write the losses of the steps from `first` on, in place of all from there on; steps without one become NaN."""
     path = run_dir / FILE
     with path.open("r+b" if path.exists() else "w+b") as file:
         known = file.seek(0, os.SEEK_END) // 4

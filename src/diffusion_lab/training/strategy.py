@@ -1,4 +1,4 @@
-"""Which processes a run has, and in which dtypes they compute: from `trainer.*` to what Lightning takes."""
+"""Lightning's strategy and plugins for the settings `trainer.*`: processes, precision and SLURM."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from diffusion_lab.training.precision import HalfNetwork
 
 
 def strategy_and_plugins(trainer: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """What is put in the place of a trainer's settings, and the plugins that go with it.
+    """Return arguments of Lightning's Trainer that replace settings of the config, and plugins to add.
 
     Args:
-        trainer: the config node, checked.
+        trainer: the config node `trainer`, already checked.
     """
     replaced: dict[str, Any] = {}
     plugins: list[Any] = []
@@ -27,6 +27,6 @@ def strategy_and_plugins(trainer: Mapping[str, Any]) -> tuple[dict[str, Any], li
         replaced = {"precision": None}
         plugins.append(HalfNetwork())
     if not TorchElasticEnvironment.detect() and SLURMEnvironment.detect():
-        # Lightning would save a checkpoint of its own in the middle of a step; `GracefulInterrupt` does it exactly.
+        # Lightning would save a checkpoint in the middle of a step; `GracefulInterrupt` saves between two steps.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     return replaced, plugins

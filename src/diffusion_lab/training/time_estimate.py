@@ -1,4 +1,4 @@
-"""How long training will take, judged by its first steps."""
+"""Estimate of the duration of training, from the speed of its first steps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Steps at the start that are not counted: they compile, allocate and warm caches up.
+#: Number of steps at the start that are not measured: they compile, allocate memory and fill caches.
 WARM_UP = 3
-#: The judgement is made after so many steps and seconds more, or after `PATIENCE` seconds.
+#: The estimate is made after at least this many measured steps and seconds, or after `PATIENCE` seconds.
 STEPS = 20
 SECONDS = 2.0
 PATIENCE = 10.0
@@ -17,19 +17,24 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """Attributes: `seconds` from the start to the end of training in this session, at `rate` steps per second."""
+    """An estimate.
+
+    Attributes:
+        seconds: duration of training in this session, from its start to its end.
+        rate: steps per second.
+    """
 
     seconds: float
     rate: float
 
 
 class Estimate:
-    """Measures the first steps.
+    """Measures the first steps and estimates from them how long training takes.
 
     Args:
-        first: the number of steps taken before this session; more than 0 when a run is resumed.
-        total: the number at which training ends; infinite if it does not.
-        clock: seconds.
+        first: number of steps done before this session; more than 0 when a run is resumed.
+        total: number of steps after which training ends; infinite if it has no end.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, first: int, total: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,9 +46,9 @@ class Estimate:
         self._over = math.isinf(total)
 
     def after(self, step: int, wait: Callable[[], object]) -> Forecast | None:
-        """Take note that `step` steps are done; returns the forecast once, when there is enough to judge by.
+        """Record that `step` steps are done; return the forecast once, when enough steps have been measured.
 
-        `wait` is called twice in all, before the clock is read: it returns when the device has done its work.
+        `wait` must return when the device has finished its work; it is called twice in all, before the clock is read.
         """
         if self._over or step < self.first + WARM_UP:
             return None

@@ -11,8 +11,8 @@ from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.schema import CompareConfig
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
-from diffusion_lab.run_folder.folder import write_text
 from diffusion_lab.run_folder.run_record import RunRecord
 
 WRITERS: dict[str, Callable[[Comparison], str]] = {

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from diffusion_lab.catalogue.comparison.groups import Group, Grouping, group_runs
 from diffusion_lab.catalogue.comparison.verdict import RankingVerdict, ranking_verdict
 from diffusion_lab.catalogue.metric_names import lower_is_better, unknown_metric_message
-from diffusion_lab.config.values import unknown
-from diffusion_lab.errors import LabError
+from diffusion_lab.errors import LabError, unknown_key
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
 #: Parts of a config on which the meaning of a loss depends.
@@ -78,7 +77,7 @@ def build_comparison(
     rows = ranked
     if sort != "metric":
         if sort not in grouping.columns:
-            raise LabError(f"sort={sort}: {unknown(sort, ['metric', *grouping.columns])}")
+            raise LabError(f"sort={sort}: {unknown_key(sort, ['metric', *grouping.columns])}")
         rows = sorted(ranked, key=lambda group: _numeric_order(group.column_values[sort]))
     superseded = [(run, "since a newer run has its config and seed") for run in grouping.superseded]
     return Comparison(

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusion_lab.catalogue.comparison.statistics import Summary, summarize
-from diffusion_lab.config.values import unknown
-from diffusion_lab.errors import LabError
+from diffusion_lab.errors import LabError, unknown_key
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
@@ -90,7 +89,7 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> Grouping:
     differing = _differing_columns(configs)
     for column in by:
         if column not in differing:
-            raise LabError(f"by={column}: {unknown(column, differing)} (the keys in which these runs differ)")
+            raise LabError(f"by={column}: {unknown_key(column, differing)} (the keys in which these runs differ)")
     columns = [column for column in differing if not by or column in by]
     averaged_columns = [column for column in differing if column not in columns]
     names = _option_names(runs, configs, columns)

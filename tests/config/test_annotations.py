@@ -1,4 +1,4 @@
-"""What YAML can say, held against annotations of every kind."""
+"""Values from YAML are compared with annotations of every kind."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,8 +7,7 @@ from typing import Any, Literal, Optional, Union
 import pytest
 import torch
 
-from diffusion_lab.config.values import accepted, choices, fits, type_hints, unknown
-from diffusion_lab.errors import did_you_mean
+from diffusion_lab.config.annotations import choices, describe, fits, type_hints
 
 FITS = [
     (int, [0, -3], [True, 2.0, "2", None, [1]]),
@@ -61,22 +60,12 @@ def test_a_value_fits_or_not(hint, good, bad):
     ],
 )
 def test_what_is_accepted_is_said_in_words(hint, words):
-    assert accepted(hint) == words
+    assert describe(hint) == words
 
 
 def test_the_words_of_literals_are_choices():
     assert choices(Literal["a", 1] | Literal["b", "1"] | int) == ["a", "1", "b"]
     assert choices(int) == []
-
-
-def test_the_nearest_name_is_asked_for_and_a_far_one_is_not():
-    assert did_you_mean("cosin", ["linear", "cosine"]) == "; did you mean cosine?"
-    assert did_you_mean("x", ["linear", "cosine"]) == ""
-    assert unknown("a.b.stepz", ["steps", "offset"]) == (
-        "there is no key a.b.stepz; did you mean steps? accepted are steps, offset"
-    )
-    assert unknown("a.q", ["steps"]) == "there is no key a.q: accepted are steps"
-    assert unknown("a.q", []) == "there is no key a.q: accepted are none"
 
 
 def test_annotations_are_those_of_the_constructor_and_none_where_they_cannot_be_read():

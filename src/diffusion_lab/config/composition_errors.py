@@ -1,4 +1,4 @@
-"""What went wrong while a config was composed, in one line. Loaded only when something did."""
+"""One-line messages for the errors of Hydra and OmegaConf when a config is composed. Imported only after an error."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 import sys
 from typing import Any
 
-from diffusion_lab.config.tree import options
-from diffusion_lab.config.values import unknown
-from diffusion_lab.errors import did_you_mean
+from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.errors import did_you_mean, unknown_key
 
 _QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,2]'"
 
@@ -17,7 +16,7 @@ _QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,
 _REPLACED = {"sampling.clip_x0": "clip=x0, clip=dynamic or clip=none", "clip_x0": "clip=x0, clip=dynamic or clip=none"}
 
 
-def explained(error: BaseException, config_name: str) -> str:
+def explain(error: BaseException, config_name: str) -> str:
     """The line for an exception of Hydra or OmegaConf; `config_name` is the config that was composed."""
     text = " ".join(str(error).split())
     if match := re.search(r"Could not (?:override|append to config|delete from config)[.:]? '([^']+)'", text):
@@ -29,7 +28,7 @@ def explained(error: BaseException, config_name: str) -> str:
         guess = did_you_mean(given, known)
         return f"{group}={given}: there is no such option{guess or ','} choose from {', '.join(known)}"
     if match := re.search(r"Multiple values for (\S+?)\. ", text):
-        return f"+{match[1]}=…: {match[1]} is chosen already; change it with {match[1]}=…, without the +"
+        return f"+{match[1]}=…: an option of {match[1]} is chosen already; change it with {match[1]}=…, without the +"
     if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?: 1\.| requires)", text):
         return f"{match[1]}: several values are a sweep, which needs -m; a list is written [1,2]"
     if type(error).__name__ == "OverrideParseException":
@@ -59,16 +58,16 @@ def _no_such_key(key: str, config_name: str) -> str:
         return f"{key}: no option of {parent} is chosen; choose one first: {parent}={options(parent)[0]} {key}=…"
     if not isinstance(node, dict):
         return f"there is no key {key}: {parent} is a value"
-    if last in node:  # Hydra takes away only what has a value
-        return f"~{key}: it is null already, so there is nothing to take away"
+    if last in node:  # Hydra removes only keys that have a value
+        return f"~{key}: it is null already, so there is nothing to remove"
     elsewhere = [path for path in _paths(_composed(config_name)) if path.rpartition(".")[2] == last]
     if elsewhere:
         return f"there is no key {key}; did you mean {elsewhere[0]}?"
-    return unknown(key, [name for name in node if not name.startswith("_") and name != "hydra"])
+    return unknown_key(key, [name for name in node if not name.startswith("_") and name != "hydra"])
 
 
 def _no_option() -> str:
-    """A group was given something that is no name of an option."""
+    """Return the message for a config group whose value cannot be the name of an option."""
     for argument in sys.argv[1:]:
         group, _, option = argument.partition("=")
         if options(group) and not re.match(r"[a-z\[]", option.lower().replace("null", "")):
@@ -77,12 +76,10 @@ def _no_option() -> str:
 
 
 def _composed(config_name: str) -> Any:
-    """The config with those options of the command line that exist, as a plain container."""
+    """Compose the config with those group options of the command line that exist, as a plain container."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
-
-    from diffusion_lab.config.tree import conf_dir
 
     chosen = []
     for argument in sys.argv[1:]:
@@ -95,6 +92,7 @@ def _composed(config_name: str) -> Any:
 
 
 def _paths(node: Any, prefix: str = "") -> list[str]:
+    """Return the dotted paths of all keys of a container."""
     if not isinstance(node, dict):
         return []
     here = [f"{prefix}{name}" for name in node]

@@ -1,0 +1,149 @@
+import os
+import stat
+
+import pytest
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import atomic_write, link_or_copy, write_bytes, write_text
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "metrics.json"
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def refusal(call, *arguments):
+    with pytest.raises(LabError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_the_new_content_replaces_the_old_when_the_block_ends(path, older):
+    if older:
+        path.write_bytes(b"older")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.exists() is older
+        assert not older or path.read_bytes() == b"older"
+    assert path.read_bytes() == b"new"
+    assert names(path.parent) == ["metrics.json"]
+
+
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("failure", [OSError(28, "full"), RuntimeError("torch's"), KeyboardInterrupt()])
+def test_a_failure_half_way_leaves_the_old_content_and_no_temporary_file(path, older, failure):
+    if older:
+        path.write_bytes(b"older")
+
+    def write_half():
+        with atomic_write(path) as file:
+            file.write(b"half of")
+            file.flush()
+            assert names(path.parent) == [f".metrics.json.{os.getpid()}.tmp"] + ["metrics.json"] * older
+            raise failure
+
+    with pytest.raises(type(failure)):
+        write_half()
+    assert names(path.parent) == ["metrics.json"] * older
+    assert not older or path.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("write", [write_text, lambda path, text: write_bytes(path, text.encode())])
+def test_text_and_bytes_are_written_whole(path, write):
+    write(path, "ᾱ")
+    assert path.read_text(encoding="utf-8") == "ᾱ"
+    assert names(path.parent) == ["metrics.json"]
+
+
+def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(path, monkeypatch):
+    steps = []
+    fsync, rename = os.fsync, type(path).replace
+
+    def spied_fsync(descriptor):
+        info = os.fstat(descriptor)
+        if stat.S_ISDIR(info.st_mode):
+            assert os.path.samestat(info, path.parent.stat())
+            steps.append("flush folder")
+        else:
+            assert info.st_size == len("new")
+            steps.append("flush file")
+        fsync(descriptor)
+
+    def spied_rename(self, target):
+        steps.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", spied_fsync)
+    monkeypatch.setattr(type(path), "replace", spied_rename)
+    write_text(path, "new")
+    assert steps == ["flush file", "rename", "flush folder"]
+
+
+def test_a_file_system_that_cannot_flush_a_folder_is_no_error(path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, os.strerror(22))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_write_that_fails_leaves_the_older_file_whole_and_nothing_else(path, monkeypatch):
+    write_text(path, "older")
+
+    def fail(self, target):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    assert refusal(write_text, path, "newer") == f"cannot write {path}: No space left on device"
+    assert names(path.parent) == ["metrics.json"]
+    assert path.read_text() == "older"
+
+
+def test_a_write_into_a_folder_that_is_gone_is_refused_by_name(tmp_path):
+    path = tmp_path / "gone" / "metrics.json"
+    assert refusal(write_text, path, "text") == f"cannot write {path}: No such file or directory"
+
+
+def test_a_write_below_a_file_is_refused_by_name(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "metrics.json"
+    assert refusal(write_text, path, "text") == f"cannot write {path}: Not a directory"
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("older", [True, False])
+def test_a_second_name_is_a_hard_link_or_a_copy(path, monkeypatch, links, older):
+    def refuse(source, target):
+        raise OSError(95, os.strerror(95))
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    source = path.with_name("source")
+    source.write_bytes(b"content")
+    if older:
+        path.write_bytes(b"older")
+    for _ in range(2):  # the second time both are names of one file already
+        link_or_copy(source, path)
+        assert path.read_bytes() == b"content"
+        assert path.samefile(source) is links
+        assert names(path.parent) == ["metrics.json", "source"]
+
+
+def test_a_temporary_hard_link_that_was_left_behind_is_not_written_through(path):
+    source = path.with_name("source")
+    source.write_bytes(b"content")
+    os.link(source, path.with_name(f".metrics.json.{os.getpid()}.tmp"))
+    write_text(path, "new")
+    assert source.read_bytes() == b"content"
+    assert path.read_text() == "new"
