@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.machine.parent_watch import watch_parent
 
 #: How long a process is given to end by itself when the others have.
 GRACE_SECONDS = 5.0
@@ -124,12 +125,4 @@ class Launcher(_SubprocessScriptLauncher):
 
 def end_with_parent() -> None:
     """End this process when the one that started it is gone, even if it is waiting for it in a collective."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
-        time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    watch_parent(os.getppid(), exit_after=GRACE_SECONDS)

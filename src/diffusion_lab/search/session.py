@@ -206,9 +206,8 @@ def _start(what: Plan, number: int, share: Mapping[str, str]) -> _Worker:
             start_new_session=True,  # Ctrl-C is for the session, which tells them
         )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it ended at once, and its log says why
-        process.stdin.write(what.as_json() + "\n")
-        process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # if it has ended at once, its log says why
+        stdin.write(f"{what.as_json()}\n{os.getpid()}\n")
     return _Worker(number, process, log)
 
 

@@ -1,7 +1,7 @@
-"""A process that runs one trial after another: `python -m diffusion_lab.search.worker`, with its plan on stdin.
+"""A process that runs one trial after another: `python -m diffusion_lab.search.worker`.
 
-The plan may hold a password, so it comes neither by the command line nor by a file. When stdin ends, so has the
-session that started this process: it then stops as if it had been asked to.
+Its session sends it two lines on stdin: the plan, and the session's process id. The plan may hold a password, so it is
+passed neither on the command line nor in a file. When its session is gone, a worker stops as after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -18,6 +17,7 @@ from optuna.trial import TrialState
 
 from diffusion_lab.config.cli import guarded
 from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.machine.parent_watch import watch_parent
 from diffusion_lab.machine.ranks import terminable
 from diffusion_lab.search.plan import Plan
 from diffusion_lab.search.study import ERROR, SharedStudy, unusable
@@ -65,18 +65,12 @@ def work(plan: Plan) -> None:
         shared.close()
 
 
-def _stop_with_session() -> None:
-    while os.read(sys.stdin.fileno(), 1):  # not by sys.stdin, whose lock Python wants when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 def _main() -> None:
     # What SLURM put into the queue again is taken up by way of the storage.
     os.environ.pop("SLURM_RESTART_COUNT", None)
     plan = Plan.from_json(sys.stdin.readline())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin deaf to it
-    threading.Thread(target=_stop_with_session, name="session-watch", daemon=True).start()
+    watch_parent(int(sys.stdin.readline()), send=signal.SIGINT)
     with terminable():
         work(plan)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from diffusion_lab.config.cli import guarded, one_line
 from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.machine.parent_watch import watch_parent
 
 #: How long a job whose supervisor is gone is given to save and stop.
 _GRACE_SECONDS = 60.0
@@ -25,7 +23,7 @@ def _work() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     message: dict[str, Any] = json.load(sys.stdin)
     sys.argv = message["argv"]
-    _stop_with(message["parent"])
+    watch_parent(message["parent"], send=signal.SIGTERM, exit_after=_GRACE_SECONDS)
     # Imported here, so that whatever goes wrong with it ends in one line.
     from omegaconf import OmegaConf
 
@@ -46,19 +44,6 @@ def _work() -> None:
 
 def _terminate(number: int, frame: Any) -> None:
     raise RunInterrupted("Interrupted.", number)
-
-
-def _stop_with(parent: int) -> None:
-    """Save and stop when the process that started this one is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
 
 
 if __name__ == "__main__":
