@@ -21,7 +21,7 @@ from diffusion_lab.runs.validate import check_settings, validated
 from diffusion_lab.search import space as spaces
 from diffusion_lab.search.optuna_samplers import grid
 from diffusion_lab.search.search_objectives import LOSSES, Objective, objectives
-from diffusion_lab.sweeps.sweep import alone
+from diffusion_lab.sweeps.sweep import single_run_config
 
 #: The folder of all searches under the output folder.
 SEARCHES = "search"
@@ -143,7 +143,7 @@ def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
     with open_dict(cfg):
         del cfg["hydra"]
-    return alone(cfg), chosen
+    return single_run_config(cfg), chosen
 
 
 def check(search: Plan) -> None:
