@@ -1,14 +1,14 @@
-"""Search for the best run: `python scripts/search.py --help` says what can be chosen."""
+"""Search for the best run: `python scripts/search.py --help` lists the choices."""
 
 import sys
 
 from diffusion_lab.config.cli import run
-from diffusion_lab.search.space import spelled
+from diffusion_lab.search.space import move_sweeps_into_space
 
 
 def search(cfg):
-    """Search as the composed config says."""
-    # Imported here so that --help and --cfg answer before torch would have loaded.
+    """Run the search that the composed config describes."""
+    # Imported here so that --help and --cfg do not wait for torch to load.
     from hydra.core.hydra_config import HydraConfig
 
     from diffusion_lab.search import search
@@ -17,5 +17,5 @@ def search(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = spelled(sys.argv[1:])
+    sys.argv[1:] = move_sweeps_into_space(sys.argv[1:])
     run("search", search)

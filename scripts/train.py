@@ -9,10 +9,10 @@ def train(cfg):
     from hydra.core.hydra_config import HydraConfig
 
     from diffusion_lab.runs import train
-    from diffusion_lab.sweeps.sweep import alone
+    from diffusion_lab.sweeps.sweep import single_run_config
 
     hydra = HydraConfig.get()
-    train.train(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices))
+    train.train(single_run_config(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ def verify_resume(cfg):
     from hydra.core.hydra_config import HydraConfig
 
     from diffusion_lab.reproduction import verify_resume
-    from diffusion_lab.sweeps.sweep import alone
+    from diffusion_lab.sweeps.sweep import single_run_config
 
     hydra = HydraConfig.get()
-    if not verify_resume.verify_resume(alone(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
+    if not verify_resume.verify_resume(single_run_config(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
         sys.exit(DIFFERS)
 
 

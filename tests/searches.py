@@ -1,15 +1,15 @@
-"""Searches that are small enough for a test."""
+"""A search that is small enough for tests."""
 
-from diffusion_lab.search.plan import Plan
 from diffusion_lab.search.search_objectives import Objective
+from diffusion_lab.search.search_spec import SearchSpec
 
-#: Two values that differ much in what they reach.
+#: A key of numbers and a key of choices.
 SPACE = {"optimizer.lr": "tag(log, interval(1e-4, 1e-2))", "schedule": "choice(linear, cosine)"}
 
 
-def small_plan(tmp_path, **changes):
-    """A search of four trials in a file in `tmp_path`."""
-    plan = {
+def small_spec(tmp_path, **changes):
+    """Return a search of four trials whose storage is a file in `tmp_path`, with these changes."""
+    fields = {
         "name": "small",
         "outputs": str(tmp_path / "search"),
         "fixed": [],
@@ -22,4 +22,4 @@ def small_plan(tmp_path, **changes):
         "storage": f"sqlite:///{tmp_path}/study.db",
         "heartbeat": 10,
     }
-    return Plan(**{**plan, **changes})
+    return SearchSpec(**{**fields, **changes})

@@ -6,13 +6,13 @@ from diffusion_lab.figures.search_figures import Slice, search_history, search_i
 
 
 def drawn(figure):
-    """The figure, which must be drawable."""
+    """Draw the figure, and return it."""
     FigureCanvasAgg(figure).draw()
     return figure
 
 
 @pytest.mark.parametrize(("minimize", "best"), [(True, [3.0, 1.0, 1.0, 1.0]), (False, [3.0, 3.0, 4.0, 4.0])])
-def test_the_history_shows_the_best_so_far_in_the_sense_of_the_search(minimize, best):
+def test_the_history_shows_the_best_value_so_far(minimize, best):
     (axes,) = drawn(search_history({0: 3.0, 2: 1.0, 5: 4.0}, {3: 9.0}, [4, 7], "loss", minimize)).axes
     step, failed = axes.lines
     assert list(step.get_xdata()) == [0, 2, 5, 7]
@@ -46,7 +46,7 @@ def test_slices_ring_the_best_trial_in_each_panel(minimize, place):
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 9])
-def test_each_key_has_a_panel_and_no_more_are_seen(count):
+def test_each_key_has_one_visible_panel(count):
     slices = [Slice(f"key{index}", [1, 2]) for index in range(count)]
     figure = drawn(search_slices(slices, [1.0, 2.0], "loss", True))
     shown = [axes.get_xlabel() for axes in figure.axes if axes.axison and axes.get_xlabel()]
@@ -59,7 +59,7 @@ def test_importances_are_bars_from_the_most_important_down():
     assert [[bar.get_width() for bar in bars] for bars in axes.containers] == [[0.2, 0.8], [0.1, 0.9]]
 
 
-def test_the_pareto_front_stands_out_of_every_pair():
+def test_the_pareto_front_is_highlighted_for_every_pair():
     points = {0: (1.0, 5.0, 1.0), 1: (2.0, 2.0, 2.0), 2: (3.0, 6.0, 3.0)}
     figure = drawn(search_pareto(points, [1, 0], ["loss", "size", "time"]))
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [

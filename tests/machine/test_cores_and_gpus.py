@@ -18,12 +18,12 @@ def eight_cores(monkeypatch):
 
 @pytest.mark.parametrize(("n_jobs", "share"), [(1, 8), (2, 4), (3, 2), (8, 1), (100, 1), (-1, 1)])
 def test_a_share_follows_from_the_number_of_jobs_alone(n_jobs, share):
-    assert Joblib(n_jobs).share == share
+    assert Joblib(n_jobs).cores_per_job == share
     assert needs({"accelerator": "cpu", "devices": 1}, share, []) == Needs(share, share)
 
 
 def test_a_job_of_the_basic_launcher_is_left_as_it_is_and_takes_all_cores():
-    assert needs({"accelerator": "auto", "devices": 1}, Basic.share, []) == Needs(None, 8)
+    assert needs({"accelerator": "auto", "devices": 1}, Basic.cores_per_job, []) == Needs(None, 8)
 
 
 @pytest.mark.parametrize(

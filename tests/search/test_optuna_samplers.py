@@ -2,13 +2,13 @@ import optuna
 import pytest
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.search.optuna_samplers import pruner, sampler
-from diffusion_lab.search.space import parsed
+from diffusion_lab.search.optuna_samplers import make_pruner, make_sampler
+from diffusion_lab.search.space import parse_space
 
-SPACE = parsed(
+SPACE = parse_space(
     {"x": "interval(-1, 1)", "n": "range(1, 9)", "kind": "choice(a, b)", "lr": "tag(log, interval(1e-4, 1e-1))"}
 )
-COUNTABLE = parsed({"n": "range(1, 4)", "kind": "choice(a, b)"})
+COUNTABLE = parse_space({"n": "range(1, 4)", "kind": "choice(a, b)"})
 
 
 def loss(params):
@@ -16,7 +16,7 @@ def loss(params):
 
 
 def asked(study, space, count):
-    """The values of so many trials, each told before the next is asked for."""
+    """Run `count` trials one after another, and return their values."""
     found = []
     for _ in range(count):
         trial = study.ask({d.key: d.distribution() for d in space})
@@ -28,7 +28,11 @@ def asked(study, space, count):
 def opened(name, space, storage=None, seed=0):
     storage = storage or optuna.storages.InMemoryStorage()
     return optuna.create_study(
-        storage=storage, study_name="s", sampler=sampler(name, seed, space), load_if_exists=True, pruner=pruner("none")
+        storage=storage,
+        study_name="s",
+        sampler=make_sampler(name, seed, space),
+        load_if_exists=True,
+        pruner=make_pruner("none"),
     )
 
 
@@ -40,7 +44,7 @@ def test_each_sampler_searches_numbers_and_choices(name):
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsgaii"])
-def test_a_search_that_is_stopped_and_started_again_asks_as_if_it_had_not_been(name):
+def test_a_search_that_is_stopped_and_started_again_draws_the_same_trials(name):
     whole = asked(opened(name, SPACE), SPACE, 14)
     storage = optuna.storages.InMemoryStorage()
     parts = asked(opened(name, SPACE, storage), SPACE, 5) + asked(opened(name, SPACE, storage), SPACE, 9)
@@ -66,7 +70,7 @@ def test_tpe_finds_more_than_chance_does():
     assert best["tpe"] < best["random"]
 
 
-def test_a_grid_visits_every_point_once_also_when_it_is_taken_up():
+def test_a_grid_visits_every_point_once_even_if_the_search_is_restarted():
     storage = optuna.storages.InMemoryStorage()
     found = asked(opened("grid", COUNTABLE, storage), COUNTABLE, 4)
     found += asked(opened("grid", COUNTABLE, storage), COUNTABLE, 2)
@@ -75,12 +79,12 @@ def test_a_grid_visits_every_point_once_also_when_it_is_taken_up():
 
 def test_a_grid_of_an_interval_is_refused():
     with pytest.raises(LabError, match=r"search.sampler=grid .* search\.space\.x=interval\(-1, 1\) is an interval"):
-        sampler("grid", 0, SPACE)
+        make_sampler("grid", 0, SPACE)
 
 
 @pytest.mark.parametrize("name", ["median", "hyperband"])
 def test_pruners_end_what_is_far_behind(name):
-    study = optuna.create_study(sampler=sampler("random", 0, SPACE), pruner=pruner(name), study_name="s")
+    study = optuna.create_study(sampler=make_sampler("random", 0, SPACE), pruner=make_pruner(name), study_name="s")
     pruned = 0
     for index in range(20):
         trial = study.ask()

@@ -1,4 +1,4 @@
-"""Bad input behind scripts/search.py: one line, a status, and nothing left behind."""
+"""scripts/search.py on the command line: bad input ends in one line and leaves no files; output for programs."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.search.study import SharedStudy
-from searches import small_plan
+from searches import small_spec
 
 BASE = ("data=digits", "data.image_size=8", "network.channel_multipliers=[1]", "trainer=cpu")
 
@@ -25,8 +25,8 @@ BAD = {
     '++search.space={schedule: "choice(linear,cosin)"}': ["schedule=cosin", "did you mean cosine?"],
     '++search.space={network.base_channels: "range(8,13)"}': ["network.base_channels must be a multiple of 8, got 12"],
     '++search.space={optimizer.lr: "interval(-1,1)"}': ["learning rate: -1.0"],
-    '++search.space={console: "choice(text,json)"}': ["search.space.console decides nothing"],
-    '+search.space.optimizer.eps="interval(0,1)"': ["search.space.optimizer is no whole key"],
+    '++search.space={console: "choice(text,json)"}': ["search.space.console does not affect a run"],
+    '+search.space.optimizer.eps="interval(0,1)"': ["search.space.optimizer is not a complete key"],
     "search.space=3": ["search.space=3", "a mapping"],
     "search.space=null": ["search.space"],
     # What else a search has.
@@ -49,8 +49,8 @@ BAD = {
     "search.objectives=[{metrics:val/loss}]": ["search.objectives[0].metrics", "did you mean metric?"],
     "search.objectives=[{metric:recognition.samples}]": ["is not measured", "evaluation=recognition"],
     "search.objectives=[{metric:seconds,of:best}]": ["only losses"],
-    "search.objectives=[{metric:seconds}]": ["search.pruner=median watches a loss", "search.pruner=none"],
-    "search.objectives=[{metric:val/loss},{metric:val/loss}]": ["each may be there once"],
+    "search.objectives=[{metric:seconds}]": ["search.pruner=median compares losses", "search.pruner=none"],
+    "search.objectives=[{metric:val/loss},{metric:val/loss}]": ["each may appear only once"],
     "trainer.limit_val_batches=0": ["limit_val_batches=0 leaves no validation"],
     # The training run.
     "optimizer.lrr=1": ["no key optimizer.lrr", "did you mean lr?"],
@@ -77,11 +77,11 @@ def test_without_optuna_the_line_says_what_to_install(door, monkeypatch):
 
 
 def test_another_space_under_the_same_name_is_one_line(door, tmp_path):
-    plan = small_plan(tmp_path)
-    SharedStudy(plan).close()
-    status, line = door(*BASE, "search.name=small", f"search.storage={plan.storage}", script="search")
+    spec = small_spec(tmp_path)
+    SharedStudy(spec).close()
+    status, line = door(*BASE, "search.name=small", f"search.storage={spec.storage}", script="search")
     assert status == 1
-    assert "search.name=small: a search of this name is there already, with another search.space" in line
+    assert "search.name=small: there is a search of this name already, with another search.space" in line
 
 
 def script(*arguments, cwd):

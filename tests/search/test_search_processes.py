@@ -1,4 +1,4 @@
-"""Whole searches: several processes on one storage, of which some are interrupted and some killed."""
+"""Whole searches: several processes with one storage, of which some are interrupted and some are killed."""
 
 import contextlib
 import io
@@ -21,40 +21,42 @@ from optuna.trial import TrialState
 from conftest import TINY
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
-from diffusion_lab.search.plan import composed
-from diffusion_lab.search.study import RUN_FOLDER, VALIDATED_AT, WORKER, SharedStudy, with_driver
-from searches import small_plan
+from diffusion_lab.search.search_spec import compose_run
+from diffusion_lab.search.storage import with_driver
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial_attributes import RUN_FOLDER, VALIDATED_AT, WORKER
+from searches import small_spec
 
 SPACE = {"optimizer": "choice(adam, adamw)", "optimizer.weight_decay": "interval(0.0, 0.1)"}
-#: Long enough to be met in the middle.
+#: Long enough to be interrupted in the middle.
 EPOCHS = 60
 
 
 @pytest.fixture
 def planned(tmp_path):
-    """The plan that `typed` makes scripts/search.py follow."""
+    """The spec of the search that scripts/search.py runs with the arguments `typed`."""
     fixed = [*TINY, "logger=none", f"trainer.max_epochs={EPOCHS}", f"paths.output_dir={tmp_path}/outputs"]
     storage = f"sqlite:///{tmp_path}/outputs/search/small/study.db"
-    return small_plan(
+    return small_spec(
         tmp_path, fixed=fixed, space=SPACE, outputs=f"{tmp_path}/outputs/search", storage=storage, heartbeat=1
     )
 
 
-def typed(plan, *more):
-    """What is typed behind scripts/search.py for `plan`."""
-    typed = [f"search.{key}={getattr(plan, key)}" for key in ("name", "n_trials", "sampler", "pruner", "heartbeat")]
-    space = [f"{key}={text}" for key, text in plan.space.items()]
-    return [*plan.fixed, "search=typed", *typed, *space, f"search.storage={plan.storage}", *more]
+def typed(spec, *more):
+    """Return the arguments of scripts/search.py for `spec`."""
+    typed = [f"search.{key}={getattr(spec, key)}" for key in ("name", "n_trials", "sampler", "pruner", "heartbeat")]
+    space = [f"{key}={text}" for key, text in spec.space.items()]
+    return [*spec.fixed, "search=typed", *typed, *space, f"search.storage={spec.storage}", *more]
 
 
 class Session:
-    """A start of scripts/search.py, in a process group of its own."""
+    """A process of scripts/search.py, in a session of its own."""
 
-    def __init__(self, plan, *more):
+    def __init__(self, spec, *more):
         script = conf_dir().parent / "scripts" / "search.py"
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, script, *typed(plan, *more)],
+            [sys.executable, script, *typed(spec, *more)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,18 +65,18 @@ class Session:
         )
 
     def ended(self, timeout=300):
-        """Its status, stdout and stderr, once it has ended."""
+        """Wait for its end, and return its exit status, stdout and stderr."""
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 
 
 @pytest.fixture
 def session():
-    """Starts sessions, and ends what is left of them."""
+    """A function that starts sessions; those that are left are killed after the test."""
     started = []
 
-    def start(plan, *more):
-        started.append(Session(plan, *more))
+    def start(spec, *more):
+        started.append(Session(spec, *more))
         return started[-1]
 
     yield start
@@ -84,12 +86,12 @@ def session():
 
 
 @contextlib.contextmanager
-def looked_at(plan):
-    """Optuna's trials of a plan, read again and again from outside."""
+def looked_at(spec):
+    """The Optuna study of a spec, read from outside of its workers."""
     until = time.monotonic() + 120
     while True:
         with contextlib.suppress(Exception):
-            study = optuna.load_study(study_name=plan.name, storage=with_driver(plan.storage))
+            study = optuna.load_study(study_name=spec.name, storage=with_driver(spec.storage))
             break
         assert time.monotonic() < until, "there is no study"
         time.sleep(0.2)
@@ -99,7 +101,7 @@ def looked_at(plan):
 
 
 def waited_for(look, what, timeout=240):
-    """What `look` finds, once it finds something."""
+    """Call `look` until it returns something true, and return that."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         found = look()
@@ -110,7 +112,7 @@ def waited_for(look, what, timeout=240):
 
 
 def training(study):
-    """A trial that has come some way, and is not near its end."""
+    """Return a running trial that has validated twice and is not near its end, or None."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if 2 <= len(trial.user_attrs.get(VALIDATED_AT, [])) < EPOCHS // 2:
             return trial
@@ -133,8 +135,8 @@ def gone(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def counted(plan):
-    shared = SharedStudy(plan)
+def counted(spec):
+    shared = SharedStudy(spec)
     try:
         return shared.trials()
     finally:
@@ -146,32 +148,32 @@ def sessions(trial):
     return [part.get("status") for part in manifest["sessions"]]
 
 
-def is_as_if_alone(plan, trial):
-    """Whether the trial's run has the weights of one that nobody disturbed."""
-    whole = train(composed(plan.overrides(trial.params))[0], []).read_json("manifest.json")
+def equals_an_uninterrupted_run(spec, trial):
+    """Return whether the trial's run has the same weights as an uninterrupted run."""
+    whole = train(compose_run(spec.overrides(trial.params))[0], []).read_json("manifest.json")
     return json.loads((Path(trial.user_attrs[RUN_FOLDER]) / "manifest.json").read_text())["weights"] == whole["weights"]
 
 
 @pytest.mark.full
-def test_a_killed_worker_is_replaced_and_its_trial_goes_on_where_it_was(planned, session):
+def test_a_killed_worker_is_replaced_and_its_trial_is_resumed(planned, session):
     one = session(planned, "search.workers=2")
     with looked_at(planned) as study:
         victim = waited_for(lambda: training(study), "a trial that trains")
         os.kill(owner(victim), signal.SIGKILL)
     status, out, err = one.ended()
     assert (status, err) == (0, ""), err
-    assert "was ended by SIGKILL; another takes its place" in out
+    assert "was ended by SIGKILL; another one replaces it" in out
     trials = counted(planned)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
-    (taken_up,) = [trial for trial in trials if trial.user_attrs[RUN_FOLDER] == victim.user_attrs[RUN_FOLDER]]
-    assert taken_up.params == victim.params
-    assert sessions(taken_up) == [None, "finished"]
-    assert is_as_if_alone(planned, taken_up)
+    (resumed,) = [trial for trial in trials if trial.user_attrs[RUN_FOLDER] == victim.user_attrs[RUN_FOLDER]]
+    assert resumed.params == victim.params
+    assert sessions(resumed) == [None, "finished"]
+    assert equals_an_uninterrupted_run(planned, resumed)
     assert out.count("finished ") == 4
 
 
 @pytest.mark.full
-def test_a_session_that_is_killed_whole_loses_no_finished_trial(planned, session):
+def test_a_session_that_is_killed_with_its_workers_loses_no_finished_trial(planned, session):
     one = session(planned, "search.workers=2")
     with looked_at(planned) as study:
         waited_for(lambda: finished(study) and training(study), "a finished trial and another that trains")
@@ -201,7 +203,7 @@ def test_workers_whose_session_is_killed_save_and_end(planned, session):
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_all_trials_and_the_printed_command_goes_on(planned, session, number):
+def test_ctrl_c_saves_all_trials_and_the_printed_command_continues_the_search(planned, session, number):
     one = session(planned, "search.workers=2")
     with looked_at(planned) as study:
         trial = waited_for(lambda: training(study), "a trial that trains")
@@ -209,7 +211,7 @@ def test_ctrl_c_saves_all_trials_and_the_printed_command_goes_on(planned, sessio
     status, _, err = one.ended()
     assert status == 128 + number
     stopping, line = [line for line in err.splitlines() if line]
-    assert stopping.startswith("Stopping after the steps under way")
+    assert stopping.startswith("Stopping after the current steps")
     assert line.startswith("Interrupted: ")
     assert gone(owner(trial))
     assert TrialState.RUNNING not in {trial.state for trial in counted(planned)}
@@ -219,13 +221,13 @@ def test_ctrl_c_saves_all_trials_and_the_printed_command_goes_on(planned, sessio
     assert (again.returncode, again.stderr) == (0, ""), again.stderr
     trials = counted(planned)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
-    (taken_up,) = [t for t in trials if t.user_attrs[RUN_FOLDER] == trial.user_attrs[RUN_FOLDER]]
-    assert sessions(taken_up) == ["interrupted", "finished"]
-    assert is_as_if_alone(planned, taken_up)
+    (resumed,) = [t for t in trials if t.user_attrs[RUN_FOLDER] == trial.user_attrs[RUN_FOLDER]]
+    assert sessions(resumed) == ["interrupted", "finished"]
+    assert equals_an_uninterrupted_run(planned, resumed)
 
 
 @pytest.mark.full
-def test_two_starts_at_the_same_moment_share_a_search(planned, session):
+def test_two_sessions_started_at_the_same_time_share_a_search(planned, session):
     both = [session(planned), session(planned)]
     for one in both:
         status, out, err = one.ended()
@@ -259,7 +261,7 @@ def server(tmp_path_factory):
     pytest.importorskip("psycopg2")
     folder = Path(BINARIES[-1]).parent
     home = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    # The server refuses to be root's.
+    # The server refuses to run as root.
     user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
     if user:
         shutil.chown(home, "postgres")
@@ -288,9 +290,9 @@ def server(tmp_path_factory):
 @pytest.mark.full
 @pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server here (Debian: apt install postgresql)")
 def test_machines_share_a_search_on_a_postgresql_server_and_one_of_them_is_lost(planned, session, server, tmp_path):
-    plan = replace(planned, storage=server)
-    both = [session(plan), session(plan)]
-    with looked_at(plan) as study:
+    spec = replace(planned, storage=server)
+    both = [session(spec), session(spec)]
+    with looked_at(spec) as study:
         victim = waited_for(lambda: finished(study) and training(study), "a finished trial and another that trains")
         os.kill(owner(victim), signal.SIGKILL)
         before = finished(study)
@@ -299,29 +301,29 @@ def test_machines_share_a_search_on_a_postgresql_server_and_one_of_them_is_lost(
         status, out, err = one.ended()
         assert (status, err) == (0, ""), err
         outs.append(out)
-    trials = counted(plan)
+    trials = counted(spec)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
     assert before.items() <= {trial.number: trial.values for trial in trials}.items()
-    (taken_up,) = [trial for trial in trials if trial.user_attrs[RUN_FOLDER] == victim.user_attrs[RUN_FOLDER]]
-    assert sessions(taken_up) == [None, "finished"]
+    (resumed,) = [trial for trial in trials if trial.user_attrs[RUN_FOLDER] == victim.user_attrs[RUN_FOLDER]]
+    assert sessions(resumed) == [None, "finished"]
     # The password is nowhere: not on the terminals, in no file of the search, in no table.
     assert not any("hush-hush" in out for out in outs)
     assert "storage     postgresql://lab:***@127.0.0.1" in outs[0]
     texts = {path: path.read_bytes() for path in (tmp_path / "outputs").rglob("*") if path.is_file()}
-    ours = [p for p, text in texts.items() if b"hush-hush" in text and p.suffix != ".patch"]  # a patch has this file
-    assert ours == []
-    with looked_at(plan) as study:
+    # A patch may contain this file.
+    assert [p for p, text in texts.items() if b"hush-hush" in text and p.suffix != ".patch"] == []
+    with looked_at(spec) as study:
         assert "hush-hush" not in json.dumps([study.user_attrs, *(t.user_attrs for t in study.trials)])
 
 
 def test_optunas_dashboard_opens_the_storage(tmp_path):
     dashboard = pytest.importorskip("optuna_dashboard")
-    plan = small_plan(tmp_path)
-    shared = SharedStudy(plan)
+    spec = small_spec(tmp_path)
+    shared = SharedStudy(spec)
     for value in (0.5, 0.25):
         shared.study.tell(shared.ask(), value)
     shared.close()
-    app = dashboard.wsgi(plan.storage)
+    app = dashboard.wsgi(spec.storage)
 
     def get(path, query=""):
         answer = {}

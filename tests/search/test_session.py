@@ -1,4 +1,4 @@
-"""What workers of one machine share."""
+"""A session of a search: the resources of its workers, and what it shows."""
 
 import io
 import sys
@@ -12,9 +12,10 @@ from diffusion_lab.machine.cores_and_gpus import Gpu
 from diffusion_lab.machine.resource_pool import Pool
 from diffusion_lab.search import search_report, session
 from diffusion_lab.search.search_objectives import Objective
-from diffusion_lab.search.study import ERROR, SharedStudy
-from diffusion_lab.search.trial_table import Table
-from searches import small_plan
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial_attributes import ERROR
+from diffusion_lab.search.trial_table import TrialTable
+from searches import small_spec
 
 ON_GPU = {"accelerator": "gpu", "devices": 1}
 
@@ -25,38 +26,40 @@ def four_gpus(monkeypatch, tmp_path):
     monkeypatch.setattr(session, "Pool", lambda: Pool(tmp_path / "locks"))
 
 
-def visible(shares):
-    return [share["CUDA_VISIBLE_DEVICES"] for share in shares]
+def visible(environments):
+    return [environment["CUDA_VISIBLE_DEVICES"] for environment in environments]
 
 
 def test_workers_share_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(session, "cores", lambda: 7)
-    with session.shares_of_machine({"accelerator": "cpu", "devices": 1}, 3) as shares:
-        assert shares == [{"OMP_NUM_THREADS": "2"}] * 3
+    with session.worker_environments({"accelerator": "cpu", "devices": 1}, 3) as environments:
+        assert environments == [{"OMP_NUM_THREADS": "2"}] * 3
 
 
-def test_a_number_of_threads_that_was_set_stays(monkeypatch):
+def test_a_number_of_threads_that_is_set_is_kept(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    with session.shares_of_machine({"accelerator": "cpu", "devices": 1}, 3) as shares:
-        assert shares == [{}] * 3
+    with session.worker_environments({"accelerator": "cpu", "devices": 1}, 3) as environments:
+        assert environments == [{}] * 3
 
 
-def test_each_worker_has_gpus_of_its_own_also_beside_another_search(four_gpus):
-    with session.shares_of_machine(ON_GPU, 2) as first, session.shares_of_machine(ON_GPU, 2) as second:
+def test_each_worker_has_gpus_of_its_own_even_with_two_searches(four_gpus):
+    with session.worker_environments(ON_GPU, 2) as first, session.worker_environments(ON_GPU, 2) as second:
         assert sorted(visible(first) + visible(second)) == ["0", "1", "2", "3"]
-    with session.shares_of_machine({"accelerator": "gpu", "devices": 2}, 2) as pairs:
+    with session.worker_environments({"accelerator": "gpu", "devices": 2}, 2) as pairs:
         assert visible(pairs) == ["0,1", "2,3"]
 
 
 def test_more_gpus_than_are_free_are_refused(four_gpus):
     with (
-        session.shares_of_machine(ON_GPU, 3),
-        pytest.raises(LabError, match=r"search\.workers=2: they need 2 GPUs, and of the 4 of this machine"),
-        session.shares_of_machine(ON_GPU, 2),
+        session.worker_environments(ON_GPU, 3),
+        pytest.raises(
+            LabError, match=r"search\.workers=2: the workers need 2 GPUs, but fewer of this machine's 4 are free"
+        ),
+        session.worker_environments(ON_GPU, 2),
     ):
         pass
-    with pytest.raises(LabError, match="they need 5 GPUs"), session.shares_of_machine(ON_GPU, 5):
+    with pytest.raises(LabError, match="the workers need 5 GPUs"), session.worker_environments(ON_GPU, 5):
         pass
 
 
@@ -71,16 +74,16 @@ def test_more_gpus_than_are_free_are_refused(four_gpus):
         ("search.name=a", "search.name=a"),
     ],
 )  # fmt: skip
-def test_the_command_that_goes_on_is_told_without_the_password(tmp_path, typed, shown):
-    plan = small_plan(tmp_path, storage="postgresql://me:hush@host/db")
-    assert session._without_password(typed, plan) == shown
+def test_the_command_that_continues_the_search_is_shown_without_the_password(tmp_path, typed, shown):
+    spec = small_spec(tmp_path, storage="postgresql://me:hush@host/db")
+    assert session._without_password(typed, spec) == shown
 
 
 @pytest.fixture
 def shared(tmp_path):
     """A search of two objectives with four trials: two on the front, one beaten, one failed."""
-    plan = small_plan(tmp_path, objectives=[Objective("val/loss"), Objective("seconds")], pruner="median")
-    view = SharedStudy(plan)
+    spec = small_spec(tmp_path, objectives=[Objective("val/loss"), Objective("seconds")], pruner="median")
+    view = SharedStudy(spec)
     for values in ((0.1, 9.0), (0.2, 3.0), (0.3, 4.0)):
         view.study.tell(view.ask(), values)
     failed = view.ask()
@@ -90,12 +93,12 @@ def shared(tmp_path):
     view.close()
 
 
-def test_of_several_objectives_the_front_is_told_and_drawn(shared, capsys, tmp_path):
+def test_with_several_objectives_the_pareto_front_is_shown_and_drawn(shared, capsys, tmp_path):
     with console.use(console.Text()):
-        search_report.warn(shared.plan)
-        search_report.end(shared.plan, shared)
+        search_report.warn_of_unused_pruner(shared.spec)
+        search_report.show_result(shared.spec, shared)
     told = capsys.readouterr()
-    assert "search.pruner=median: Optuna prunes none" in told.err
+    assert "search.pruner=median has no effect" in told.err
     assert "4 of 4 trials have ended (1 failed)" in told.out
     assert "2 of them are on the Pareto front" in told.out
     assert "trial 0: val/loss 0.1, seconds 9" in told.out
@@ -113,12 +116,12 @@ def test_of_several_objectives_the_front_is_told_and_drawn(shared, capsys, tmp_p
 
 
 def test_a_search_in_which_nothing_finished_says_why(tmp_path):
-    view = SharedStudy(small_plan(tmp_path, n_trials=1))
+    view = SharedStudy(small_spec(tmp_path, n_trials=1))
     failed = view.ask()
     failed.set_user_attr(ERROR, "the loss was no number")
     view.study.tell(failed, state=TrialState.FAIL)
-    with pytest.raises(LabError, match=r"none of the 1 trials finished; the last one said: the loss was no number"):
-        search_report.end(view.plan, view)
+    with pytest.raises(LabError, match=r"none of the 1 trials finished; the last error was: the loss was no number"):
+        search_report.show_result(view.spec, view)
     view.close()
 
 
@@ -127,11 +130,11 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_the_trials_under_way_are_drawn_again_and_again(tmp_path, monkeypatch, capsys):
-    view = SharedStudy(small_plan(tmp_path, n_trials=3))
+def test_on_a_terminal_the_running_trials_are_redrawn(tmp_path, monkeypatch, capsys):
+    view = SharedStudy(small_spec(tmp_path, n_trials=3))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    table = Table(view.plan, view.study)
+    table = TrialTable(view.spec, view.study)
     with console.use(console.Text()):
         first, second = view.ask(), view.ask()
         first.report(0.75, 1)

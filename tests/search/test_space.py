@@ -4,7 +4,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.search.space import overrides, parsed, read, spelled
+from diffusion_lab.search.space import move_sweeps_into_space, parse_space, read_space, trial_overrides
 
 KINDS = {
     "choice(16, 32)": (CategoricalDistribution([16, 32]), [16, 32]),
@@ -25,14 +25,14 @@ KINDS = {
 
 @pytest.mark.parametrize("text", KINDS)
 def test_hydras_sweeps_are_optunas_distributions(text):
-    (dimension,) = parsed({"key": text})
-    assert (dimension.distribution(), dimension.values()) == KINDS[text]
+    (dimension,) = parse_space({"key": text})
+    assert (dimension.distribution(), dimension.all_values()) == KINDS[text]
 
 
 @pytest.mark.parametrize("text", KINDS)
 def test_what_is_typed_for_a_value_gives_it_to_the_last_digit(text):
-    (dimension,) = parsed({"a.key": text})
-    values = dimension.values() or [0.1 + 0.2, 1 / 3 * 1e-3, 1e-05]
+    (dimension,) = parse_space({"a.key": text})
+    values = dimension.all_values() or [0.1 + 0.2, 1 / 3 * 1e-3, 1e-05]
     for value in values:
         override = OverridesParser.create().parse_override(dimension.override(value))
         assert not override.is_sweep_override()
@@ -62,7 +62,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD)
 def test_values_that_make_no_sense_are_refused_by_their_key(text):
     with pytest.raises(LabError) as refusal:
-        parsed({"key": text})
+        parse_space({"key": text})
     assert str(refusal.value).startswith(f"search.space.key={text}: ")
     for said in BAD[text]:
         assert said in str(refusal.value)
@@ -70,16 +70,16 @@ def test_values_that_make_no_sense_are_refused_by_their_key(text):
 
 def test_a_space_without_keys_is_refused():
     with pytest.raises(LabError, match=r"search\.space has no key"):
-        parsed({})
+        parse_space({})
 
 
 def test_null_takes_a_key_out():
-    assert read({"optimizer.lr": None, "schedule": "a,b"}) == {"schedule": "a,b"}
+    assert read_space({"optimizer.lr": None, "schedule": "a,b"}) == {"schedule": "a,b"}
 
 
 def test_a_part_of_a_key_is_refused():
-    with pytest.raises(LabError, match=r"search\.space\.optimizer is no whole key"):
-        read({"optimizer": {"lr": "interval(1,2)"}})
+    with pytest.raises(LabError, match=r"search\.space\.optimizer is not a complete key"):
+        read_space({"optimizer": {"lr": "interval(1,2)"}})
 
 
 TYPED = {
@@ -93,10 +93,10 @@ TYPED = {
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_values_that_are_typed_go_into_the_space(composed, typed):
-    (argument,) = spelled([typed])
+    (argument,) = move_sweeps_into_space([typed])
     key, text = TYPED[typed]
-    before = read(OmegaConf.to_container(composed(config_name="search").search.space))
-    after = read(OmegaConf.to_container(composed(argument, config_name="search").search.space))
+    before = read_space(OmegaConf.to_container(composed(config_name="search").search.space))
+    after = read_space(OmegaConf.to_container(composed(argument, config_name="search").search.space))
     assert after == {**before, key: text}
 
 
@@ -104,13 +104,13 @@ def test_values_that_are_typed_go_into_the_space(composed, typed):
     "typed", ["seed=3", "name=a", "x=[1,2]", "x=interval(1", "search.sampler=tpe,random", "--help"]
 )
 def test_what_is_one_value_stays_what_it_was(typed):
-    assert spelled([typed]) == [typed]
+    assert move_sweeps_into_space([typed]) == [typed]
 
 
 def test_in_a_sweep_several_values_are_several_searches():
-    assert spelled(["-m", "seed=1,2"]) == ["-m", "seed=1,2"]
+    assert move_sweeps_into_space(["-m", "seed=1,2"]) == ["-m", "seed=1,2"]
 
 
 def test_a_trial_is_typed_in_the_order_of_its_space():
-    space = parsed({"b": "choice(1,2)", "a": "choice(x,[1,2])"})
-    assert overrides(space, {"a": "[1,2]", "b": 2}) == ["b=2", "a=[1,2]"]
+    space = parse_space({"b": "choice(1,2)", "a": "choice(x,[1,2])"})
+    assert trial_overrides(space, {"a": "[1,2]", "b": 2}) == ["b=2", "a=[1,2]"]

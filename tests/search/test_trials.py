@@ -1,4 +1,4 @@
-"""Trials that train: how each of their ends is told, and that a trial is a run like any other."""
+"""Trials that train: how each of their ends is recorded, and that a trial is a run like any other."""
 
 import json
 import os
@@ -17,36 +17,37 @@ from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.search import trial as trial_module
-from diffusion_lab.search.plan import composed
 from diffusion_lab.search.search_objectives import Objective
-from diffusion_lab.search.study import ERROR, PARAMETERS, RUN_FOLDER, VALIDATED_AT, SharedStudy
-from diffusion_lab.search.worker import work
+from diffusion_lab.search.search_spec import compose_run
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial_attributes import ERROR, PARAMETERS, RUN_FOLDER, VALIDATED_AT
+from diffusion_lab.search.worker import run_trials
 from diffusion_lab.training.checkpoint_io import read_checkpoint
-from searches import small_plan
+from searches import small_spec
 
 
 @pytest.fixture
 def planned(tmp_path):
-    """A function from changes to the plan of a search of tiny runs."""
-    typed = [*TINY, "logger=csv", f"paths.output_dir={tmp_path}/outputs"]
+    """A function that returns the spec of a search of tiny runs, with more overrides and other changes."""
+    fixed = [*TINY, "logger=csv", f"paths.output_dir={tmp_path}/outputs"]
     space = {"optimizer.lr": "choice(1e-3, 2e-3)"}
 
-    def of(*more, **changes):
-        return small_plan(tmp_path, fixed=[*typed, *more], **{"space": space, "n_trials": 1, **changes})
+    def make(*more, **changes):
+        return small_spec(tmp_path, fixed=[*fixed, *more], **{"space": space, "n_trials": 1, **changes})
 
-    return of
+    return make
 
 
 @pytest.fixture
 def trials():
-    """A function from a plan to the trials of its study, newest state, and all of Optuna's."""
+    """A function that returns the trials of a spec that count, and all trials of its study."""
     views = []
 
-    def of(plan):
-        views.append(SharedStudy(plan))
+    def read(spec):
+        views.append(SharedStudy(spec))
         return views[-1].trials(), views[-1].study.trials
 
-    yield of
+    yield read
     for view in views:
         view.close()
 
@@ -67,41 +68,41 @@ def rows(trial):
     return metrics(trial)["epochs"]
 
 
-def test_a_trial_is_a_run_that_its_command_repeats(planned, trials, tmp_path):
+def test_the_command_of_a_trial_repeats_its_run(planned, trials, tmp_path):
     space = {"optimizer.lr": "tag(log, interval(1e-4, 1e-2))", "schedule": "choice(linear, cosine)"}
-    plan = planned(space=space, n_trials=2)
-    work(plan)
-    for trial in trials(plan)[0]:
+    spec = planned(space=space, n_trials=2)
+    run_trials(spec)
+    for trial in trials(spec)[0]:
         assert trial.state == TrialState.COMPLETE
         assert trial.values == [rows(trial)[-1]["val/loss"]]
         assert manifest(trial)["options"]["schedule"] == trial.params["schedule"]
         assert manifest(trial)["seed"] == 42
-        cfg, options = composed(plan.overrides(trial.params))
-        again = train(cfg, plan.overrides(trial.params), options)
+        cfg, options = compose_run(spec.overrides(trial.params))
+        again = train(cfg, spec.overrides(trial.params), options)
         assert again.path.parent == tmp_path / "outputs" / "tiny"
         assert again.read_json("manifest.json")["weights"] == manifest(trial)["weights"]
 
 
 def test_the_runs_lie_in_the_searchs_folder(planned, trials):
-    plan = planned()
-    work(plan)
-    ((trial,), _) = trials(plan)
-    assert folder(trial).parent == plan.folder
+    spec = planned()
+    run_trials(spec)
+    ((trial,), _) = trials(spec)
+    assert folder(trial).parent == spec.folder
 
 
 def test_the_storage_and_its_password_are_in_no_run_folder(planned, trials):
     secret = secrets.token_hex(8)
-    plan = planned(storage=planned().storage.replace("study.db", f"{secret}.db"))
-    work(plan)
-    texts = [path.read_bytes() for path in plan.folder.rglob("*") if path.is_file()]
+    spec = planned(storage=planned().storage.replace("study.db", f"{secret}.db"))
+    run_trials(spec)
+    texts = [path.read_bytes() for path in spec.folder.rglob("*") if path.is_file()]
     assert len(texts) > 5
     assert not any(secret.encode() in text for text in texts)
 
 
 def test_a_loss_that_is_no_number_is_a_failed_trial_and_the_next_one_goes_on(planned, trials):
-    plan = planned(space={"optimizer.lr": "choice(1e-3, 1e30)"}, sampler="grid", n_trials=2)
-    work(plan)
-    counted, _ = trials(plan)
+    spec = planned(space={"optimizer.lr": "choice(1e-3, 1e30)"}, sampler="grid", n_trials=2)
+    run_trials(spec)
+    counted, _ = trials(spec)
     assert {trial.params["optimizer.lr"]: trial.state for trial in counted} == {
         1e-3: TrialState.COMPLETE,
         1e30: TrialState.FAIL,
@@ -113,9 +114,9 @@ def test_a_loss_that_is_no_number_is_a_failed_trial_and_the_next_one_goes_on(pla
 
 def test_a_config_that_is_refused_is_a_failed_trial(planned, trials):
     space = {"network.channel_multipliers": "choice([1,1,1,1,1], [1])"}
-    plan = planned(space=space, sampler="grid", n_trials=2)
-    work(plan)
-    counted, _ = trials(plan)
+    spec = planned(space=space, sampler="grid", n_trials=2)
+    run_trials(spec)
+    counted, _ = trials(spec)
     errors = [trial.user_attrs[ERROR] for trial in counted if trial.state == TrialState.FAIL]
     assert len(errors) == 1
     assert "network.channel_multipliers" in errors[0]
@@ -131,17 +132,17 @@ def test_a_crash_is_a_failed_trial_and_the_next_one_goes_on(planned, trials, mon
         return train(*arguments, **keywords)
 
     monkeypatch.setattr(trial_module, "train", crashes_once)
-    plan = planned(n_trials=2)
-    work(plan)
-    counted, _ = trials(plan)
+    spec = planned(n_trials=2)
+    run_trials(spec)
+    counted, _ = trials(spec)
     assert [trial.state for trial in counted] == [TrialState.FAIL, TrialState.COMPLETE]
     assert counted[0].user_attrs[ERROR] == "ZeroDivisionError: of a kind that nobody expected"
 
 
 def test_a_metric_that_was_not_measured_is_a_failed_trial(planned, trials):
-    plan = planned("trainer.check_val_every_n_epoch=5")
-    work(plan)
-    ((trial,), _) = trials(plan)
+    spec = planned("trainer.check_val_every_n_epoch=5")
+    run_trials(spec)
+    ((trial,), _) = trials(spec)
     assert trial.state == TrialState.FAIL
     assert "measured no val/loss" in trial.user_attrs[ERROR]
 
@@ -155,10 +156,10 @@ OBJECTIVES = [
 ]
 
 
-def test_several_objectives_are_measured_where_they_are_found(planned, trials):
-    plan = planned("evaluation=recognition", "trainer.max_epochs=3", objectives=OBJECTIVES)
-    work(plan)
-    ((trial,), _) = trials(plan)
+def test_each_objective_is_read_from_the_run(planned, trials):
+    spec = planned("evaluation=recognition", "trainer.max_epochs=3", objectives=OBJECTIVES)
+    run_trials(spec)
+    ((trial,), _) = trials(spec)
     assert trial.state == TrialState.COMPLETE, trial.user_attrs
     best, loss, seconds, parameters, recognized = trial.values
     assert best == min(row["val/loss"] for row in rows(trial))
@@ -168,13 +169,13 @@ def test_several_objectives_are_measured_where_they_are_found(planned, trials):
     assert recognized == metrics(trial)["recognition"]["samples"]
 
 
-def others_that_did_better(plan, values):
-    """Finished trials with these losses at their validations."""
-    shared = SharedStudy(plan)
+def others_that_did_better(spec, values):
+    """Add finished trials with these losses at their validations."""
+    shared = SharedStudy(spec)
     for _ in range(6):
         done = optuna.create_trial(
             params={"optimizer.lr": 1e-3},
-            distributions={d.key: d.distribution() for d in plan.dimensions},
+            distributions={d.key: d.distribution() for d in spec.dimensions},
             values=[values[-1]],
             intermediate_values=dict(enumerate(values, 1)),
         )
@@ -182,19 +183,19 @@ def others_that_did_better(plan, values):
     shared.close()
 
 
-def test_a_hopeless_trial_is_pruned_between_two_steps_and_differs_only_by_its_end(planned, trials):
+def test_a_pruned_trial_ends_early_and_is_otherwise_unchanged(planned, trials):
     more = {"pruner": "median", "n_trials": 7}
-    plan = planned("trainer.max_epochs=4", **more)
-    others_that_did_better(plan, [1e-3, 1e-3, 1e-3, 1e-3])
-    work(plan)
-    pruned = trials(plan)[0][-1]
+    spec = planned("trainer.max_epochs=4", **more)
+    others_that_did_better(spec, [1e-3, 1e-3, 1e-3, 1e-3])
+    run_trials(spec)
+    pruned = trials(spec)[0][-1]
     assert pruned.state == TrialState.PRUNED
     assert pruned.user_attrs[VALIDATED_AT] == [4, 8]  # the median pruner lets the first validation pass
     assert list(pruned.intermediate_values) == [1, 2]
     assert manifest(pruned)["status"] == "pruned"
     assert read_checkpoint(folder(pruned) / "checkpoints" / "last.ckpt")["global_step"] == 8
 
-    cfg, _ = composed(plan.overrides(pruned.params))
+    cfg, _ = compose_run(spec.overrides(pruned.params))
     whole = train(cfg, [])
     losses = [row["val/loss"] for row in whole.read_json("metrics.json")["epochs"]]
     assert losses[:2] == list(pruned.intermediate_values.values())
@@ -203,23 +204,23 @@ def test_a_hopeless_trial_is_pruned_between_two_steps_and_differs_only_by_its_en
 
 
 def test_a_trial_as_good_as_the_others_is_not_pruned(planned, trials):
-    plan = planned(pruner="median", n_trials=7)
-    others_that_did_better(plan, [1e3, 1e3])
-    work(plan)
-    assert trials(plan)[0][-1].state == TrialState.COMPLETE
+    spec = planned(pruner="median", n_trials=7)
+    others_that_did_better(spec, [1e3, 1e3])
+    run_trials(spec)
+    assert trials(spec)[0][-1].state == TrialState.COMPLETE
 
 
-def test_losses_are_counted_by_validations_whatever_the_batch(planned, trials):
-    plan = planned("trainer.max_epochs=3", space={"data.batch_size": "choice(50, 125)"}, sampler="grid", n_trials=2)
-    work(plan)
-    for trial in trials(plan)[0]:
+def test_losses_are_reported_by_validation_for_any_batch_size(planned, trials):
+    spec = planned("trainer.max_epochs=3", space={"data.batch_size": "choice(50, 125)"}, sampler="grid", n_trials=2)
+    run_trials(spec)
+    for trial in trials(spec)[0]:
         assert list(trial.intermediate_values) == [1, 2, 3]
         steps = 250 // trial.params["data.batch_size"]
         assert trial.user_attrs[VALIDATED_AT] == [steps, 2 * steps, 3 * steps]
 
 
-class Presses(pl.Callback):
-    """Presses Ctrl-C in a step."""
+class PressCtrlC(pl.Callback):
+    """Sends SIGINT to this process after a training step."""
 
     def __init__(self, step):
         self.step = step
@@ -231,9 +232,9 @@ class Presses(pl.Callback):
 
 @pytest.fixture
 def interfere(monkeypatch):
-    """A function from a callback to searches whose next trial has it, too."""
+    """A function that adds a callback to the next trial."""
 
-    def by(callback):
+    def add(callback):
         waiting = [callback]
 
         def once(cfg, overrides, options, callbacks):
@@ -242,143 +243,143 @@ def interfere(monkeypatch):
 
         monkeypatch.setattr(trial_module, "train", once)
 
-    return by
+    return add
 
 
-def test_ctrl_c_saves_the_trial_and_the_next_start_takes_it_up(planned, trials, interfere, capsys):
-    plan = planned("trainer.max_epochs=3", n_trials=2)
-    interfere(Presses(step=6))
+def test_ctrl_c_saves_the_trial_and_the_next_start_resumes_it(planned, trials, interfere, capsys):
+    spec = planned("trainer.max_epochs=3", n_trials=2)
+    interfere(PressCtrlC(step=6))
     with pytest.raises(RunInterrupted):
-        work(plan)
-    counted, _ = trials(plan)
+        run_trials(spec)
+    counted, _ = trials(spec)
     assert [trial.state for trial in counted] == [TrialState.WAITING]
     assert manifest(counted[0])["status"] == "interrupted"
     assert counted[0].user_attrs[VALIDATED_AT] == [4]
 
-    work(plan)
-    counted, every = trials(plan)
+    run_trials(spec)
+    counted, every = trials(spec)
     assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 2
     assert len(every) == 3
     assert counted[0].user_attrs[RUN_FOLDER] == every[0].user_attrs[RUN_FOLDER]
     assert [session["status"] for session in manifest(counted[0])["sessions"]] == ["interrupted", "finished"]
     assert counted[0].user_attrs[VALIDATED_AT] == [4, 8, 12]
-    whole = train(composed(plan.overrides(counted[0].params))[0], [])
+    whole = train(compose_run(spec.overrides(counted[0].params))[0], [])
     assert manifest(counted[0])["weights"] == whole.read_json("manifest.json")["weights"]
 
 
 def test_a_run_that_was_finished_when_its_worker_was_lost_is_not_trained_again(planned, trials, monkeypatch):
-    plan = planned()
-    work(plan)
-    ((done,), _) = trials(plan)
-    shared = SharedStudy(plan)
+    spec = planned()
+    run_trials(spec)
+    ((done,), _) = trials(spec)
+    shared = SharedStudy(spec)
     monkeypatch.setattr(trial_module, "train", None)
-    # As after a kill between the end of the run and the telling of it.
+    # As if the worker had been killed after the end of the run, before it told Optuna of it.
     waiting = optuna.create_trial(
         state=TrialState.WAITING, params=done.params, distributions=done.distributions, user_attrs=done.user_attrs
     )
     shared.study.add_trial(waiting)
     shared.close()
-    work(planned(n_trials=2))
-    counted, _ = trials(plan)
+    run_trials(planned(n_trials=2))
+    counted, _ = trials(spec)
     assert counted[1].values == done.values
     assert counted[1].user_attrs[RUN_FOLDER] == done.user_attrs[RUN_FOLDER]
 
 
 def test_a_trial_whose_folder_is_gone_starts_anew(planned, trials, interfere):
-    plan = planned()
-    interfere(Presses(step=6))
+    spec = planned()
+    interfere(PressCtrlC(step=6))
     with pytest.raises(RunInterrupted):
-        work(plan)
-    ((trial,), _) = trials(plan)
-    folder(trial).rename(plan.folder / "elsewhere")
-    work(plan)
-    ((done,), _) = trials(plan)
+        run_trials(spec)
+    ((trial,), _) = trials(spec)
+    folder(trial).rename(spec.folder / "elsewhere")
+    run_trials(spec)
+    ((done,), _) = trials(spec)
     assert done.state == TrialState.COMPLETE
     assert done.user_attrs[RUN_FOLDER] != trial.user_attrs[RUN_FOLDER]
 
 
-def test_a_folder_outside_of_the_search_is_not_gone_on_with(planned, trials, tmp_path):
-    plan = planned()
-    elsewhere = train(composed([*plan.fixed, "name=elsewhere"])[0], [])
-    shared = SharedStudy(plan)
+def test_a_run_outside_of_the_searchs_folder_is_not_resumed(planned, trials, tmp_path):
+    spec = planned()
+    elsewhere = train(compose_run([*spec.fixed, "name=elsewhere"])[0], [])
+    shared = SharedStudy(spec)
     waiting = optuna.create_trial(
         state=TrialState.WAITING,
         params={"optimizer.lr": 1e-3},
-        distributions={d.key: d.distribution() for d in plan.dimensions},
+        distributions={d.key: d.distribution() for d in spec.dimensions},
         user_attrs={RUN_FOLDER: str(elsewhere.path)},
     )
     shared.study.add_trial(waiting)
     shared.close()
-    work(plan)
-    ((done,), _) = trials(plan)
+    run_trials(spec)
+    ((done,), _) = trials(spec)
     assert done.state == TrialState.COMPLETE
     assert done.user_attrs[RUN_FOLDER] != str(elsewhere.path)
 
 
-def test_what_another_worker_took_up_in_the_meantime_is_left_to_it(planned, trials, monkeypatch):
-    plan = planned(n_trials=1)
+def test_a_trial_that_another_worker_ended_in_the_meantime_is_left_as_it_is(planned, trials, monkeypatch):
+    spec = planned(n_trials=1)
 
-    def slept_through(cfg, overrides, options, callbacks):
-        shared = SharedStudy(plan)
-        shared.study.tell(0, state=TrialState.FAIL)  # by another one, while this one slept
+    def train_late(cfg, overrides, options, callbacks):
+        shared = SharedStudy(spec)
+        shared.study.tell(0, state=TrialState.FAIL)  # as another worker does while this one sleeps
         shared.close()
         return train(cfg, overrides, options, callbacks=callbacks)
 
-    monkeypatch.setattr(trial_module, "train", slept_through)
-    work(plan)
-    ((trial,), every) = trials(plan)
+    monkeypatch.setattr(trial_module, "train", train_late)
+    run_trials(spec)
+    ((trial,), every) = trials(spec)
     assert trial.state == TrialState.FAIL
     assert len(every) == 1
     assert ERROR not in trial.user_attrs
 
 
-def test_a_trial_whose_silent_worker_still_trains_starts_anew(planned, trials, interfere):
-    plan = planned()
-    interfere(Presses(step=6))
+def test_a_trial_whose_lost_worker_still_trains_starts_anew(planned, trials, interfere):
+    spec = planned()
+    interfere(PressCtrlC(step=6))
     with pytest.raises(RunInterrupted):
-        work(plan)
-    ((trial,), _) = trials(plan)
+        run_trials(spec)
+    ((trial,), _) = trials(spec)
     with RunFolder(folder(trial)).held():
-        work(plan)
-    ((done,), _) = trials(plan)
+        run_trials(spec)
+    ((done,), _) = trials(spec)
     assert done.state == TrialState.COMPLETE
     assert done.user_attrs[RUN_FOLDER] != trial.user_attrs[RUN_FOLDER]
 
 
-def test_a_failure_of_what_another_worker_took_up_is_left_to_it_too(planned, trials, monkeypatch):
-    plan = planned(n_trials=1)
+def test_an_error_of_a_trial_that_another_worker_ended_is_not_recorded(planned, trials, monkeypatch):
+    spec = planned(n_trials=1)
 
-    def slept_and_failed(*arguments, **named):
-        shared = SharedStudy(plan)
+    def fail_late(*arguments, **named):
+        shared = SharedStudy(spec)
         shared.study.tell(0, state=TrialState.FAIL)
         shared.close()
         raise LabError("no space")
 
-    monkeypatch.setattr(trial_module, "train", slept_and_failed)
-    work(plan)
-    ((trial,), _) = trials(plan)
+    monkeypatch.setattr(trial_module, "train", fail_late)
+    run_trials(spec)
+    ((trial,), _) = trials(spec)
     assert ERROR not in trial.user_attrs
 
 
-def test_a_storage_that_fails_is_no_fault_of_the_trial(planned, trials, monkeypatch):
-    plan = planned()
+def test_a_storage_error_does_not_fail_the_trial(planned, trials, monkeypatch):
+    spec = planned()
 
     def away(*arguments, **named):
         raise optuna.exceptions.StorageInternalError from OSError("the server is away")
 
     monkeypatch.setattr(trial_module, "train", away)
     with pytest.raises(LabError, match=r"search\.storage=sqlite:.* cannot be used: the server is away"):
-        work(plan)
-    ((trial,), _) = trials(plan)
+        run_trials(spec)
+    ((trial,), _) = trials(spec)
     assert trial.state == TrialState.RUNNING
 
 
 def test_the_launcher_of_a_sweep_is_refused(planned):
     with pytest.raises(LabError, match="launcher=… is for the jobs of a sweep"):
-        composed(planned("launcher=joblib").fixed)
+        compose_run(planned("launcher=joblib").fixed)
 
 
 def test_an_override_that_does_not_exist_is_explained():
     with pytest.raises(Exception, match=r"no key optimizer\.lrr; did you mean lr\?") as refusal:
-        composed(["optimizer.lrr=1"])
+        compose_run(["optimizer.lrr=1"])
     assert "\n" not in one_line(refusal.value)

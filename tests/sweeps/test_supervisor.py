@@ -1,4 +1,4 @@
-"""One job, one process: with a stand-in for the job's process that does what it is told, and starts at once."""
+"""The supervisor of a job, with a stand-in for the job's process that starts at once and ends as it is asked to."""
 
 import json
 import os
@@ -16,28 +16,28 @@ from diffusion_lab.machine.cores_and_gpus import Gpu, cores
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.sweeps.job_record import JobRecord, job_key
 from diffusion_lab.sweeps.jobs import Job
-from diffusion_lab.sweeps.stop_signals import Stop
+from diffusion_lab.sweeps.stop_signals import StopSignals
 from diffusion_lab.sweeps.supervisor import Supervisor
 
-#: Writes down what it was given and when, and ends as the job's `notes` say.
+#: Logs what it received and when, and ends as the `notes` in the config of the job say.
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
 message = json.load(sys.stdin)
 log = Path(message["outputs"]) / "log"
-def tell(what):
+def log_event(what):
     shown = {key: os.environ.get(key) for key in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "SLURM_NTASKS")}
     open_files = [int(name) for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")]
-    facts = {"what": what, "open": [os.fstat(number).st_ino for number in open_files], "pid": os.getpid()}
-    facts |= {"overrides": message["overrides"], "resume": message["config"]["resume"], "session": os.getsid(0)}
+    entry = {"what": what, "open": [os.fstat(number).st_ino for number in open_files], "pid": os.getpid()}
+    entry |= {"overrides": message["overrides"], "resume": message["config"]["resume"], "session": os.getsid(0)}
     with log.open("a") as file:
-        file.write(json.dumps({**facts, **shown}) + chr(10))
+        file.write(json.dumps({**entry, **shown}) + chr(10))
 def stopped(number, frame):
-    tell("stopped")
+    log_event("stopped")
     sys.exit(128 + number)
 signal.signal(signal.SIGINT, stopped)
 signal.signal(signal.SIGTERM, stopped)
-tell("began")
+log_event("began")
 print("a line")
 how = message["config"]["notes"]
 if how == "waits":
@@ -49,7 +49,7 @@ if how == "fails":
 if how == "crashes":
     os.kill(os.getpid(), signal.SIGSEGV)
 time.sleep(0.3)
-tell("ended")
+log_event("ended")
 sys.exit(7 if how == "leaves" else 0)
 """
 
@@ -59,23 +59,23 @@ def make_job(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
-    def of(number=1, notes="", **trainer):
+    def make(number=1, notes="", **trainer):
         cfg = tiny(f"seed={number}", f"notes={notes}")
         for key, value in trainer.items():
             cfg.trainer[key] = value
         config = {"trainer": OmegaConf.to_container(cfg.trainer), "notes": notes, "resume": None, "init_from": None}
         return Job(number, f"seed={number}", config, [f"seed={number}"], {}, job_key(cfg), tmp_path)
 
-    return of
+    return make
 
 
 def supervisor(**settings):
     return Supervisor(
-        **{"argv": ["train.py"], "share": 1, "gpus": [], "command": (sys.executable, "-c", CHILD), **settings}
+        **{"argv": ["train.py"], "cores_per_job": 1, "gpus": [], "command": (sys.executable, "-c", CHILD), **settings}
     )
 
 
-def say(text):
+def ignore(text):
     pass
 
 
@@ -100,13 +100,13 @@ def wait_until(true):
         ("crashes", "failed", "its process was killed by SIGSEGV"),
     ],
 )
-def test_what_becomes_of_a_job_is_told(make_job, notes, state, error):
-    outcome = supervisor()(make_job(notes=notes), Stop(), say)
+def test_the_outcome_follows_from_how_the_process_ended(make_job, notes, state, error):
+    outcome = supervisor()(make_job(notes=notes), StopSignals(), ignore)
     assert (outcome.state, outcome.error) == (state, error)
 
 
-def test_what_goes_wrong_with_the_supervisor_itself_is_an_outcome(make_job):
-    outcome = supervisor(command=("/nowhere",))(make_job(), Stop(), say)
+def test_an_error_of_the_supervisor_itself_is_an_outcome(make_job):
+    outcome = supervisor(command=("/nowhere",))(make_job(), StopSignals(), ignore)
     assert outcome.state == "failed"
     assert "/nowhere" in outcome.error
 
@@ -114,7 +114,7 @@ def test_what_goes_wrong_with_the_supervisor_itself_is_an_outcome(make_job):
 def test_a_killed_process_is_one_failed_job(make_job, tmp_path):
     job = make_job(notes="waits")
     with ThreadPoolExecutor() as pool:
-        outcome = pool.submit(supervisor(), job, Stop(), say)
+        outcome = pool.submit(supervisor(), job, StopSignals(), ignore)
         wait_until(lambda: log(tmp_path))
         os.kill(log(tmp_path)[0]["pid"], signal.SIGKILL)
         assert outcome.result(30).state == "failed"
@@ -123,14 +123,14 @@ def test_a_killed_process_is_one_failed_job(make_job, tmp_path):
 
 
 def test_more_jobs_than_gpus_wait_and_no_two_have_the_same(make_job, tmp_path, monkeypatch):
-    """Two sweeps of three jobs on two GPUs; only for one of them they have other names."""
+    """Two sweeps of three jobs on two GPUs, whose tokens differ between the sweeps and whose identities are equal."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     ours, theirs = [Gpu("0", "a"), Gpu("1", "b")], [Gpu("7", "b"), Gpu("8", "a")]
     said = []
     with ThreadPoolExecutor(6) as pool:
-        sweeps = [supervisor(gpus=gpus, share=4) for gpus in (ours, theirs)]
+        sweeps = [supervisor(gpus=gpus, cores_per_job=4) for gpus in (ours, theirs)]
         jobs = [make_job(n, accelerator="gpu") for n in range(1, 7)]
-        outcomes = [pool.submit(sweeps[job.number % 2], job, Stop(), said.append) for job in jobs]
+        outcomes = [pool.submit(sweeps[job.number % 2], job, StopSignals(), said.append) for job in jobs]
         assert {outcome.result(60).state for outcome in outcomes} == {"finished"}
     held, identity = set(), {"0": "a", "1": "b", "7": "b", "8": "a"}
     for line in log(tmp_path):
@@ -138,40 +138,41 @@ def test_more_jobs_than_gpus_wait_and_no_two_have_the_same(make_job, tmp_path, m
         assert (gpu in held) == (line["what"] == "ended")
         held ^= {gpu}
         assert line["OMP_NUM_THREADS"] == "4"
-    assert 1 <= said.count("waiting for 1 GPU to be free") <= 4
+    # Two jobs find a GPU free, of which one may have to wait until the other has taken its own.
+    assert 1 <= said.count("waiting for 1 GPU to be free") <= 5
     assert sum("seed=" in text for text in said) == 6
 
 
-def test_a_job_holds_the_locks_too_should_its_supervisor_be_killed(make_job, tmp_path):
+def test_a_job_also_holds_the_locks_in_case_its_supervisor_is_killed(make_job, tmp_path):
     job = make_job(accelerator="gpu")
-    supervisor(gpus=[Gpu("0", "a")])(job, Stop(), say)
+    supervisor(gpus=[Gpu("0", "a")])(job, StopSignals(), ignore)
     (gpu,) = tmp_path.glob("diffusion-lab-*/gpu-a")
-    right = JobRecord(tmp_path, job.key).path.with_suffix(".lock")
-    assert {gpu.stat().st_ino, right.stat().st_ino} <= set(log(tmp_path)[0]["open"])
+    job_lock = JobRecord(tmp_path, job.key).path.with_suffix(".lock")
+    assert {gpu.stat().st_ino, job_lock.stat().st_ino} <= set(log(tmp_path)[0]["open"])
 
 
 def test_gpus_that_were_named_keep_their_numbers(make_job, tmp_path):
     gpus = [Gpu("4", "a"), Gpu("5", "b")]
     for number, devices in ((1, [1]), (2, 2)):
         job = make_job(number, accelerator="gpu", devices=devices)
-        assert supervisor(gpus=gpus)(job, Stop(), say).state == "finished"
+        assert supervisor(gpus=gpus)(job, StopSignals(), ignore).state == "finished"
     assert [line["CUDA_VISIBLE_DEVICES"] for line in log(tmp_path)[::2]] == ["4,5", "4,5"]
 
 
 def test_jobs_on_the_cpu_never_use_more_cores_than_there_are(make_job, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with ThreadPoolExecutor(3) as pool:
-        run = supervisor(share=cores())
-        list(pool.map(lambda job: run(job, Stop(), say), [make_job(number) for number in range(1, 4)]))
+        run = supervisor(cores_per_job=cores())
+        list(pool.map(lambda job: run(job, StopSignals(), ignore), [make_job(number) for number in range(1, 4)]))
     told = log(tmp_path)
     assert [line["what"] for line in told] == ["began", "ended"] * 3
     assert {line["OMP_NUM_THREADS"] for line in told} == {str(cores())}
 
 
-def test_slurm_shares_out_itself_and_its_tasks_are_none_of_the_jobs_business(make_job, tmp_path, monkeypatch):
+def test_under_slurm_nothing_is_taken_from_the_pool_and_the_number_of_tasks_is_hidden(make_job, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-    supervisor(pooled=False, share=3)(make_job(accelerator="auto"), Stop(), say)
+    supervisor(uses_pool=False, cores_per_job=3)(make_job(accelerator="auto"), StopSignals(), ignore)
     assert log(tmp_path)[0]["CUDA_VISIBLE_DEVICES"] == "5"
     assert log(tmp_path)[0]["SLURM_NTASKS"] is None
     assert not list(tmp_path.glob("diffusion-lab-*"))
@@ -180,16 +181,16 @@ def test_slurm_shares_out_itself_and_its_tasks_are_none_of_the_jobs_business(mak
 def test_two_processes_never_run_one_job_at_the_same_time(make_job, with_config, tmp_path):
     job = make_job(notes="waits")
     with ThreadPoolExecutor() as pool:
-        stop = Stop()
-        first = pool.submit(supervisor(), job, stop, say)
+        stop = StopSignals()
+        first = pool.submit(supervisor(), job, stop, ignore)
         wait_until(lambda: log(tmp_path))
-        assert supervisor()(job, Stop(), say).state == "elsewhere"
+        assert supervisor()(job, StopSignals(), ignore).state == "running elsewhere"
         said = []
-        second = pool.submit(supervisor(waits=True), job, Stop(), said.append)
+        second = pool.submit(supervisor(wait_for_others=True), job, StopSignals(), said.append)
         time.sleep(0.5)
         assert not second.done()
-        assert said == ["another process runs it; waiting for that"]
-        with_config(recorded(tmp_path, job, "finished"))  # as the first would have done
+        assert said == ["another process is running this job; waiting for it"]
+        with_config(recorded(tmp_path, job, "finished"))  # as the first one would have done
         stop.handle(signal.SIGINT)
         assert first.result(30).state == "interrupted"
         assert second.result(30).state == "skipped"
@@ -197,7 +198,7 @@ def test_two_processes_never_run_one_job_at_the_same_time(make_job, with_config,
 
 
 def recorded(tmp_path, job, status, checkpoint=True):
-    """A run of the job, so far."""
+    """Make a run folder of the job with this status, and return it."""
     folder = RunFolder.create(tmp_path, "tiny")
     folder.write_json("manifest.json", {"status": status})
     if checkpoint:
@@ -205,13 +206,13 @@ def recorded(tmp_path, job, status, checkpoint=True):
         (folder.path / "checkpoints" / "last.ckpt").touch()
     record = JobRecord(tmp_path, job.key)
     record.path.parent.mkdir(parents=True, exist_ok=True)
-    record.write(folder=str(folder.path))
+    record.update(folder=str(folder.path))
     return folder
 
 
 @pytest.fixture
 def with_config(tiny):
-    """Writes the config of the first job into a run's folder."""
+    """A function that writes the config of the first job into a run folder."""
     return lambda folder: folder.write_config(tiny("seed=1"), [])
 
 
@@ -219,20 +220,20 @@ def with_config(tiny):
     ("status", "checkpoint", "rerun", "resumed"),
     [
         ("interrupted", True, False, True),
-        ("running", True, False, True),  # it was killed, for nobody holds its lock
+        ("running", True, False, True),  # it was killed, since nobody holds its lock
         ("interrupted", False, False, False),
         ("failed", True, False, False),
         ("interrupted", True, True, False),
         ("finished", True, True, False),
     ],
 )
-def test_a_job_that_was_interrupted_goes_on_and_others_start_anew(
+def test_an_interrupted_job_is_resumed_and_others_start_anew(
     make_job, with_config, tmp_path, status, checkpoint, rerun, resumed
 ):
     job = replace(make_job(), rerun=rerun)
     folder = recorded(tmp_path, job, status, checkpoint)
     with_config(folder)
-    assert supervisor()(job, Stop(), say).state == "finished"
+    assert supervisor()(job, StopSignals(), ignore).state == "finished"
     told = log(tmp_path)[0]
     assert told["resume"] == (str(folder.path) if resumed else None)
     assert told["overrides"] == ([f"resume={folder.path}"] if resumed else ["seed=1"])
@@ -242,37 +243,37 @@ def test_a_job_that_has_finished_is_skipped(make_job, with_config, tmp_path):
     job = make_job()
     folder = recorded(tmp_path, job, "finished")
     with_config(folder)
-    outcome = supervisor()(job, Stop(), say)
+    outcome = supervisor()(job, StopSignals(), ignore)
     assert (outcome.state, outcome.folder) == ("skipped", str(folder.path))
     assert log(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_job_under_way_and_those_that_wait(make_job, tmp_path, number):
-    stop, gpus = Stop(), [Gpu("0", "a")]
+    stop, gpus = StopSignals(), [Gpu("0", "a")]
     jobs = [make_job(n, notes="waits", accelerator="gpu") for n in (1, 2)]
     with ThreadPoolExecutor() as pool:
-        outcomes = [pool.submit(supervisor(gpus=gpus), job, stop, say) for job in jobs]
+        outcomes = [pool.submit(supervisor(gpus=gpus), job, stop, ignore) for job in jobs]
         wait_until(lambda: log(tmp_path))
         stop.handle(number)
         assert sorted(outcome.result(30).state for outcome in outcomes) == ["interrupted", "not started"]
     assert [line["what"] for line in log(tmp_path)] == ["began", "stopped"]
-    assert log(tmp_path)[0]["session"] != os.getsid(0)  # the terminal's Ctrl-C reaches it once, by way of `stop`
-    assert supervisor(gpus=gpus)(make_job(3), stop, say).state == "not started"
+    assert log(tmp_path)[0]["session"] != os.getsid(0)  # so that the terminal's Ctrl-C reaches it only through `stop`
+    assert supervisor(gpus=gpus)(make_job(3), stop, ignore).state == "not started"
 
 
 def test_the_third_signal_kills(make_job, tmp_path):
     deaf = CHILD.replace("    sys.exit(128 + number)\n", "    pass\n")
-    stop = Stop()
+    stop = StopSignals()
     with ThreadPoolExecutor() as pool:
-        outcome = pool.submit(supervisor(command=(sys.executable, "-c", deaf)), make_job(notes="waits"), stop, say)
-        for heard in (1, 2, 3):
-            wait_until(lambda heard=heard: len(log(tmp_path)) == heard)
+        outcome = pool.submit(supervisor(command=(sys.executable, "-c", deaf)), make_job(notes="waits"), stop, ignore)
+        for count in (1, 2, 3):
+            wait_until(lambda count=count: len(log(tmp_path)) == count)
             stop.handle(signal.SIGINT)
         assert "SIGKILL" in outcome.result(30).error
 
 
-def test_each_line_of_a_job_beside_others_carries_its_number(make_job, capsys):
-    supervisor(labelled=True)(make_job(12), Stop(), say)
+def test_each_line_of_a_job_can_be_prefixed_with_its_number(make_job, capsys):
+    supervisor(prefix_output=True)(make_job(12), StopSignals(), ignore)
     assert capsys.readouterr().out == "[12] a line\n"
     assert threading.active_count() < 10

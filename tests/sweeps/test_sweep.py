@@ -1,4 +1,4 @@
-"""Whole sweeps, through the door that a person uses. The sweep is in this process; its jobs are in theirs."""
+"""Whole sweeps, started as on the command line. The sweep runs in this process and its jobs in their own."""
 
 import contextlib
 import csv
@@ -21,21 +21,21 @@ pytestmark = pytest.mark.timeout(400)
 
 SHORT = (*TINY, "trainer.max_epochs=1", "logger=csv")
 
-#: So long that it is killed or interrupted, with every step on the disk as soon as it is done.
+#: Long enough to be killed or interrupted; each step is written to disk at once.
 ENDLESS = (*TINY, "trainer.max_epochs=2000", "logger=csv", "logger.csv.flush_logs_every_n_steps=1")
 
 
 @pytest.fixture
 def typed(monkeypatch, tmp_path, capfd):
-    """A function that types a sweep, and returns the status, and what was written to stdout and stderr."""
+    """A function that runs a sweep with these arguments, and returns its exit status, stdout and stderr."""
     sys.path.insert(0, str(cli.conf_dir().parent / "scripts"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the pool: other tests have sweeps, too
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the pool of cores lies: other tests run sweeps at the same time
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
-    def type_(*arguments):
+    def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["train.py", "-m", *arguments])
         status = 0
         try:
@@ -46,12 +46,12 @@ def typed(monkeypatch, tmp_path, capfd):
         assert "Traceback" not in captured.err
         return status, captured.out, captured.err
 
-    yield type_
+    yield run
     sys.path.pop(0)
 
 
 def sweeps(tmp_path):
-    """What each sweep wrote down of its jobs, the oldest first."""
+    """The recorded jobs of each sweep, the oldest sweep first."""
     records = sorted((tmp_path / "outputs" / "multirun").glob("*/sweep.json"), key=lambda path: path.stat().st_mtime)
     return [json.loads(path.read_text())["jobs"] for path in records]
 
@@ -67,7 +67,7 @@ def rows(folder):
 
 @contextlib.contextmanager
 def meanwhile(work):
-    """Do something while a sweep goes on."""
+    """Call `work` in a thread while the block runs, and fail if it fails."""
     failed = []
 
     def guarded():
@@ -85,7 +85,7 @@ def meanwhile(work):
 
 
 def training(tmp_path, runs=1, steps=12):
-    """The folders of so many runs that have each logged so many steps."""
+    """Wait until `runs` runs have each logged more than `steps` lines, and return their folders."""
     deadline = time.monotonic() + 80
     while time.monotonic() < deadline:
         tables = (tmp_path / "outputs" / "tiny").glob("*/csv/metrics.csv")
@@ -93,14 +93,14 @@ def training(tmp_path, runs=1, steps=12):
         if len(found) >= runs:
             return found
         time.sleep(0.1)
-    raise AssertionError("waited in vain")
+    raise AssertionError(f"fewer than {runs} runs have logged {steps} lines")
 
 
 def process_of(folder):
     return json.loads((folder / "manifest.json").read_text())["sessions"][-1]["process_id"]
 
 
-def test_a_failed_job_fails_alone_and_the_same_command_does_what_is_missing(typed, tmp_path, monkeypatch):
+def test_a_failed_job_fails_alone_and_the_same_command_runs_the_remaining_jobs(typed, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     command = (*SHORT, "launcher=joblib", "trainer.max_epochs=2", "optimizer.lr=1e-3,1e30")
     status, out, err = typed(*command)
@@ -130,7 +130,7 @@ def test_a_failed_job_fails_alone_and_the_same_command_does_what_is_missing(type
 
 
 @pytest.mark.full
-def test_a_job_that_was_killed_goes_on_in_the_next_sweep_as_if_nothing_had_been(typed, tmp_path):
+def test_a_killed_job_is_resumed_by_the_next_sweep(typed, tmp_path):
     command = (*ENDLESS, "launcher=joblib", "launcher.n_jobs=1", "seed=1,2", "console=quiet")
 
     def kill():
@@ -143,7 +143,7 @@ def test_a_job_that_was_killed_goes_on_in_the_next_sweep_as_if_nothing_had_been(
         status, _, err = typed(*command)
     assert status == 130
     assert "killed by SIGKILL" in err
-    assert err.splitlines()[-1] == "Interrupted. The same command does what is missing."
+    assert err.splitlines()[-1] == "Interrupted. The same command runs the remaining jobs."
     (jobs,) = sweeps(tmp_path)
     assert [job["state"] for job in jobs] == ["failed", "interrupted"]
     seen = {job["run_folder"]: rows(job["run_folder"]) for job in jobs}
@@ -168,8 +168,8 @@ def test_a_job_that_was_killed_goes_on_in_the_next_sweep_as_if_nothing_had_been(
 
 
 @pytest.mark.full
-def test_submitit_starts_jobs_here_and_what_happens_to_one_happens_to_it_alone(typed, tmp_path):
-    """One fails, one has its supervisor killed, one is put into the queue again and goes on, one is not disturbed."""
+def test_jobs_that_submitit_starts_fail_alone(typed, tmp_path):
+    """Two jobs fail, one loses its supervisor, and one is queued again and resumed."""
     tiny = (*SHORT, "logger.csv.flush_logs_every_n_steps=1", "launcher=submitit_local")
     command = (*tiny, "optimizer.lr=1e-3,1e30", "trainer.max_epochs=100,101")
 
@@ -177,7 +177,7 @@ def test_submitit_starts_jobs_here_and_what_happens_to_one_happens_to_it_alone(t
         long = training(tmp_path, 2)
         first, second = sorted(long, key=lambda folder: "max_epochs: 101" in (folder / "config.yaml").read_text())
         os.kill(parent_of(process_of(first)), signal.SIGKILL)
-        os.kill(parent_of(process_of(second)), signal.SIGUSR2)  # as SLURM announces the end of its time
+        os.kill(parent_of(process_of(second)), signal.SIGUSR2)  # as SLURM does before the time limit
 
     with meanwhile(disturb):
         status, out, err = typed(*command)
@@ -185,7 +185,7 @@ def test_submitit_starts_jobs_here_and_what_happens_to_one_happens_to_it_alone(t
     assert "3 of 4 jobs did not finish" in err
     (jobs,) = sweeps(tmp_path)
     assert [job["state"] for job in jobs] == ["failed", "finished", "failed", "failed"]
-    assert jobs[0]["error"].startswith("submitit lost it")
+    assert jobs[0]["error"].startswith("submitit has no result of it")
     assert "not a finite number" in jobs[2]["error"]
     assert len(manifest(jobs[1])["sessions"]) == 2
     assert "log in" in out
@@ -215,7 +215,7 @@ def test_a_signal_ends_the_sweep_and_every_job_saves(typed, tmp_path, launcher, 
     with meanwhile(stop):
         status, _, err = typed(*ENDLESS, f"launcher={launcher}", "seed=1,2,3")
     assert status == 128 + number
-    assert err.splitlines()[-1] == "Interrupted. The same command does what is missing."
+    assert err.splitlines()[-1] == "Interrupted. The same command runs the remaining jobs."
     (jobs,) = sweeps(tmp_path)
     stopped = [job for job in jobs if job["run_folder"]]
     assert {job["state"] for job in jobs} <= {"interrupted", "not started"}
@@ -224,7 +224,7 @@ def test_a_signal_ends_the_sweep_and_every_job_saves(typed, tmp_path, launcher, 
 
 
 @pytest.mark.full
-def test_schedules_and_seeds_of_an_experiment_one_after_another_and_all_anew_with_rerun(typed, tmp_path):
+def test_an_experiment_is_swept_over_schedules_and_seeds_and_again_with_rerun(typed, tmp_path):
     command = (*SHORT, "experiment=quickstart", "schedule=linear,cosine", "seed=1,2", "evaluation=none")
     for rerun in ("rerun=false", "rerun=true"):
         status, out, err = typed(*command, rerun)
@@ -243,14 +243,14 @@ def test_schedules_and_seeds_of_an_experiment_one_after_another_and_all_anew_wit
         (["launcher=joblib", "launcher.n_jobs=two"], "launcher.n_jobs=two: it must be an integer"),
         (["launcher=joblib", "launcher.n_job=2"], "no key launcher.n_job; did you mean n_jobs?"),
         (["launcher=slurm"], "choose from basic, joblib, submitit_local, submitit_slurm"),
-        (["launcher=basic,joblib"], "launcher is one for the whole sweep"),
-        (["rerun=true,false"], "rerun is one for the whole sweep"),
+        (["launcher=basic,joblib"], "launcher must have one value for the whole sweep"),
+        (["rerun=true,false"], "rerun must have one value for the whole sweep"),
         (["hydra/launcher=joblib"], "hydra/launcher"),  # one of Hydra's own packages, which may be installed
         (["launcher=submitit_slurm"], "there is no SLURM here"),
         (["launcher=submitit_local", "launcher.cpus_per_task=0"], "launcher.cpus_per_task and"),
     ],
 )
-def test_a_sweep_that_cannot_be_run_so_is_one_line(door, tmp_path, arguments, said):
+def test_a_sweep_that_cannot_be_run_is_refused_in_one_line(door, tmp_path, arguments, said):
     status, line = door(*TINY, "-m", "seed=1,2", *arguments)
     assert status == 1
     assert said in line
@@ -258,12 +258,12 @@ def test_a_sweep_that_cannot_be_run_so_is_one_line(door, tmp_path, arguments, sa
 
 
 @pytest.mark.parametrize(("key", "values"), [("tags", "[a],[b]"), ("paths.data_dir", "a,b")])
-def test_two_jobs_that_would_be_taken_for_one_are_refused(door, tmp_path, key, values):
+def test_two_jobs_with_the_same_key_are_refused(door, tmp_path, key, values):
     outputs = tmp_path / "outputs"
     status, line = door(*TINY, "-m", "seed=1,2", f"{key}={values}", f"paths.output_dir={outputs}")
     assert status == 1
     first, second = (f"seed=1 {key}={value}" for value in values.split(","))
-    assert f"the jobs {first} and {second} are one and the same run" in line
+    assert f"the jobs {first} and {second} are the same run" in line
     assert not outputs.exists()
 
 
@@ -291,7 +291,7 @@ def test_a_package_that_is_missing_is_named(door, monkeypatch, option):
 
 
 @pytest.mark.parametrize("typed", ["launcher=joblib", "rerun=true"])
-def test_what_is_for_sweeps_is_refused_without_one(door, typed):
+def test_keys_of_sweeps_are_refused_outside_a_sweep(door, typed):
     status, line = door(*TINY, typed)
     assert status == 1
     assert f"{typed.partition('=')[0]}=" in line

@@ -1,4 +1,4 @@
-"""Figures of a search, from plain numbers."""
+"""Figures of a hyperparameter search: history, slices, importances and Pareto front."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-_FINISHED, _BEST, _QUIET = "tab:blue", "tab:red", "0.6"
+_FINISHED, _BEST, _BEATEN = "tab:blue", "tab:red", "0.6"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The values of one key over the trials that finished.
+    """The values of one key in the finished trials, for a panel of `search_slices`.
 
     Attributes:
-        key: its name.
+        key: the key's name.
         values: [trials], numbers or texts.
-        log: whether a logarithmic axis suits it.
-        bounds: the least and the greatest number that were searched; None for those that are there.
-        choices: all its choices where it has any, in their order.
+        log: whether the axis is logarithmic.
+        bounds: the smallest and the largest number of the search space, for a logarithmic axis; None for no limits.
+        choices: all choices in their order, if the key's values are choices; None for numbers.
     """
 
     key: str
@@ -41,14 +41,14 @@ def search_history(
     label: str,
     minimize: bool,
 ) -> Figure:
-    """The value of each trial over its number, and the best one so far.
+    """Draw the value of each trial over its number, and the best value so far.
 
     Args:
-        finished: value by trial.
-        pruned: the last value that was seen, by trial.
-        failed: trials that have none.
-        label: of the value.
-        minimize: whether small is good.
+        finished: the value of each finished trial, by its number; at least one.
+        pruned: the last reported value of each pruned trial, by its number.
+        failed: the numbers of the failed trials.
+        label: the name of the value.
+        minimize: whether small values are better.
     """
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
@@ -62,10 +62,10 @@ def search_history(
         style: dict[str, Any] = {"s": 34, "marker": "v", "facecolors": "none", "edgecolors": "0.45"}
         axes.scatter(list(pruned), list(pruned.values()), label=f"pruned, its last value ({len(pruned)})", **style)
     if failed:
-        where = axes.get_xaxis_transform()  # at the lower edge, whatever the values are
-        named = f"failed ({len(failed)})"
-        axes.plot(failed, [0.03] * len(failed), "x", color="black", ms=6, transform=where, label=named)
-    _scale(axes, "y", [*values, *pruned.values()])
+        lower_edge = axes.get_xaxis_transform()  # y is then a fraction of the height
+        text = f"failed ({len(failed)})"
+        axes.plot(failed, [0.03] * len(failed), "x", color="black", ms=6, transform=lower_edge, label=text)
+    _set_log_scale_if_wide(axes, "y", [*values, *pruned.values()])
     axes.set(title=f"{label} of each trial", xlabel="trial", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
@@ -74,12 +74,12 @@ def search_history(
 
 
 def search_importances(importances: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much of each objective's variance each key explains.
+    """Draw how much of the variance of each objective each key explains.
 
     Args:
-        importances: by objective, then by key; those of an objective add up to 1.
+        importances: the share of each key by objective, then by key; the shares of an objective add up to 1.
     """
-    keys = sorted({key for shares in importances.values() for key in shares}, key=lambda key: _mean(importances, key))
+    keys = sorted({key for shares in importances.values() for key in shares}, key=lambda key: _total(importances, key))
     figure = Figure(figsize=(8, 1.4 + 0.45 * len(keys) * max(1, 0.7 * len(importances))), layout="constrained")
     axes = figure.subplots()
     thickness = 0.75 / len(importances)
@@ -89,7 +89,9 @@ def search_importances(importances: Mapping[str, Mapping[str, float]]) -> Figure
         bars = axes.barh(heights, widths, thickness * 0.92, color=f"C{index}", label=label)
         axes.bar_label(bars, [f"{width:.0%}" for width in widths], padding=4, fontsize=9, color="0.25")
     axes.set_yticks(np.arange(len(keys)), keys)
-    axes.set(title="What decides", xlabel="share of the variance over the finished trials (fANOVA)", xlim=(0, 1.1))
+    axes.set(
+        title="Importance of each key", xlabel="share of the variance of the finished trials (fANOVA)", xlim=(0, 1.1)
+    )
     axes.set_xticks(np.linspace(0, 1, 6), [f"{x:.0%}" for x in np.linspace(0, 1, 6)])
     axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
@@ -100,13 +102,15 @@ def search_importances(importances: Mapping[str, Mapping[str, float]]) -> Figure
 
 
 def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, minimize: bool) -> Figure:
-    """One panel for each key: the objective over the key's values, light for early trials and dark for late ones.
+    """Draw the objective over the values of each key, one panel for each key.
+
+    Points are light for early trials and dark for late ones, and the best trial is ringed.
 
     Args:
-        slices: of all keys, over the same trials.
+        slices: one for each key, all of the same trials.
         values: [trials], the objective.
-        label: of the objective.
-        minimize: whether small is good; the best trial is ringed.
+        label: the name of the objective.
+        minimize: whether small values are better.
     """
     rows = -(-len(slices) // 4)
     columns = -(-len(slices) // rows)
@@ -116,15 +120,15 @@ def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, 
     best = int(np.argmin(values) if minimize else np.argmax(values))
     order = np.arange(len(values))
     points = None
-    for axes, part in zip(panels, slices, strict=False):
-        x = _places(axes, part)
+    for axes, key_slice in zip(panels, slices, strict=False):
+        x = _x_positions(axes, key_slice)
         points = axes.scatter(x, values, c=order, cmap="viridis_r", s=26, linewidths=0, alpha=0.9, zorder=3)
         axes.scatter(x[best], values[best], s=110, facecolors="none", edgecolors=_BEST, linewidths=1.8, zorder=4)
-        axes.set_xlabel(part.key)
+        axes.set_xlabel(key_slice.key)
         axes.grid(alpha=0.3)
     for axes in panels[len(slices) :]:
         axes.axis("off")
-    _scale(panels[0], "y", values)
+    _set_log_scale_if_wide(panels[0], "y", values)
     for row in range(rows):
         panels[row * columns].set_ylabel(label)
     if points is not None:
@@ -135,19 +139,19 @@ def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, 
 
 
 def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], labels: Sequence[str]) -> Figure:
-    """Every pair of objectives against each other; the trials that no other one beats in all of them stand out.
+    """Draw each pair of objectives against each other, with the Pareto front highlighted.
 
     Args:
-        points: the values of each trial that finished, one per objective.
-        front: the trials on the Pareto front.
-        labels: of the objectives.
+        points: the values of each finished trial by its number, one value for each objective.
+        front: the numbers of the trials on the Pareto front: no other trial is better in all objectives.
+        labels: the names of the objectives.
     """
     pairs = [(i, j) for j in range(len(labels)) for i in range(j + 1, len(labels))]
     figure = Figure(figsize=(6.5 * len(pairs), 4.5), layout="constrained")
     for axes, (i, j) in zip(figure.subplots(1, len(pairs), squeeze=False)[0], pairs, strict=True):
         others = [number for number in points if number not in front]
         x, y = ([points[number][k] for number in others] for k in (i, j))
-        axes.scatter(x, y, s=30, color=_QUIET, label=f"beaten by another ({len(others)})", zorder=2)
+        axes.scatter(x, y, s=30, color=_BEATEN, label=f"beaten by another ({len(others)})", zorder=2)
         chosen = sorted(front, key=lambda number: points[number][i])
         x, y = ([points[number][k] for number in chosen] for k in (i, j))
         line = "-" if len(labels) == 2 else ""
@@ -157,44 +161,48 @@ def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], l
             offset: Any = {"xytext": (5, 5), "textcoords": "offset points"}
             axes.annotate(str(number), (points[number][i], points[number][j]), fontsize=8, color="0.3", **offset)
         for axis, k in (("x", i), ("y", j)):
-            _scale(axes, axis, [values[k] for values in points.values()])
+            _set_log_scale_if_wide(axes, axis, [values[k] for values in points.values()])
         axes.set(xlabel=labels[i], ylabel=labels[j])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.suptitle("Pareto front: no trial beats these")
+    figure.suptitle("Pareto front: no other trial is better in all objectives")
     return figure
 
 
-def _places(axes: Axes, part: Slice) -> np.ndarray:
-    """Where the values lie on the axis: numbers at themselves, choices side by side and a little apart."""
-    if part.choices is None:
-        if part.log:
+def _x_positions(axes: Axes, key_slice: Slice) -> np.ndarray:
+    """Set up the x axis for the slice, and return the positions of its values.
+
+    Choices lie side by side, and the points of a choice are spread a little so that they do not cover each other.
+    """
+    if key_slice.choices is None:
+        if key_slice.log:
             axes.set_xscale("log")
             _plain_log_ticks(axes.xaxis)
-            if part.bounds is not None:
-                axes.set_xlim(part.bounds[0] / 1.1, part.bounds[1] * 1.1)
-        elif len(set(part.values)) <= 6:
-            axes.set_xticks(sorted(set(part.values)))
-        return np.asarray(part.values, dtype=float)
-    choices = list(part.choices)
+            if key_slice.bounds is not None:
+                axes.set_xlim(key_slice.bounds[0] / 1.1, key_slice.bounds[1] * 1.1)
+        elif len(set(key_slice.values)) <= 6:
+            axes.set_xticks(sorted(set(key_slice.values)))
+        return np.asarray(key_slice.values, dtype=float)
+    choices = list(key_slice.choices)
     axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
     axes.set_xlim(-0.6, len(choices) - 0.4)
-    apart = np.random.default_rng(0).uniform(-0.18, 0.18, len(part.values))
-    return np.asarray([choices.index(value) for value in part.values]) + apart
+    spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(key_slice.values))
+    return np.asarray([choices.index(value) for value in key_slice.values]) + spread
 
 
-def _scale(axes: Axes, axis: str, values: Sequence[float]) -> None:
+def _set_log_scale_if_wide(axes: Axes, axis: str, values: Sequence[float]) -> None:
+    """Make the axis logarithmic if the values are positive and the largest is more than 5 times the smallest."""
     if min(values) > 0 and max(values) > 5 * min(values):
         axes.set(**{f"{axis}scale": "log"})
         _plain_log_ticks(axes.xaxis if axis == "x" else axes.yaxis)
 
 
 def _plain_log_ticks(axis: Axis) -> None:
-    """0.1, 0.2, 0.5 and so on, which read as numbers also where the axis is less than a decade long."""
+    """Put ticks at 0.1, 0.2, 0.5 and so on, so that an axis of less than a decade has several numbers, too."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 
 
-def _mean(importances: Mapping[str, Mapping[str, float]], key: str) -> float:
+def _total(importances: Mapping[str, Mapping[str, float]], key: str) -> float:
     return sum(shares.get(key, 0.0) for shares in importances.values())

@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.machine.parent_watch import watch_parent
 
 #: How long a process may take to end by itself after the others have ended.
 GRACE_SECONDS = 5.0
@@ -129,12 +130,4 @@ class RankLauncher(_SubprocessScriptLauncher):
 
 def end_with_parent() -> None:
     """End this process when the one that started it is gone, even if it is waiting for it in a collective."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
-        time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    watch_parent(os.getppid(), exit_after=GRACE_SECONDS)

@@ -1,4 +1,4 @@
-"""Many runs, to find the best of them: what Optuna asks for is trained, pruned, stored and shown."""
+"""Hyperparameter search with Optuna: many training runs, of which the best are found."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from diffusion_lab.errors import LabError
 
 
 def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Search as `cfg` says; see `diffusion_lab.search.session.search`."""
+    """Run the search that `cfg` describes; see `diffusion_lab.search.session.search`.
+
+    Raises:
+        LabError: also if Optuna is not installed.
+    """
     try:
         import optuna  # noqa: F401
     except ImportError as error:
         raise LabError("scripts/search.py needs Optuna: pip install optuna") from error
-    from diffusion_lab.search.session import search as begin
+    from diffusion_lab.search.session import search as search_with_optuna
 
-    begin(cfg, typed)
+    search_with_optuna(cfg, typed)

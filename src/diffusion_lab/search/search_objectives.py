@@ -1,4 +1,4 @@
-"""What a search makes small or large, and where its value is found in a run."""
+"""The objectives of a search, and how their values are read from a finished run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from diffusion_lab.config.instantiate import check_arguments
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.run_folder.folder import RunFolder
 
-#: The losses of an epoch, by their names in metrics.json, and in the trainer at a validation.
+#: Losses: their names in an epoch of metrics.json, and in `trainer.callback_metrics` at a validation.
 LOSSES = {"val/loss": "val/loss", "train/loss": "train/loss_step"}
-_OF_ANY_RUN = (*LOSSES, "seconds", "parameters")
+_IN_EVERY_RUN = (*LOSSES, "seconds", "parameters")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One number that is to be small or large.
+    """A metric to minimize or maximize.
 
     Attributes:
         metric: ``val/loss``, ``train/loss``, ``seconds`` (the run's wall time), ``parameters`` (of the network), or
-            a number of an evaluation as in metrics.json, ``recognition.samples`` say.
-        direction: which is better.
-        of: of a loss, the last epoch's or the best one's.
+            a number of an evaluation, by its path in metrics.json, such as ``recognition.samples``.
+        direction: whether small or large values are better.
+        of: for a loss, whether to take the last epoch's value or the best one.
     """
 
     metric: str
@@ -33,14 +33,18 @@ class Objective:
 
     @property
     def label(self) -> str:
-        """What it is called in tables and figures."""
+        """Its name in tables and figures."""
         return f"best {self.metric}" if self.of == "best" else self.metric
 
-    def measured(self, folder: RunFolder, parameters: int) -> float:
-        """Its value in a finished run, whose network has so many parameters.
+    def measure(self, folder: RunFolder, parameters: int) -> float:
+        """Return the objective's value in a finished run.
+
+        Args:
+            folder: the run's folder.
+            parameters: how many parameters the run's network has.
 
         Raises:
-            LabError: if the run has none, or one that is not finite.
+            LabError: if the run has no such value, or it is not finite.
         """
         metrics = folder.read_json("metrics.json")
         if self.metric == "seconds":
@@ -57,22 +61,22 @@ class Objective:
             for name in self.metric.split("."):
                 value = value.get(name) if isinstance(value, Mapping) else None
         if value is None:
-            hint = "; does trainer.check_val_every_n_epoch leave a validation?" if self.metric == "val/loss" else ""
+            hint = "; does trainer.check_val_every_n_epoch allow a validation?" if self.metric == "val/loss" else ""
             raise LabError(f"the run measured no {self.metric}{hint}")
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise LabError(f"{self.metric} is {value}, which is not a finite number")
         return float(value)
 
 
-def objectives(nodes: Sequence[Mapping[str, Any]], evaluations: Collection[str]) -> list[Objective]:
-    """The objectives of a config.
+def read_objectives(nodes: Sequence[Mapping[str, Any]], evaluations: Collection[str]) -> list[Objective]:
+    """Return the objectives of a config.
 
     Args:
-        nodes: ``search.objectives``.
-        evaluations: the entries of the group `evaluation`.
+        nodes: the config's ``search.objectives``.
+        evaluations: the names of the entries of the config group `evaluation`.
 
     Raises:
-        LabError: naming the key that does not fit.
+        LabError: if one is invalid; the message names its key.
     """
     if not nodes:
         raise LabError("search.objectives is empty: name a metric, e.g. [{metric: val/loss, direction: minimize}]")
@@ -84,17 +88,17 @@ def objectives(nodes: Sequence[Mapping[str, Any]], evaluations: Collection[str])
         check_arguments(Objective, node, key, {})
         objective = Objective(**node)
         name, dot, rest = objective.metric.partition(".")
-        if objective.metric not in _OF_ANY_RUN and not (name in evaluations and dot and rest):
-            known = [*_OF_ANY_RUN, *(f"{evaluation}.…" for evaluation in evaluations)]
+        if objective.metric not in _IN_EVERY_RUN and not (name in evaluations and dot and rest):
+            known = [*_IN_EVERY_RUN, *(f"{evaluation}.…" for evaluation in evaluations)]
             guess = did_you_mean(objective.metric, known) or ","
             more = "" if evaluations else " (evaluation=recognition gives recognition.samples)"
             raise LabError(
                 f"{key}.metric={objective.metric} is not measured{guess} choose from {', '.join(known)}{more}"
             )
         if objective.of == "best" and objective.metric not in LOSSES:
-            raise LabError(f"{key}.of=best: only losses are measured more than once; {objective.metric} is not")
+            raise LabError(f"{key}.of=best: only losses have a value for each epoch, {objective.metric} has one")
         found.append(objective)
     labels = [objective.label for objective in found]
     if len(set(labels)) < len(labels):
-        raise LabError(f"search.objectives names {', '.join(labels)}: each may be there once")
+        raise LabError(f"search.objectives names {', '.join(labels)}: each may appear only once")
     return found

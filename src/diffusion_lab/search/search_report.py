@@ -1,4 +1,4 @@
-"""What a search says of itself at its start and at its end, and the figures it leaves."""
+"""The table that a search shows at its start, the result that it shows at its end, and its figures."""
 
 from __future__ import annotations
 
@@ -21,40 +21,42 @@ from diffusion_lab.figures.search_figures import (
     search_slices,
 )
 from diffusion_lab.run_folder import command_lines
-from diffusion_lab.search.plan import Plan
-from diffusion_lab.search.study import ERROR, RUN_FOLDER, SharedStudy, first_number, shown_url, with_driver
+from diffusion_lab.search.search_spec import SearchSpec
+from diffusion_lab.search.storage import shown_url, with_driver
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial_attributes import ERROR, RUN_FOLDER, first_number
 from diffusion_lab.search.trial_table import progress
 
 
-def rows(plan: Plan, workers: int, before: str) -> list[Row]:
-    """The table that a search starts with."""
-    goals = [f"{objective.direction} {objective.label}" for objective in plan.objectives]
-    who = f"{plan.n_trials} trials by {workers} worker{'s' * (workers > 1)}; {plan.sampler} chooses"
-    who += "" if plan.pruner == "none" or len(goals) > 1 else f", {plan.pruner} prunes"
-    facts = {"name": plan.name, "n_trials": plan.n_trials, "workers": workers}
+def start_rows(spec: SearchSpec, workers: int, progress_so_far: str) -> list[Row]:
+    """Return the rows of the table that a search shows at its start."""
+    objectives = [f"{objective.direction} {objective.label}" for objective in spec.objectives]
+    text = f"{spec.n_trials} trials by {workers} worker{'s' * (workers > 1)}; sampler {spec.sampler}"
+    text += "" if spec.pruner == "none" or len(objectives) > 1 else f", pruner {spec.pruner}"
+    facts = {"name": spec.name, "n_trials": spec.n_trials, "workers": workers}
     found = [
-        Row("search", f"{plan.name}: {who}", {**facts, "sampler": plan.sampler, "pruner": plan.pruner}),
-        Row("objectives" if len(goals) > 1 else "objective", ", ".join(goals), goals),
-        Row("space", "\n".join(f"{key} = {text}" for key, text in plan.space.items()), plan.space),
-        Row("all trials", " ".join(plan.fixed) or "as conf/train.yaml says", plan.fixed),
-        Row("storage", shown_url(plan.storage), shown_url(plan.storage)),
-        Row("folder", command_lines.shown(plan.folder), str(plan.folder)),
-        Row("so far", before, before),
+        Row("search", f"{spec.name}: {text}", {**facts, "sampler": spec.sampler, "pruner": spec.pruner}),
+        Row("objectives" if len(objectives) > 1 else "objective", ", ".join(objectives), objectives),
+        Row("space", "\n".join(f"{key} = {text}" for key, text in spec.space.items()), spec.space),
+        Row("all trials", " ".join(spec.fixed) or "no overrides", spec.fixed),
+        Row("storage", shown_url(spec.storage), shown_url(spec.storage)),
+        Row("folder", command_lines.shown(spec.folder), str(spec.folder)),
+        Row("so far", progress_so_far, progress_so_far),
     ]
     indent = "\n" + " " * (max(len(row.label) for row in found) + 2)
     return [Row(row.label, row.text.replace("\n", indent), row.data) for row in found]
 
 
-def warn(plan: Plan) -> None:
-    """One line about what was asked for and cannot be."""
-    if len(plan.objectives) > 1 and plan.pruner != "none":
+def warn_of_unused_pruner(spec: SearchSpec) -> None:
+    """Warn if a pruner is set for several objectives, which Optuna does not support."""
+    if len(spec.objectives) > 1 and spec.pruner != "none":
         console.current().warning(
-            f"search.pruner={plan.pruner}: Optuna prunes none of the trials where there are several objectives"
+            f"search.pruner={spec.pruner} has no effect: Optuna does not prune trials with several objectives"
         )
 
 
-def end(plan: Plan, shared: SharedStudy) -> None:
-    """Tell the best trial, how to repeat it and where the figures are.
+def show_result(spec: SearchSpec, shared: SharedStudy) -> None:
+    """Draw the figures, and show the best trials, the commands that repeat them and the figures' folder.
 
     Raises:
         LabError: if no trial finished.
@@ -62,57 +64,58 @@ def end(plan: Plan, shared: SharedStudy) -> None:
     trials = shared.trials()
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not finished:
-        why = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
-        raise LabError(f"none of the {len(trials)} trials finished{f'; the last one said: {why[-1]}' if why else ''}")
+        errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
+        last = f"; the last error was: {errors[-1]}" if errors else ""
+        raise LabError(f"none of the {len(trials)} trials finished{last}")
     console.current().note("drawing figures")
-    paths = figures(plan, shared.study, trials)
-    best = shared.study.best_trials if len(plan.objectives) > 1 else [shared.study.best_trial]
+    paths = draw_figures(spec, shared.study, trials)
+    best = shared.study.best_trials if len(spec.objectives) > 1 else [shared.study.best_trial]
     best = sorted(best, key=lambda trial: trial.values[0])
-    lines = ["", progress(plan, trials)]
-    if len(plan.objectives) > 1:
+    lines = ["", progress(spec, trials)]
+    if len(spec.objectives) > 1:
         lines.append(f"{len(best)} of them are on the Pareto front:")
-    told = [_told(plan, trial) for trial in best]
-    for facts in told:
+    described = [_describe(spec, trial) for trial in best]
+    for facts in described:
         values = ", ".join(f"{label} {value:.6g}" for label, value in facts["values"].items())
         name = "best trial" if len(best) == 1 else "trial"
         lines += ["", f"{name} {facts['trial']}: {values}"]
         if facts["run_folder"]:
             lines.append(f"  run folder  {command_lines.shown(Path(facts['run_folder']))}")
         lines.append(f"  again       {facts['command']}")
-    look = f"optuna-dashboard {shown_url(with_driver(plan.storage))}"
+    dashboard = f"optuna-dashboard {shown_url(with_driver(spec.storage))}"
     lines += ["", f"figures     {command_lines.shown(paths[0].parent)}: {', '.join(path.name for path in paths)}"]
-    lines += [f"dashboard   {look}"]
-    where = told[0]["run_folder"] if len(plan.objectives) == 1 and told[0]["run_folder"] else plan.folder
-    found = {"best": told, "figures": list(map(str, paths)), "dashboard": look}
+    lines += [f"dashboard   {dashboard}"]
+    where = described[0]["run_folder"] if len(spec.objectives) == 1 and described[0]["run_folder"] else spec.folder
+    found = {"best": described, "figures": list(map(str, paths)), "dashboard": dashboard}
     counts = {trial.state.name.lower(): 0 for trial in trials}
     for trial in trials:
         counts[trial.state.name.lower()] += 1
     console.current().end(Path(where), "\n".join(lines), trials=counts, **found)
 
 
-def _told(plan: Plan, trial: FrozenTrial) -> dict:
+def _describe(spec: SearchSpec, trial: FrozenTrial) -> dict:
     return {
         "trial": first_number(trial),
-        "values": {objective.label: value for objective, value in zip(plan.objectives, trial.values, strict=True)},
+        "values": {objective.label: value for objective, value in zip(spec.objectives, trial.values, strict=True)},
         "params": trial.params,
         "run_folder": trial.user_attrs.get(RUN_FOLDER),
-        "command": command_lines.typed("train", plan.overrides(trial.params)),
+        "command": command_lines.typed("train", spec.overrides(trial.params)),
     }
 
 
-def figures(plan: Plan, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[Path]:
-    """Draw what the trials tell, of each objective and of all, into the search's folder.
+def draw_figures(spec: SearchSpec, study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[Path]:
+    """Draw the figures of each objective, and those of all together, into the search's folder; return their paths.
 
     Args:
-        plan: the search.
-        study: Optuna's.
-        trials: those that count; one or more has finished.
+        spec: the search.
+        study: Optuna's study.
+        trials: the trials that count, of which at least one has finished.
     """
-    folder = plan.folder / "figures"
+    folder = spec.folder / "figures"
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    single = len(plan.objectives) == 1
+    single = len(spec.objectives) == 1
     paths, importances = [], {}
-    for index, objective in enumerate(plan.objectives):
+    for index, objective in enumerate(spec.objectives):
         suffix = "" if single else f"_{objective.label.replace('/', '_').replace(' ', '_')}"
         values = [trial.values[index] for trial in finished]
         minimize = study.directions[index] == StudyDirection.MINIMIZE
@@ -129,7 +132,7 @@ def figures(plan: Plan, study: optuna.Study, trials: Sequence[FrozenTrial]) -> l
                 (dimension.low, dimension.high),
                 None if dimension.choices is None else list(dimension.choices.values()),
             )
-            for dimension in plan.dimensions
+            for dimension in spec.dimensions
         ]
         paths.append(save_figure(search_slices(slices, values, objective.label, minimize), folder, f"slices{suffix}"))
         shares = _importances(study, index)
@@ -140,13 +143,13 @@ def figures(plan: Plan, study: optuna.Study, trials: Sequence[FrozenTrial]) -> l
     if not single:
         points = {first_number(trial): trial.values for trial in finished}
         front = [first_number(trial) for trial in study.best_trials]
-        labels = [objective.label for objective in plan.objectives]
+        labels = [objective.label for objective in spec.objectives]
         paths.append(save_figure(search_pareto(points, front, labels), folder, "pareto_front"))
     return paths
 
 
 def _importances(study: optuna.Study, index: int) -> dict[str, float]:
-    """The share of each key; none where the finished trials are too few or all alike."""
+    """Return the share of the variance that each key explains; empty if the trials are too few or too similar."""
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     try:
         found = optuna.importance.get_param_importances(

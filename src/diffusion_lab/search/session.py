@@ -1,7 +1,7 @@
-"""One start of scripts/search.py: it begins the workers, shows how far all of them are, and sums up at the end.
+"""A session of a search, which is one start of scripts/search.py: starts workers, shows progress and the result.
 
-The workers are processes of their own, so a trial that takes its process with it ends neither the search nor what is
-shown of it. They share nothing but the storage; workers of other sessions, on other machines too, are their equals.
+The workers are separate processes, so a trial that crashes its process ends neither the search nor the session. They
+share only the storage, and so do the workers of other sessions, on this machine or on others.
 """
 
 from __future__ import annotations
@@ -34,76 +34,79 @@ from diffusion_lab.machine.resource_pool import Pool
 from diffusion_lab.run_folder import command_lines
 from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.search import search_report
-from diffusion_lab.search.plan import Plan, check, plan
-from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url, unusable
-from diffusion_lab.search.trial_table import Table, progress
+from diffusion_lab.search.search_spec import SearchSpec, check_space, read_spec
+from diffusion_lab.search.storage import MISSING_HEARTBEATS, shown_url, storage_error
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial_table import TrialTable, progress
 
-#: How many workers that a signal ended are replaced.
-_MOST_REPLACED = 5
+#: How many workers of a session that were killed are replaced.
+_MAX_REPLACED = 5
 
-#: How often the storage is read, and how often the workers are looked at.
-_READ_SECONDS, _LOOK_SECONDS = 1.0, 0.2
+#: Seconds between readings of the storage, and between checks of the workers.
+_READ_SECONDS, _CHECK_SECONDS = 1.0, 0.2
 
 
 def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Search as `cfg` says, and tell what was found.
+    """Run the search that `cfg` describes, and show its result.
 
     Args:
-        cfg: of conf/search.yaml.
+        cfg: the config composed from conf/search.yaml.
         typed: the overrides on the command line.
 
     Raises:
-        LabError: naming what does not fit, before anything was written, or why no worker could go on.
-        RunInterrupted: after Ctrl-C, with the command that goes on as its message.
+        LabError: if a key is invalid, before anything is written; or if all workers have failed.
+        RunInterrupted: after Ctrl-C; the message contains the command that continues the search.
     """
     check_settings(SearchConfig, cfg)
     with console.use(make(OmegaConf.to_container(cfg.console), "console", {})):
-        what = plan(cfg, typed)
-        check(what)
-        shared = SharedStudy(what)
+        spec = read_spec(cfg, typed)
+        check_space(spec)
+        shared = SharedStudy(spec)
         try:
-            console.current().start(search_report.rows(what, cfg.search.workers, progress(what, shared.trials())))
-            search_report.warn(what)
-            with shares_of_machine(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as shares:
-                _run(what, shared, shares)
-            search_report.end(what, shared)
+            console.current().start(search_report.start_rows(spec, cfg.search.workers, progress(spec, shared.trials())))
+            search_report.warn_of_unused_pruner(spec)
+            with worker_environments(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as environments:
+                _run_workers(spec, shared, environments)
+            search_report.show_result(spec, shared)
         except StorageInternalError as error:
-            raise unusable(what, error) from error
+            raise storage_error(spec.storage, error) from error
         finally:
             shared.close()
 
 
 @contextlib.contextmanager
-def shares_of_machine(trainer: Any, count: int) -> Iterator[list[dict[str, str]]]:
-    """What each of `count` workers finds in its environment: its share of the cores, and GPUs of its own.
+def worker_environments(trainer: Any, count: int) -> Iterator[list[dict[str, str]]]:
+    """Yield the environment variables that give each worker an equal part of the cores, and GPUs of its own.
+
+    The GPUs are taken from the machine's pool while the block runs.
 
     Args:
-        trainer: the config node that all trials have in common.
-        count: how many workers there are; one alone has what any run has.
+        trainer: the config node `trainer`, which is the same for all trials.
+        count: how many workers there are. A single worker gets the resources of a single run.
 
     Raises:
-        LabError: if there are not GPUs enough that are used by nobody else.
+        LabError: if too few GPUs are free.
     """
     if count == 1:
         yield [{}]
         return
-    here = gpus(torch.cuda.device_count())
-    need = needs(trainer, max(1, cores() // count), here)
+    available = gpus(torch.cuda.device_count())
+    need = needs(trainer, max(1, cores() // count), available)
     threads = {} if need.threads is None else {"OMP_NUM_THREADS": str(need.threads)}
     if not need.count or need.named:
         yield [threads] * count
         return
-    every = {gpu.identity: gpu.token for gpu in need.gpus}
+    token_by_identity = {gpu.identity: gpu.token for gpu in need.gpus}
     wanted = need.count * count
     taken = None
-    if wanted <= len(every):
-        taken = Pool().take("gpu", list(every), wanted, stopped=lambda: True, waiting=lambda: None)
+    if wanted <= len(token_by_identity):
+        taken = Pool().take("gpu", list(token_by_identity), wanted, stopped=lambda: True, waiting=lambda: None)
     if taken is None:
         raise LabError(
-            f"search.workers={count}: they need {wanted} GPUs, and of the {len(every)} of this machine so many are not "
-            "free; take fewer workers, or trainer.accelerator=cpu"
+            f"search.workers={count}: the workers need {wanted} GPUs, but fewer of this machine's "
+            f"{len(token_by_identity)} are free; use fewer workers, or trainer.accelerator=cpu"
         )
-    tokens = [every[identity] for identity in taken]
+    tokens = [token_by_identity[identity] for identity in taken]
     parts = [tokens[index : index + need.count] for index in range(0, wanted, need.count)]
     try:
         yield [{**threads, "CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
@@ -118,48 +121,57 @@ class _Worker:
     process: subprocess.Popen[str]
     log: Path
 
-    def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.is_file() else []
-        said = [line for line in lines if line.strip()]
-        return said[-1].removeprefix("Error: ") if said else f"status {self.process.returncode}"
+    def last_line(self) -> str:
+        """Return the last line of its log, or its exit status if the log is empty."""
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        lines = [line for line in text.split("\n") if line.strip()]
+        return lines[-1].removeprefix("Error: ") if lines else f"status {self.process.returncode}"
 
 
-def _run(what: Plan, shared: SharedStudy, shares: Sequence[Mapping[str, str]]) -> None:
-    table = Table(what, shared.study)
-    table.begin(shared.trials())
+def _run_workers(spec: SearchSpec, shared: SharedStudy, environments: Sequence[Mapping[str, str]]) -> None:
+    """Start the workers, and show the trials until all workers have ended."""
+    table = TrialTable(spec, shared.study)
+    table.skip_ended(shared.trials())
     if shared.is_over():
         return
-    # A script's background jobs begin deaf to SIGINT, and `kill -INT` is how one stops them.
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
-    workers = [_start(what, number, share) for number, share in enumerate(shares, 1)]
+    # A shell script starts its background jobs with SIGINT ignored, and `kill -INT` should still stop them.
+    previous_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    workers = [_start_worker(spec, number, environment) for number, environment in enumerate(environments, 1)]
     try:
         with interrupt_on_sigterm():
-            _watch(what, shared, workers, shares, table)
+            _watch_workers(spec, shared, workers, environments, table)
     except (KeyboardInterrupt, RunInterrupted) as interruption:
         table.close()
-        _stop(workers)
-        done = progress(what, shared.trials())
-        # The storage's URL may hold a password.
-        shown = [_without_password(argument, what) for argument in sys.argv[1:]]
+        _stop_workers(workers)
+        done = progress(spec, shared.trials())
+        shown = [_without_password(argument, spec) for argument in sys.argv[1:]]
         text = f"Interrupted: {done}. To go on: {command_lines.typed('search', shown)}"
         number = getattr(interruption, "status", 128 + signal.SIGINT) - 128
         raise RunInterrupted(text, number) from interruption
     finally:
         table.close()
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, previous_handler)
         for worker in workers:
             worker.process.kill()
             worker.process.wait()
             if worker.log.is_file() and not worker.log.stat().st_size:
                 worker.log.unlink()
         with contextlib.suppress(OSError):
-            (what.folder / "workers").rmdir()
+            (spec.folder / "workers").rmdir()
 
 
-def _watch(
-    what: Plan, shared: SharedStudy, workers: list[_Worker], shares: Sequence[Mapping[str, str]], table: Table
+def _watch_workers(
+    spec: SearchSpec,
+    shared: SharedStudy,
+    workers: list[_Worker],
+    environments: Sequence[Mapping[str, str]],
+    table: TrialTable,
 ) -> None:
-    """Until all workers have ended; who was killed is replaced."""
+    """Update the table until all workers have ended, and replace those that are killed.
+
+    Raises:
+        LabError: if all workers have ended before the search was over.
+    """
     replaced, read = 0, 0.0
     while True:
         alive = [worker for worker in workers if worker.process.poll() is None]
@@ -168,30 +180,31 @@ def _watch(
             read = time.monotonic()
         for worker in list(workers):
             status = worker.process.returncode
-            if status is not None and status < 0 and replaced < _MOST_REPLACED and not shared.is_over():
+            if status is not None and status < 0 and replaced < _MAX_REPLACED and not shared.is_over():
                 table.close()
                 replaced += 1
-                silence = SILENT_HEARTBEATS * what.heartbeat
+                delay = console.duration(MISSING_HEARTBEATS * spec.heartbeat)
                 text = (
-                    f"worker {worker.number} was ended by {signal.Signals(-status).name}; another takes its place, and "
-                    f"its trial is taken up in {console.duration(silence)}"
+                    f"worker {worker.number} was ended by {signal.Signals(-status).name}; another one replaces it, and "
+                    f"its trial continues in {delay}"
                 )
                 console.current().event("worker_lost", text, worker=worker.number, signal=-status)
-                workers[workers.index(worker)] = _start(what, worker.number, shares[worker.number - 1])
+                environment = environments[worker.number - 1]
+                workers[workers.index(worker)] = _start_worker(spec, worker.number, environment)
         if not any(worker.process.poll() is None for worker in workers):
             break
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_CHECK_SECONDS)
     table.update(shared.trials())
     if not shared.is_over():
         failed = next((worker for worker in workers if worker.process.returncode), workers[0])
         raise LabError(
-            f"no worker is left; worker {failed.number} ended with: {failed.last_words()} "
-            f"(all it said is in {command_lines.shown(failed.log)}; the same command goes on)"
+            f"no worker is left; worker {failed.number} ended with: {failed.last_line()} "
+            f"(its log is {command_lines.shown(failed.log)}; the same command continues the search)"
         )
 
 
-def _start(what: Plan, number: int, share: Mapping[str, str]) -> _Worker:
-    logs = what.folder / "workers"
+def _start_worker(spec: SearchSpec, number: int, environment: Mapping[str, str]) -> _Worker:
+    logs = spec.folder / "workers"
     logs.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     log = logs / f"{now}_{platform.node()}_{os.getpid()}_{number}.log"
@@ -201,20 +214,19 @@ def _start(what: Plan, number: int, share: Mapping[str, str]) -> _Worker:
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
-            env={**os.environ, **share},
+            env={**os.environ, **environment},
             text=True,
-            start_new_session=True,  # Ctrl-C is for the session, which tells them
+            start_new_session=True,  # the terminal sends Ctrl-C to the session alone, which forwards it
         )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it ended at once, and its log says why
-        process.stdin.write(what.as_json() + "\n")
-        process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # if it has ended at once, its log says why
+        stdin.write(f"{spec.as_json()}\n{os.getpid()}\n")
     return _Worker(number, process, log)
 
 
-def _stop(workers: Sequence[_Worker]) -> None:
-    """Let the workers save; Ctrl-C again lets them go at once."""
-    print("\nStopping after the steps under way; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+def _stop_workers(workers: Sequence[_Worker]) -> None:
+    """Interrupt the workers, and wait until they have saved; on a second Ctrl-C, stop them at once."""
+    print("\nStopping after the current steps; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
     for _ in range(2):
         for worker in workers:
             if worker.process.poll() is None:
@@ -231,11 +243,12 @@ def _stop(workers: Sequence[_Worker]) -> None:
             worker.process.wait(max(0.1, deadline - time.monotonic()))
 
 
-def _without_password(argument: str, what: Plan) -> str:
+def _without_password(argument: str, spec: SearchSpec) -> str:
+    """Return a command-line argument with ``***`` for the password in the storage's URL."""
     key, _, value = argument.partition("=")
     if not key.endswith("search.storage"):
         return argument
     if "${" not in value:
-        return f"{key}={shown_url(what.storage)}"
-    # What stands in a variable of the environment is named, and so is no secret.
+        return f"{key}={shown_url(spec.storage)}"
+    # The name of an environment variable is shown, which is no secret.
     return re.sub(r"(//[^/:@]*:|password=)(?!\$\{)[^@&\s'\"]+", r"\1***", argument)

@@ -1,4 +1,4 @@
-"""One trial: a run like any other, or the rest of one that its worker had to leave."""
+"""Runs one trial of a search: a training run like any other, or the rest of one that an earlier worker began."""
 
 from __future__ import annotations
 
@@ -17,80 +17,87 @@ from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
-from diffusion_lab.search.plan import Plan, composed
-from diffusion_lab.search.pruning import Watch
 from diffusion_lab.search.search_objectives import LOSSES
-from diffusion_lab.search.study import PARAMETERS, RUN_FOLDER
+from diffusion_lab.search.search_spec import SearchSpec, compose_run
+from diffusion_lab.search.trial_attributes import PARAMETERS, RUN_FOLDER
+from diffusion_lab.search.trial_callback import TrialCallback
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a trial ended: its values where it finished, a line where it failed."""
+class TrialOutcome:
+    """How a trial ended.
 
-    state: Literal["finished", "pruned", "failed", "interrupted", "taken up"]
+    Attributes:
+        state: ``requeued`` if it was requeued by another process, which took this one for lost.
+        values: if it finished, the value of each objective.
+        error: if it failed, one line that says why.
+    """
+
+    state: Literal["finished", "pruned", "failed", "interrupted", "requeued"]
     values: tuple[float, ...] = ()
     error: str = ""
 
 
-def run(search: Plan, trial: optuna.Trial) -> Outcome:
-    """Train, or go on with what this trial has trained already. Whatever goes wrong with the run is its outcome.
+def run_trial(spec: SearchSpec, trial: optuna.Trial) -> TrialOutcome:
+    """Train, or resume the run of this trial. An error of the run becomes the outcome.
 
     Raises:
         StorageInternalError: if the storage cannot be used.
     """
-    first = search.objectives[0]
-    single = len(search.objectives) == 1  # Optuna takes no reports of several objectives
-    watch = Watch(trial, LOSSES.get(first.metric) if single else None, single and search.pruner != "none")
+    first = spec.objectives[0]
+    single = len(spec.objectives) == 1  # Optuna accepts no reports for several objectives
+    metric = LOSSES.get(first.metric) if single else None
+    callback = TrialCallback(trial, metric, prune=single and spec.pruner != "none")
     try:
-        folder = _finished(search, trial) or _train(search, trial, watch)
+        folder = _finished_run(spec, trial) or _train(spec, trial, callback)
         parameters = trial.user_attrs[PARAMETERS]
-        return Outcome("finished", tuple(objective.measured(folder, parameters) for objective in search.objectives))
+        return TrialOutcome("finished", tuple(objective.measure(folder, parameters) for objective in spec.objectives))
     except RunPruned:
-        return Outcome("pruned")
+        return TrialOutcome("pruned")
     except (RunInterrupted, KeyboardInterrupt):
-        return Outcome("interrupted")
-    except optuna.exceptions.StorageInternalError:  # no fault of the run's: it is taken up when the storage is back
+        return TrialOutcome("interrupted")
+    except optuna.exceptions.StorageInternalError:  # not an error of the run: it can be continued
         raise
-    except optuna.exceptions.UpdateFinishedTrialError:  # this process had given no sign of life for too long
-        return Outcome("taken up")
+    except optuna.exceptions.UpdateFinishedTrialError:  # this process has missed too many heartbeats
+        return TrialOutcome("requeued")
     except LabError as error:
-        return Outcome("failed", error=one_line(error))
+        return TrialOutcome("failed", error=one_line(error))
     except Exception as error:
         traceback.print_exc()
-        return Outcome("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return TrialOutcome("failed", error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _train(search: Plan, trial: optuna.Trial, watch: Watch) -> RunFolder:
-    overrides = search.overrides(trial.params)
-    cfg, options = composed([*overrides, "console=quiet"])
-    before = _earlier(search, trial)
+def _train(spec: SearchSpec, trial: optuna.Trial, callback: TrialCallback) -> RunFolder:
+    overrides = spec.overrides(trial.params)
+    cfg, options = compose_run([*overrides, "console=quiet"])
+    before = _previous_run(spec, trial)
     with open_dict(cfg):
-        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_free(before):
+        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):
             cfg.resume = str(before.path)
-        cfg.paths.output_dir, cfg.name = search.outputs, search.name
+        cfg.paths.output_dir, cfg.name = spec.outputs, spec.name
     with contextlib.redirect_stdout(sys.stderr):
-        return train(cfg, [] if cfg.resume else overrides, options, callbacks=[watch])
+        return train(cfg, [] if cfg.resume else overrides, options, callbacks=[callback])
 
 
-def _is_free(folder: RunFolder) -> bool:
-    """Whether nobody trains in it: a worker that was silent for long may only have been asleep, as its machine was."""
+def _is_unlocked(folder: RunFolder) -> bool:
+    """Return whether no process trains in the folder, since a worker that missed its heartbeats may still do so."""
     lock = Lock.take(folder.path)
     if lock is not None:
         lock.release()
     return lock is not None
 
 
-def _finished(search: Plan, trial: optuna.Trial) -> RunFolder | None:
-    """The run of a trial whose worker was lost when all was done but the telling."""
-    before = _earlier(search, trial)
+def _finished_run(spec: SearchSpec, trial: optuna.Trial) -> RunFolder | None:
+    """Return the trial's run if it has finished, because its worker was lost after that; else None."""
+    before = _previous_run(spec, trial)
     if before is None or before.read_json("manifest.json").get("status") != "finished":
         return None
     return before
 
 
-def _earlier(search: Plan, trial: optuna.Trial) -> RunFolder | None:
-    """The run folder of this trial's earlier life, if it lies in the search's own folder."""
+def _previous_run(spec: SearchSpec, trial: optuna.Trial) -> RunFolder | None:
+    """Return the run folder that an earlier worker began for this trial, if it lies in the search's own folder."""
     named: Any = trial.user_attrs.get(RUN_FOLDER)
-    if not isinstance(named, str) or Path(named).parent != search.folder:
+    if not isinstance(named, str) or Path(named).parent != spec.folder:
         return None
     return RunFolder(named) if (Path(named) / "config.yaml").is_file() else None

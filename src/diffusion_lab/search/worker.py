@@ -1,7 +1,8 @@
-"""A process that runs one trial after another: `python -m diffusion_lab.search.worker`, with its plan on stdin.
+"""A worker process, which runs one trial after another: `python -m diffusion_lab.search.worker`.
 
-The plan may hold a password, so it comes neither by the command line nor by a file. When stdin ends, so has the
-session that started this process: it then stops as if it had been asked to.
+Its session sends it two lines on stdin: the specification of the search as JSON, and the session's process id. The
+specification may contain a password, so it is passed neither on the command line nor in a file. When its session is
+gone, a worker stops as after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -18,41 +18,44 @@ from optuna.trial import TrialState
 
 from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.machine.parent_watch import watch_parent
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
-from diffusion_lab.search.plan import Plan
-from diffusion_lab.search.study import ERROR, SharedStudy, unusable
-from diffusion_lab.search.trial import run
+from diffusion_lab.search.search_spec import SearchSpec
+from diffusion_lab.search.storage import storage_error
+from diffusion_lab.search.study import SharedStudy
+from diffusion_lab.search.trial import run_trial
+from diffusion_lab.search.trial_attributes import ERROR
 
-#: How often a worker without a trial looks whether one was left behind.
-_LOOK_SECONDS = 1.0
+#: Seconds after which a worker without a trial asks for one again.
+_ASK_SECONDS = 1.0
 
 
-def work(plan: Plan) -> None:
-    """Run trials until as many have ended as were asked for.
+def run_trials(spec: SearchSpec) -> None:
+    """Run trials until the search is over.
 
     Raises:
-        RunInterrupted: after Ctrl-C; the trial under way is saved, and queued to be taken up.
-        LabError: if the storage cannot be used; the trial under way is taken up by whoever goes on.
+        RunInterrupted: after Ctrl-C; the current trial has been saved and requeued.
+        LabError: if the storage cannot be used; the current trial is requeued once its heartbeats are missing.
     """
-    shared = SharedStudy(plan)
+    shared = SharedStudy(spec)
     states = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     try:
         while not shared.is_over():
             trial = shared.ask()
             if trial is None:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_ASK_SECONDS)
                 continue
-            with shared.alive(trial):
+            with shared.heartbeats(trial):
                 try:
-                    outcome = run(plan, trial)
+                    outcome = run_trial(spec, trial)
                 except KeyboardInterrupt:
-                    shared.hand_back(trial)
+                    shared.requeue(trial.number)
                     raise
                 if outcome.state == "interrupted":
-                    shared.hand_back(trial)
+                    shared.requeue(trial.number)
                     raise RunInterrupted
                 if outcome.state in states:
-                    with contextlib.suppress(UpdateFinishedTrialError):  # it was taken up in the meantime
+                    with contextlib.suppress(UpdateFinishedTrialError):  # it was requeued in the meantime
                         if outcome.error:
                             trial.set_user_attr(ERROR, outcome.error)
                         values = outcome.values or None
@@ -60,25 +63,19 @@ def work(plan: Plan) -> None:
     except KeyboardInterrupt as error:
         raise RunInterrupted from error
     except StorageInternalError as error:
-        raise unusable(plan, error) from error
+        raise storage_error(spec.storage, error) from error
     finally:
         shared.close()
 
 
-def _stop_with_session() -> None:
-    while os.read(sys.stdin.fileno(), 1):  # not by sys.stdin, whose lock Python wants when it ends
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 def _main() -> None:
-    # What SLURM put into the queue again is taken up by way of the storage.
+    # A trial is resumed by what the storage says, not as the job that SLURM has queued again.
     os.environ.pop("SLURM_RESTART_COUNT", None)
-    plan = Plan.from_json(sys.stdin.readline())
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin deaf to it
-    threading.Thread(target=_stop_with_session, name="session-watch", daemon=True).start()
+    spec = SearchSpec.from_json(sys.stdin.readline())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
+    watch_parent(int(sys.stdin.readline()), send=signal.SIGINT)
     with interrupt_on_sigterm():
-        work(plan)
+        run_trials(spec)
 
 
 if __name__ == "__main__":

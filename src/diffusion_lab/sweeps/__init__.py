@@ -1,1 +1,1 @@
-"""Many runs: the jobs of `-m`, each in a process of its own, side by side on one machine or on many."""
+"""Sweeps (`-m`): many training runs, each a job in its own process, on this machine or on a SLURM cluster."""

@@ -1,7 +1,8 @@
-"""Which run a job has: `<outputs>/multirun/jobs/<name>-<hash of its config>.json`, with a lock beside it.
+"""The record of a job: which run folder it has, in `<outputs>/multirun/jobs/<name>-<hash of its config>.json`.
 
-A job is known by its config, whatever sweep it belongs to. The record says in which folder its run lies, and nothing
-else counts: how far that run has come, its own manifest says. Whoever runs the job holds the lock meanwhile.
+A job is identified by its config, whichever sweep it belongs to. The record stores the folder of its run and the error
+of its last start; whether that run has finished is read from the run's own manifest. A lock file beside the record is
+held by the process that runs the job.
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ from diffusion_lab.run_folder.folder import RunFolder
 
 
 def job_key(cfg: DictConfig) -> str:
-    """What a job is known by: the folder that its run belongs to, and what decides its results."""
+    """Return the key of a job, `<name>-<hash of its config>`. Jobs with equal keys are one and the same run."""
     return f"{cfg.name}-{config_hash(cfg)}"
 
 
 class JobRecord:
-    """The record of the job called `key`, of the runs in `outputs`."""
+    """The record of the job with key `key`, whose run lies under the folder `outputs`."""
 
     def __init__(self, outputs: Path, key: str) -> None:
         self.key = key
         self.path = outputs / "multirun" / "jobs" / f"{key}.json"
 
     def lock(self) -> Lock | None:
-        """The right to run the job; None while somebody else has it."""
+        """Take the lock that allows running the job; None if another process holds it.
+
+        Raises:
+            LabError: if the lock file cannot be written.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return Lock.take(self.path.with_suffix(".lock"))
@@ -40,23 +45,24 @@ class JobRecord:
             raise LabError(f"cannot write {self.path.parent} (paths.output_dir): {error.strerror}") from error
 
     def read(self) -> dict[str, Any]:
-        """``folder`` of its run and ``error`` of its last start, as far as they are known."""
+        """Return the recorded fields: ``folder`` of the run and ``error`` of its last start, where known."""
         try:
             content = json.loads(self.path.read_text())
-        except (OSError, ValueError):  # there is none, or it is damaged: then the job is run again
+        except (OSError, ValueError):  # there is no record, or it is damaged: then the job is run again
             return {}
         return content if isinstance(content, dict) else {}
 
-    def write(self, **facts: str | None) -> None:
-        """Note a fact beside those that are known."""
-        write_text(self.path, json.dumps(self.read() | facts, indent=2, ensure_ascii=False) + "\n")
+    def update(self, **fields: str | None) -> None:
+        """Write these fields and keep the others."""
+        write_text(self.path, json.dumps(self.read() | fields, indent=2, ensure_ascii=False) + "\n")
 
-    def run(self) -> tuple[str, RunFolder | None]:
-        """How far its run has come, as its manifest says, and its folder; ``none`` if there is no such run any more."""
+    def find_run(self) -> tuple[str, RunFolder | None]:
+        """Return the status in the manifest of the job's run, and its folder; ``none`` and None without such a run."""
         where = self.read().get("folder")
         try:
             folder = RunFolder.open(str(where))
-            if where is None or job_key(folder.read_config()) != self.key:  # trained on since, under other limits
+            # The run may have been resumed since with other limits, and then belongs to another job.
+            if where is None or job_key(folder.read_config()) != self.key:
                 return "none", None
             return str(folder.read_json("manifest.json").get("status")), folder
         except (LabError, AttributeError):

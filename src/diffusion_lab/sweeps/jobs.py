@@ -1,4 +1,4 @@
-"""The jobs of a sweep, and what became of them."""
+"""The jobs of a sweep and their outcomes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["finished", "skipped", "failed", "interrupted", "elsewhere", "not started"]
+State = Literal["finished", "skipped", "failed", "interrupted", "running elsewhere", "not started"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be done.
+    """One training run of a sweep.
 
     Attributes:
-        number: from 1.
-        label: what tells it from the others of its sweep.
-        config: composed, resolved and checked, as it is to be recorded. YAML files that change later do not change it.
-        overrides: what was typed to get it, for the record.
-        options: of each config group, for the record.
-        key: see `record.job_key`.
+        number: counted from 1.
+        label: the overrides that distinguish it from the other jobs of its sweep.
+        config: composed, resolved and checked, as the run will record it. Later changes of YAML files do not affect it.
+        overrides: the overrides typed for it, for the run's record.
+        options: the chosen option of each config group, for the run's record.
+        key: identifies the job, see `job_record.job_key`.
         outputs: the folder of all runs.
-        rerun: whether to start it anew if it has finished or was interrupted.
+        rerun: whether to start a new run even if there is a finished or interrupted one.
     """
 
     number: int
@@ -37,13 +37,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """How a job ended.
 
     Attributes:
-        state: ``skipped`` if it had finished before, ``elsewhere`` while another process runs it.
-        folder: of its run, if there is one.
-        error: why it failed, in one line.
-        seconds: that it took.
+        number: of the job.
+        state: ``skipped`` if it had finished before, ``running elsewhere`` while another process runs it.
+        folder: the folder of its run, if there is one.
+        error: one line that says why it failed.
+        seconds: the time that it took.
     """
 
     number: int
@@ -53,7 +54,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """For each job, those of its overrides that are not the same for all."""
+def job_labels(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Return one label for each job: those of its overrides that not all jobs have in common."""
     common = set(overrides[0]).intersection(*overrides) if len(overrides) > 1 else set()
-    return [" ".join(typed for typed in job if typed not in common) or "as typed" for job in overrides]
+    return [" ".join(typed for typed in job if typed not in common) or "no overrides" for job in overrides]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, passed on to the processes of the jobs under way."""
+"""Forwards Ctrl-C and SIGTERM from a sweep to the processes of its running jobs."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from types import FrameType
 from typing import Any
 
 
-class Stop:
-    """Whether the jobs are to stop: false until a signal comes.
+class StopSignals:
+    """The signals that have asked a sweep to stop, and the job processes that they are forwarded to.
 
-    The first signal lets each job save and stop, the second stops it at once, the third kills it. The jobs' processes
-    are in sessions of their own, so that they get each signal once, from here.
+    The first signal lets each job save and stop, the second stops it at once, the third kills it. Each job's process
+    runs in its own session, so the terminal does not send it Ctrl-C, and it receives each signal once, from here.
     """
 
     def __init__(self) -> None:
         self.signals: list[int] = []
         self.processes: list[subprocess.Popen[Any]] = []
 
-    def __bool__(self) -> bool:
+    @property
+    def received(self) -> bool:
+        """Whether any signal has come, so that the jobs are to stop."""
         return bool(self.signals)
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
-        """Pass the signal on. A handler of signals."""
+        """Forward the signal; this is a signal handler."""
         self.signals.append(number)
         for process in self.processes:
             process.send_signal(number if len(self.signals) < 3 else signal.SIGKILL)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Handle the signals of this process. For its main thread."""
+    def handlers_installed(self) -> Iterator[None]:
+        """Handle this process's SIGINT and SIGTERM inside the block. Call it in the main thread."""
         previous = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -43,8 +45,8 @@ class Stop:
                 signal.signal(number, handler)
 
     @contextlib.contextmanager
-    def passed_on_to(self, process: subprocess.Popen[Any]) -> Iterator[None]:
-        """Let the process have the signals of this time, and one that has come already."""
+    def forwarded_to(self, process: subprocess.Popen[Any]) -> Iterator[None]:
+        """Forward signals to `process` inside the block, and the last one of those that have come before."""
         self.processes.append(process)
         try:
             if self.signals:
@@ -53,8 +55,8 @@ class Stop:
         finally:
             self.processes.remove(process)
 
-    def wait(self) -> None:
-        """Until the processes have ended; within a handler of signals, too."""
+    def wait_for_processes(self) -> None:
+        """Wait until the processes have ended. Safe inside a signal handler."""
         for process in self.processes:
             # Not `process.wait`, which the handler may have interrupted while it held its lock.
             with contextlib.suppress(ChildProcessError):

@@ -1,4 +1,4 @@
-"""Runs a job in a process of its own: whatever happens to it happens to it alone. Imports no torch."""
+"""Runs a job in its own process, so that a crash of one job does not affect the others. Does not import torch."""
 
 from __future__ import annotations
 
@@ -20,78 +20,79 @@ from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.machine.resource_pool import POLL_SECONDS, Pool
 from diffusion_lab.sweeps.job_record import JobRecord
 from diffusion_lab.sweeps.jobs import Job, Outcome
-from diffusion_lab.sweeps.stop_signals import Stop
+from diffusion_lab.sweeps.stop_signals import StopSignals
 
-#: What a job's process runs. It is told its job on stdin.
-CHILD = (sys.executable, "-m", "diffusion_lab.sweeps.job_process")
+#: The command of a job's process, which receives the job on stdin.
+JOB_COMMAND = (sys.executable, "-m", "diffusion_lab.sweeps.job_process")
 
-#: Lightning takes a process with it for one of several that SLURM started.
+#: Lightning takes a process with this variable for one of several that SLURM started.
 _SLURM_TASKS = "SLURM_NTASKS"
 
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Runs the jobs of a sweep that it is given, one for each call.
+    """Runs jobs of a sweep, one for each call.
 
     Attributes:
-        argv: of the sweep, for the record.
-        share: how many cores a job may use; None for all.
-        gpus: of this machine.
-        pooled: whether cores and GPUs are taken from the machine's pool. SLURM has one of its own.
-        waits: whether jobs that other processes run are waited for.
-        labelled: whether each line that a job writes is marked with its number.
-        command: what a job's process runs.
+        argv: the sweep's command line, for the runs' records.
+        cores_per_job: how many cores a job may use; None for all.
+        gpus: the GPUs of this machine.
+        uses_pool: whether cores and GPUs are taken from the machine's pool. SLURM assigns them itself.
+        wait_for_others: whether to wait for jobs that other processes run, and not to report them as running elsewhere.
+        prefix_output: whether each line that a job prints is prefixed with its number.
+        command: the command of a job's process.
     """
 
     argv: Sequence[str]
-    share: int | None
+    cores_per_job: int | None
     gpus: Sequence[Gpu]
-    pooled: bool = True
-    waits: bool = False
-    labelled: bool = False
-    command: Sequence[str] = CHILD
+    uses_pool: bool = True
+    wait_for_others: bool = False
+    prefix_output: bool = False
+    command: Sequence[str] = JOB_COMMAND
 
-    def __call__(self, job: Job, stop: Stop, say: Callable[[str], None]) -> Outcome:
-        """Run the job, or what is missing of it. Never raises: what goes wrong is an outcome.
+    def __call__(self, job: Job, stop: StopSignals, notify: Callable[[str], None]) -> Outcome:
+        """Run the job, or resume its run. Never raises: an error becomes the outcome.
 
         Args:
             job: the job.
-            stop: told of signals by whoever gets them.
-            say: takes a line for people.
+            stop: the signals that ask the sweep to stop.
+            notify: called with lines for people.
         """
         start = time.monotonic()
         try:
-            return self._run(job, stop, say, start)
+            return self._run(job, stop, notify, start)
         except Exception as error:  # the other jobs go on
             return Outcome(job.number, "failed", error=one_line(error), seconds=time.monotonic() - start)
 
-    def _run(self, job: Job, stop: Stop, say: Callable[[str], None], start: float) -> Outcome:
+    def _run(self, job: Job, stop: StopSignals, notify: Callable[[str], None], start: float) -> Outcome:
         record = JobRecord(job.outputs, job.key)
-        with self._right(record, stop, say) as right:
-            if right is None:
-                return Outcome(job.number, "not started" if stop else "elsewhere")
-            state, folder = ("none", None) if job.rerun or job.config["resume"] else record.run()
-            if state == "finished":
+        with self._job_lock(record, stop, notify) as job_lock:
+            if job_lock is None:
+                return Outcome(job.number, "not started" if stop.received else "running elsewhere")
+            status, folder = ("none", None) if job.rerun or job.config["resume"] else record.find_run()
+            if status == "finished":
                 return Outcome(job.number, "skipped", str(folder.path) if folder else None)
-            resumable = state in ("running", "interrupted") and folder is not None
+            resumable = status in ("running", "interrupted") and folder is not None
             if folder is None or not (resumable and (folder.path / "checkpoints" / "last.ckpt").is_file()):
                 folder = None
-            with self._resources(job, stop, say) as taken:
-                if taken is None or stop:
+            with self._resources(job, stop, notify) as resources:
+                if resources is None or stop.received:
                     return Outcome(job.number, "not started")
-                locks, environment = taken
-                where = None if folder is None else str(folder.path)
-                say(job.label if where is None else f"{job.label}: going on with {where}")
-                record.write(folder=where, error=None)
-                status = self._child(job, where, record, [right, *locks], environment, stop)
-            return _outcome(job, record, status, stop, time.monotonic() - start)
+                locks, environment = resources
+                resume = None if folder is None else str(folder.path)
+                notify(job.label if resume is None else f"{job.label}: resuming {resume}")
+                record.update(folder=resume, error=None)
+                exit_status = self._run_process(job, resume, record, [job_lock, *locks], environment, stop)
+            return _outcome(job, record, exit_status, stop, time.monotonic() - start)
 
     @contextlib.contextmanager
-    def _right(self, record: JobRecord, stop: Stop, say: Callable[[str], None]) -> Iterator[Lock | None]:
+    def _job_lock(self, record: JobRecord, stop: StopSignals, notify: Callable[[str], None]) -> Iterator[Lock | None]:
+        """Hold the job's lock inside the block; None if another process has it, or if the sweep was stopped."""
         lock = record.lock()
-        if lock is None and self.waits:
-            say("another process runs it; waiting for that")
-        while lock is None and self.waits and not stop:
+        if lock is None and self.wait_for_others:
+            notify("another process is running this job; waiting for it")
+        while lock is None and self.wait_for_others and not stop.received:
             time.sleep(POLL_SECONDS)
             lock = record.lock()
         try:
@@ -102,42 +103,49 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _resources(
-        self, job: Job, stop: Stop, say: Callable[[str], None]
+        self, job: Job, stop: StopSignals, notify: Callable[[str], None]
     ) -> Iterator[tuple[list[Lock], dict[str, str]] | None]:
-        """Locks on what the job needs, and the environment that shows it just that; None if it was stopped."""
-        need = needs(job.config["trainer"], self.share, self.gpus)
+        """Hold the cores or GPUs that the job needs inside the block.
+
+        Yields their locks and the environment that shows the job just these; None if the sweep was stopped.
+        """
+        need = needs(job.config["trainer"], self.cores_per_job, self.gpus)
         environment = {key: value for key, value in os.environ.items() if key != _SLURM_TASKS}
         if need.threads is not None:
             environment["OMP_NUM_THREADS"] = str(need.threads)
-        if not self.pooled:
+        if not self.uses_pool:
             yield [], environment
             return
         if need.count:
-            every = {gpu.identity: gpu for gpu in need.gpus}
-            words = f"{need.count} GPU{'s' * (need.count > 1)} to be free"
-            taken = Pool().take("gpu", list(every), need.count, lambda: bool(stop), lambda: say(f"waiting for {words}"))
-            shown = self.gpus if need.named else [every[identity] for identity in taken or ()]
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.token for gpu in shown)
+            by_identity = {gpu.identity: gpu for gpu in need.gpus}
+            taken = self._take("gpu", list(by_identity), need.count, stop, notify)
+            visible = self.gpus if need.named else [by_identity[identity] for identity in taken or ()]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.token for gpu in visible)
         else:
-            every_core = [str(index) for index in range(cores())]
-            words = f"{need.cores} core{'s' * (need.cores > 1)} to be free"
-            taken = Pool().take("core", every_core, need.cores, lambda: bool(stop), lambda: say(f"waiting for {words}"))
+            taken = self._take("core", [str(index) for index in range(cores())], need.cores, stop, notify)
         try:
             yield None if taken is None else (list(taken.values()), environment)
         finally:
             for lock in (taken or {}).values():
                 lock.release()
 
-    def _child(
+    def _take(
+        self, kind: str, names: Sequence[str], count: int, stop: StopSignals, notify: Callable[[str], None]
+    ) -> dict[str, Lock] | None:
+        what = {"gpu": "GPU", "core": "core"}[kind]
+        waiting = f"waiting for {count} {what}{'s' * (count > 1)} to be free"
+        return Pool().take(kind, names, count, lambda: stop.received, lambda: notify(waiting))
+
+    def _run_process(
         self,
         job: Job,
         resume: str | None,
         record: JobRecord,
         locks: Sequence[Lock],
         environment: dict[str, str],
-        stop: Stop,
+        stop: StopSignals,
     ) -> int:
-        """Run the job's process; returns its status as `subprocess` has it."""
+        """Run the job's process, and return its exit status as `subprocess` gives it."""
         config = job.config if resume is None else {**job.config, "resume": resume, "init_from": None}
         message = {
             "argv": list(self.argv),
@@ -148,8 +156,8 @@ class Supervisor:
             "key": record.key,
             "parent": os.getpid(),
         }
-        pipe = subprocess.PIPE if self.labelled else None
-        # It inherits the locks: should this process be killed, they are held until the job has ended, too.
+        pipe = subprocess.PIPE if self.prefix_output else None
+        # The process inherits the locks: if this one is killed, they are still held until the job has ended.
         process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
@@ -162,40 +170,40 @@ class Supervisor:
             encoding="utf-8",
             errors="replace",
         )
-        pumps = [
-            threading.Thread(target=_label, args=(job.number, source, sink), daemon=True)
+        copiers = [
+            threading.Thread(target=_copy_with_prefix, args=(job.number, source, sink), daemon=True)
             for source, sink in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
             if source is not None
         ]
-        for pump in pumps:
-            pump.start()
+        for copier in copiers:
+            copier.start()
         assert process.stdin is not None
-        with stop.passed_on_to(process):
+        with stop.forwarded_to(process):
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
                 json.dump(message, stdin)
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
-        for pump in pumps:
-            pump.join(timeout=5.0)  # longer only if a process of the job outlives it
+        for copier in copiers:
+            copier.join(timeout=5.0)  # it takes longer only if a process that the job started outlives the job
         return process.returncode
 
 
-def _label(number: int, source: IO[str], sink: Any) -> None:
+def _copy_with_prefix(number: int, source: IO[str], sink: Any) -> None:
     with source:
         for line in source:
             text = line.rstrip("\n")
             print(f"[{number}] {text}" if text else "", file=sink, flush=True)
 
 
-def _outcome(job: Job, record: JobRecord, status: int, stop: Stop, seconds: float) -> Outcome:
-    known = record.read()
-    folder, error = known.get("folder"), known.get("error")
-    if status == 0:
+def _outcome(job: Job, record: JobRecord, exit_status: int, stop: StopSignals, seconds: float) -> Outcome:
+    fields = record.read()
+    folder, error = fields.get("folder"), fields.get("error")
+    if exit_status == 0:
         return Outcome(job.number, "finished", folder, seconds=seconds)
-    asked = [-number for number in stop.signals]  # it may have ended before it could handle them
-    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM, *asked):
+    unhandled = [-number for number in stop.signals]  # a signal may kill the process before it has installed a handler
+    if exit_status in (128 + signal.SIGINT, 128 + signal.SIGTERM, *unhandled):
         return Outcome(job.number, "interrupted", folder, seconds=seconds)
-    if status < 0:
-        hint = ", as the system does where memory runs out" if status == -signal.SIGKILL else ""
-        error = f"its process was killed by {signal.Signals(-status).name}{hint}"
-    return Outcome(job.number, "failed", folder, error or f"its process ended with status {status}", seconds)
+    if exit_status < 0:
+        hint = ", as the system does where memory runs out" if exit_status == -signal.SIGKILL else ""
+        error = f"its process was killed by {signal.Signals(-exit_status).name}{hint}"
+    return Outcome(job.number, "failed", folder, error or f"its process ended with status {exit_status}", seconds)

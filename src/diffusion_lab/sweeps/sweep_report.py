@@ -1,4 +1,4 @@
-"""What a sweep says while it goes on and at its end, and `sweep.json`."""
+"""Shows the progress and the outcome of a sweep, and writes its record `sweep.json`."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from diffusion_lab.sweeps.jobs import Job, Outcome
 from diffusion_lab.sweeps.launchers import Launcher
 
 
-def begin(jobs: Sequence[Job], launcher: Launcher, folder: RunFolder) -> None:
-    """Say what will be done."""
+def show_start(jobs: Sequence[Job], launcher: Launcher, folder: RunFolder) -> None:
+    """Show how many jobs there are, the cores of each, and where they are recorded."""
     text = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
-    if launcher.share is not None:
-        text += f", each with {launcher.share} core{'s' * (launcher.share > 1)}"
-        text += f" of {cores()}" if launcher.pooled else ""
-    facts = {"jobs": len(jobs), "cores_per_job": launcher.share, "record": folder.path / "sweep.json"}
+    if launcher.cores_per_job is not None:
+        text += f", each with {launcher.cores_per_job} core{'s' * (launcher.cores_per_job > 1)}"
+        text += f" of {cores()}" if launcher.uses_pool else ""
+    facts = {"jobs": len(jobs), "cores_per_job": launcher.cores_per_job, "record": folder.path / "sweep.json"}
     console.current().event("sweep", f"{text}; recorded in {shown(folder.path / 'sweep.json')}", **facts)
 
 
-def about(job: Job, text: str) -> None:
-    """Say something of a job."""
+def show_line(job: Job, text: str) -> None:
+    """Show a line about a job."""
     console.current().event("job", f"[{job.number}] {text}", number=job.number, job=job.label, text=text)
 
 
-def ended(job: Job, outcome: Outcome) -> None:
-    """Say what became of a job; of those that will be tried again nothing."""
-    if outcome.state in ("elsewhere", "not started"):
+def show_outcome(job: Job, outcome: Outcome) -> None:
+    """Show how a job ended. A job that has not been run by this sweep shows nothing."""
+    if outcome.state in ("running elsewhere", "not started"):
         return
     text = f"{outcome.state} after {console.duration(outcome.seconds)}"
     if outcome.state == "skipped":
         text = f"{job.label}: skipped, it has finished"
     text += f": {outcome.error}" if outcome.error else ""
-    console.current().event("job", f"[{job.number}] {text}", number=job.number, job=job.label, **_facts(outcome))
+    console.current().event("job", f"[{job.number}] {text}", number=job.number, job=job.label, **_fields(outcome))
 
 
-def write(folder: RunFolder, argv: Sequence[str], jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> None:
-    """Write down how far the sweep has come."""
+def write_record(folder: RunFolder, argv: Sequence[str], jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> None:
+    """Write `sweep.json`: the command line, and for each job its overrides, key and outcome so far."""
     known = [outcomes.get(job.number, Outcome(job.number, "not started")) for job in jobs]
     listed = [
-        {"overrides": job.overrides, "key": job.key, **_facts(outcome)}
+        {"overrides": job.overrides, "key": job.key, **_fields(outcome)}
         for job, outcome in zip(jobs, known, strict=True)
     ]
     folder.write_json("sweep.json", {"argv": list(argv), "jobs": listed})
 
 
-def table(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> str:
-    """A line for each job, and one below it for its error."""
+def outcome_table(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> str:
+    """Format the outcomes as a table: one line for each job, and one below it for its error."""
     known = [outcomes.get(job.number, Outcome(job.number, "not started")) for job in jobs]
     states, names = (max(map(len, column)) for column in ([o.state for o in known], [job.label for job in jobs]))
     lines = [""]
@@ -63,24 +63,24 @@ def table(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> str:
         lines.append(f"{number:5} {outcome.state:{states}}  {job.label:{names}}  {where}".rstrip())
         if outcome.error:
             lines.append(f"{'':5} {'':{states}}  {outcome.error}")
-    others = [outcome.number for outcome in known if outcome.state == "skipped" and _other_code(outcome)]
-    if others:
-        which = ", ".join(map(str, others))
-        lines += ["", f"Skipped, and made with other code than today's: {which}. rerun=true starts all jobs anew."]
+    outdated = [outcome.number for outcome in known if outcome.state == "skipped" and _code_has_changed(outcome)]
+    if outdated:
+        which = ", ".join(map(str, outdated))
+        lines += ["", f"Skipped, though the code has changed since they ran: {which}. rerun=true runs all jobs again."]
     return "\n".join(lines)
 
 
-def end(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> None:
-    """Say what became of all jobs."""
-    if isinstance(console.current(), console.Quiet):  # it shows no table
+def show_end(jobs: Sequence[Job], outcomes: Mapping[int, Outcome]) -> None:
+    """Show how all jobs ended."""
+    if isinstance(console.current(), console.Quiet):  # it does not show the table
         for job in jobs:
             if outcomes[job.number].error:
                 console.current().warning(f"[{job.number}] {job.label}: {outcomes[job.number].error}")
-    facts = [{"number": job.number, "job": job.label, **_facts(outcomes[job.number])} for job in jobs]
-    console.current().event("sweep_end", table(jobs, outcomes), jobs=facts)
+    facts = [{"number": job.number, "job": job.label, **_fields(outcomes[job.number])} for job in jobs]
+    console.current().event("sweep_end", outcome_table(jobs, outcomes), jobs=facts)
 
 
-def _facts(outcome: Outcome) -> dict[str, Any]:
+def _fields(outcome: Outcome) -> dict[str, Any]:
     return {
         "state": outcome.state,
         "run_folder": outcome.folder,
@@ -89,7 +89,8 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _other_code(outcome: Outcome) -> bool:
+def _code_has_changed(outcome: Outcome) -> bool:
+    """Whether the code has changed since the run of this outcome."""
     try:
         recorded = RunFolder(str(outcome.folder)).read_json("manifest.json").get("fingerprint") or {}
     except LabError:

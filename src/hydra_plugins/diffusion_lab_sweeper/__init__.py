@@ -1,1 +1,1 @@
-"""Found by Hydra, which looks for its plugins in packages of this place."""
+"""Package of the sweeper. Hydra finds its plugins in packages under `hydra_plugins`."""

@@ -1,4 +1,4 @@
-"""Hydra's sweeper, made to validate all jobs of a sweep before the first one starts."""
+"""A Hydra sweeper that validates all jobs of a sweep before the first one starts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from omegaconf import DictConfig, open_dict
 
 
 class ValidatingSweeper(BasicSweeper):
-    """The basic sweeper; a job whose config is refused stops the sweep before anything is written.
+    """Hydra's basic sweeper, except that an invalid config of any job ends the sweep before anything is written.
 
-    The jobs of scripts/train.py are handed to `diffusion_lab.sweeps`; those of other scripts run here, one after
-    another, until one of them fails.
+    The jobs of scripts/train.py are run by `diffusion_lab.sweeps`. Those of other scripts run in this process, one
+    after another, until one of them fails.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -23,18 +23,18 @@ class ValidatingSweeper(BasicSweeper):
 
         assert self.hydra_context is not None
         assert self.config is not None
-        of_train = self.config.hydra.job.config_name == "train"
-        if of_train and not str(self.config.hydra.launcher["_target_"]).endswith(".BasicLauncher"):
-            raise LabError("hydra/launcher: where the jobs of a sweep run is chosen with launcher=…, see --help")
-        if of_train and ("TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1):
+        is_train = self.config.hydra.job.config_name == "train"
+        if is_train and not str(self.config.hydra.launcher["_target_"]).endswith(".BasicLauncher"):
+            raise LabError("hydra/launcher cannot be chosen: launcher=… says where the jobs of a sweep run, see --help")
+        if is_train and ("TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1):
             raise LabError(
-                "-m in one of several processes that torchrun or srun started: a sweep starts its processes itself; "
-                "run it in one, with trainer=ddp or launcher=submitit_slurm"
+                "-m cannot be used in several processes that torchrun or srun started: a sweep starts its processes "
+                "itself; run the command in one process, with trainer=ddp or launcher=submitit_slurm"
             )
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         (jobs,) = self.split_arguments(parser.parse_overrides([*self._parse_config(), *arguments]), None)
-        checked = [self._validated(overrides, len(jobs)) for overrides in jobs]
-        if not of_train:
+        checked = [self._compose_and_check(overrides, len(jobs)) for overrides in jobs]
+        if not is_train:
             return super().sweep(arguments)
 
         from diffusion_lab.sweeps.sweep import sweep
@@ -42,10 +42,14 @@ class ValidatingSweeper(BasicSweeper):
         return sweep(checked)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing is left to do: `sweep` has seen every job."""
+        """Do nothing: `sweep` has checked every job already."""
 
-    def _validated(self, overrides: Sequence[str], jobs: int) -> tuple[DictConfig, list[str], dict[str, Any]]:
-        """A job's config, the overrides of its run, and the option of each of its groups."""
+    def _compose_and_check(self, overrides: Sequence[str], jobs: int) -> tuple[DictConfig, list[str], dict[str, Any]]:
+        """Return a job's config, the overrides of its run, and the option of each of its config groups.
+
+        Raises:
+            LabError: if the config is invalid.
+        """
         from diffusion_lab.errors import LabError
         from diffusion_lab.runs.validate import CHECKS
 

@@ -1,4 +1,4 @@
-"""What is asked of SLURM, of which there is only a stand-in for its commands here."""
+"""The options that jobs are submitted with, read from a stand-in for SLURM's commands."""
 
 import os
 
@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
-from diffusion_lab.sweeps.launchers import Submitted
+from diffusion_lab.sweeps.submitit_launchers import SubmittedJob
 from diffusion_lab.sweeps.supervisor import Supervisor
 
 SBATCH = """#!/bin/sh
@@ -30,7 +30,7 @@ def launcher(composed, *overrides):
     return make(OmegaConf.to_container(cfg.launcher, resolve=True), "launcher", {})
 
 
-def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(composed, slurm, tmp_path):
+def test_slurm_gets_an_array_of_jobs_with_a_signal_before_the_time_limit(composed, slurm, tmp_path):
     typed = (
         "launcher.partition=gpu",
         "launcher.array_parallelism=1",
@@ -38,7 +38,7 @@ def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(com
         "+launcher.additional_parameters.mail-type=END",
     )
     executor = launcher(composed, *typed).executor(tmp_path / "jobs")
-    jobs = executor.map_array(Submitted(Supervisor([], 4, [], pooled=False)), ["first", "second"])
+    jobs = executor.map_array(SubmittedJob(Supervisor([], 4, [], uses_pool=False)), ["first", "second"])
     assert [job.job_id for job in jobs] == ["321_0", "321_1"]
     asked = {line.removeprefix("#SBATCH ") for line in slurm.read_text().splitlines() if line.startswith("#SBATCH")}
     assert {
@@ -48,6 +48,6 @@ def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(com
     assert not any(line.startswith(("--account", "--qos", "--constraint")) for line in asked)
 
 
-def test_a_jobs_time_and_cores_must_be_some(composed, slurm):
+def test_the_time_limit_and_cores_of_a_job_must_be_positive(composed, slurm):
     with pytest.raises(LabError, match="at least 1"):
         launcher(composed, "launcher.timeout_min=0")
