@@ -1,5 +1,6 @@
 """The training processes that verify_resume starts, when they or the verification are stopped from outside."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction import verify_resume
+from diffusion_lab.runs.train import train
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,3 +45,12 @@ def test_a_run_that_somebody_else_killed_is_an_error(monkeypatch):
     assert (str(folder), killed) == ("a", True)
     with pytest.raises(LabError, match="the run failed, killed by signal 9"):
         session()
+
+
+def test_a_run_that_was_killed_after_its_last_step_still_reports_its_folder(tiny):
+    folder = train(tiny("console=quiet"), [])
+    folder.write_json("manifest.json", folder.read_json("manifest.json") | {"status": "running"})
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    train(tiny("console=quiet", f"resume={folder.path}"), [], {}, [verify_resume._ReportAndKill(None, sender)])
+    assert receiver.poll()
+    assert receiver.recv() == {"folder": str(folder.path)}

@@ -172,9 +172,12 @@ class _ReportAndKill(pl.Callback):
         self.pipe = pipe
         self._started = 0.0
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Not in on_train_start, which is not called if the run was killed after its last step.
+        self.pipe.send({"folder": trainer.default_root_dir})
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.monotonic()
-        self.pipe.send({"folder": trainer.default_root_dir})
         if self.kill_after is not None:
             timer = threading.Timer(self.kill_after, os.kill, (os.getpid(), signal.SIGKILL))
             timer.daemon = True
