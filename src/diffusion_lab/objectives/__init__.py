@@ -1,4 +1,4 @@
-"""What training minimizes, and at which times."""
+"""Training objectives, and the times at which they are taken."""
 
 from diffusion_lab.objectives.base import Objective, squared_error
 from diffusion_lab.objectives.simple import Simple

@@ -14,7 +14,7 @@ from diffusion_lab.parameterizations import Denoiser
 
 
 class Objective(ABC):
-    """What training minimizes.
+    """The function that training minimizes.
 
     Attributes:
         units: the unit of each term, by its name, for logs and figures.

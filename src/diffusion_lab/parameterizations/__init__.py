@@ -1,4 +1,4 @@
-"""What the network's raw output means."""
+"""Meanings of the network's raw output: noise, data, velocity."""
 
 from diffusion_lab.parameterizations.base import Parameterization, Regression
 from diffusion_lab.parameterizations.denoiser import Denoiser

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Prediction(ABC):
-    """What a denoiser says of a state z_t [B, *D]."""
+    """The prediction of a denoiser for a state z_t [B, *D]."""
 
     @property
     @abstractmethod

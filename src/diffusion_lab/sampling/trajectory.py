@@ -11,9 +11,9 @@ from diffusion_lab.sampling.loop import Step
 
 @dataclass
 class Trajectory:
-    """Keeps the state at the start and each time it has come another 1/`frames` of the way.
+    """Records the state at the start, and whenever another 1/`frames` of the time has passed.
 
-    Pass its `record` to the sampling loop. With 10 frames of a draw of 1000 steps the kept step indices are
+    Its `record` is called after each step. With 10 frames of a draw of 1000 steps the kept step indices are
     900, 800, …, 0, as in the tutorial.
 
     Args:
@@ -31,11 +31,11 @@ class Trajectory:
     times: list[float] = field(default_factory=list)
 
     def start(self, z: Tensor) -> None:
-        """The state at t = 1."""
+        """Record the state at t = 1."""
         self._add(z, 1.0)
 
     def record(self, step: Step) -> None:
-        """Look at one step."""
+        """Record the state after a step, if it is one of those to keep."""
         remaining = self.frames + 1 - len(self.states)
         if step.s * self.frames <= remaining - 1 + 1e-9:
             self._add(step.z, step.s)

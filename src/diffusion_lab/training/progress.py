@@ -1,4 +1,4 @@
-"""What a run says while it trains: a line for each epoch, how long it will take, and one bar for the whole."""
+"""Progress of training on the terminal: a line for each epoch, an estimate of the time, and one bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffusion_lab.training.time_estimate import Estimate
 
 
 class RunProgress(pl.Callback):
-    """Tells the console of epochs, and shows loss, speed and the time that is left in a bar on stderr.
+    """Prints a line for each epoch, and shows loss, speed and the remaining time in a bar on stderr.
 
     An epoch is worth a line to people if it was validated or if the last line is `line_seconds` old. The bar is
     this callback's own and none of Lightning's kind, so that it can be switched off and the rest stays.
