@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.values import accepted, fits, type_hints
 from diffusion_lab.data import ImageDataModule
 from diffusion_lab.errors import LabError
@@ -29,13 +29,13 @@ class Parts:
     pipeline: Pipeline
 
 
-def build(cfg: DictConfig) -> Parts:
+def build(settings: TrainConfig) -> Parts:
     """Build everything but the trainer. Initial weights follow from torch's global generator.
 
     Raises:
         LabError: naming the key that does not fit.
     """
-    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    node = settings.as_node()
     parts: dict[str, Any] = {"seed": node["seed"]}
 
     kinds = {"data": ImageDataModule, **type_hints(Pipeline), **type_hints(DiffusionModule)}

@@ -7,18 +7,14 @@ repeats its bits by itself, for one number of threads.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from diffusion_lab import console
 from diffusion_lab.machine.ranks import is_rank_zero
-
-_Result = TypeVar("_Result")
 
 #: cuBLAS repeats its bits only with work space of a fixed size; it is read when cuBLAS is first used, in each process.
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -34,24 +30,19 @@ _ON_A_CPU = (
 )
 
 
-def as_configured(work: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let `work`, whose first argument is the config of a training run, compute as its `deterministic` says.
+@contextlib.contextmanager
+def kernels_as_configured(trainer: Mapping[str, Any]) -> Iterator[None]:
+    """Take only kernels that repeat bit for bit if the trainer's config says ``deterministic: true``.
 
-    Afterwards all is as it was before, for whatever the process does next.
+    Afterwards everything is set as it was before, for whatever the process does next.
     """
-
-    @functools.wraps(work)
-    def computed(cfg: DictConfig, *arguments: Any, **named: Any) -> _Result:
-        trainer = cfg.trainer
-        with _restored():
-            if trainer.get("deterministic"):
-                on_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 0
-                _choose_repeatable_kernels()
-                if is_rank_zero():
-                    console.current().note(_ON_A_GPU if on_gpu else _ON_A_CPU)
-            return work(cfg, *arguments, **named)
-
-    return computed
+    with _restored():
+        if trainer.get("deterministic"):
+            on_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 0
+            _choose_repeatable_kernels()
+            if is_rank_zero():
+                console.current().note(_ON_A_GPU if on_gpu else _ON_A_CPU)
+        yield
 
 
 def _choose_repeatable_kernels() -> None:

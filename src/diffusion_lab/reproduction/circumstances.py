@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 import diffusion_lab
-from diffusion_lab.run_folder.fingerprint import deciding
+from diffusion_lab.run_folder.fingerprint import without_idle_keys
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import changed_files, sections
 from diffusion_lab.run_folder.run_record import RunRecord
@@ -33,7 +31,7 @@ def circumstances(here: RunFolder, there: RunFolder) -> dict[str, str]:
     starts = [RunRecord(folder.path).sessions for folder in (here, there)]
     first = [sessions[0] if sessions else {} for sessions in starts]
     computing = [_mapping(session, "computing") or _mapping(session, "hardware") for session in first]
-    configs = [_flat(deciding(OmegaConf.to_container(folder.read_config()))) for folder in (here, there)]
+    configs = [_flat(without_idle_keys(folder.read_config())) for folder in (here, there)]
     variables = [_mapping(node, "variables") for node in computing]
     found = {
         "config": _listed(configs, configs[0].keys() | configs[1].keys()),

@@ -9,25 +9,26 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
 from diffusion_lab.config.cli import guarded
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.schema import VerifyConfig
+from diffusion_lab.config.schema import TrainConfig, VerifyConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.machine.ranks import terminable
 from diffusion_lab.reproduction.compare_results import compare
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
-from diffusion_lab.runs.validate import check_settings, validated
+from diffusion_lab.runs.validate import validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 
@@ -38,11 +39,11 @@ _STATE = ("state_dict", "ema", "optimizer_states", "lr_schedulers", "epoch", "gl
 _OWN = ("kills", "kill_seed")
 
 
-def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> bool:
-    """Train twice as `cfg` says, once without a stop and once killed and resumed; tell the console the verdict.
+def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> bool:
+    """Train twice, once without a stop and once killed and resumed; show the console the verdict.
 
     Args:
-        cfg: of conf/verify_resume.yaml.
+        settings: of conf/verify_resume.yaml.
         overrides: what was typed.
         options: of each config group.
 
@@ -54,19 +55,19 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
         RunInterrupted: after Ctrl-C.
     """
     calm()
-    check_settings(VerifyConfig, cfg)
-    run, kills, chance = _training(cfg), cfg.kills, random.Random(cfg.kill_seed)
+    run = read_settings(TrainConfig, settings.as_node())
+    kills, chance = settings.kills, random.Random(settings.kill_seed)
     typed = [text for text in overrides if text.split("=")[0] not in _OWN]
     with torch.random.fork_rng():
         validated(run)
-    with console.speaking(make(cfg.console, "console", {})), terminable():
+    with console.speaking(make(settings.console, "console", {})), terminable():
         say = console.current().note
         say("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)
         stopped: Path | None = None
         for number in range(1, kills + 1):
             after = chance.uniform(0, seconds / kills)
-            going_on = run if stopped is None else _resuming(run, stopped)
+            going_on = run if stopped is None else replace(run, resume=str(stopped), init_from=None)
             stopped, _, killed = _session(going_on, typed if stopped is None else [], options, after)
             if killed:
                 say(f"killed (kill -9) {console.duration(after)} after its training went on, {number} of {kills}")
@@ -75,7 +76,7 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
                 break
         else:
             assert stopped is not None  # kills is at least 1
-            _session(_resuming(run, stopped), [], options)
+            _session(replace(run, resume=str(stopped), init_from=None), [], options)
         return _tell(RunFolder(stopped), RunFolder(whole))
 
 
@@ -105,23 +106,8 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _training(cfg: DictConfig) -> DictConfig:
-    """The training run's own config."""
-    run = cfg.copy()
-    with open_dict(run):
-        for key in _OWN:
-            del run[key]
-    return run
-
-
-def _resuming(run: DictConfig, folder: Path) -> DictConfig:
-    going_on = run.copy()
-    going_on.resume = str(folder)
-    return going_on
-
-
 def _session(
-    run: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None], kill_after: float | None = None
+    run: TrainConfig, overrides: Sequence[str], options: Mapping[str, str | None], kill_after: float | None = None
 ) -> tuple[Path, float, bool]:
     """Train in a process of its own, and kill it so many seconds after its training began or went on.
 
@@ -134,9 +120,7 @@ def _session(
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_train, args=(OmegaConf.to_container(run), list(overrides), dict(options), kill_after, there)
-    )
+    process = context.Process(target=_train, args=(run, list(overrides), dict(options), kill_after, there))
     process.start()
     there.close()
     heard: dict[str, Any] = {}
@@ -184,10 +168,10 @@ class _Watch(pl.Callback):
 
 
 def _train(
-    run: dict[str, Any],
+    run: TrainConfig,
     overrides: list[str],
     options: dict[str, str | None],
     kill_after: float | None,
     pipe: Connection,
 ) -> None:
-    guarded(lambda: train(OmegaConf.create(run), overrides, options, [_Watch(kill_after, pipe)]))
+    guarded(lambda: train(run, overrides, options, [_Watch(kill_after, pipe)]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import itertools
 import json
 import math
 import os
@@ -15,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import read_json, write_text
+from diffusion_lab.run_folder.layout import NewerLayoutError
+from diffusion_lab.run_folder.recorded_config import read_recorded_config
 
 #: `killed` says that it runs, and its process is gone; `damaged` lacks a manifest, or has one that cannot be read.
 STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "damaged")
@@ -26,7 +25,6 @@ STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "d
 #: Tags and notes that were given after the run had begun; they stand for those of its config.
 LABELS = "labels.json"
 
-_MOST_KEYS = 10_000  # of a config
 _LATER = 5.0  # seconds from a process's start to its manifest's, at least, by clocks that are not quite one
 
 
@@ -44,21 +42,8 @@ class RunRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The recorded config, by dotted key; a list is one value."""
-        path = self.path / "config.yaml"
-        try:
-            text, loader = path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
-                raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
-            node = yaml.load(text, Loader=loader)
-            if not isinstance(node, dict):
-                raise ValueError("it holds no mapping")
-            leaves = dict(itertools.islice(_leaves(node), _MOST_KEYS + 1))
-            if len(leaves) > _MOST_KEYS:
-                raise ValueError(f"it has more than {_MOST_KEYS:,} keys")
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise LabError(f"{path} is damaged: {error}") from error
-        return leaves
+        """The recorded config by dotted key; a list is one value."""
+        return dict(_leaves(read_recorded_config(self.path, self.manifest)))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -77,6 +62,8 @@ class RunRecord:
         try:
             status = self.manifest.get("status")
             assert self.config is not None
+        except NewerLayoutError:
+            pass  # its state is known, though its config is not
         except LabError:
             return "damaged"
         if not self.sessions or status not in STATES:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.config.build import Parts
+from diffusion_lab.config.schema import Sampling
 from diffusion_lab.figures import (
     animation,
     denoising_strip,
@@ -65,19 +66,19 @@ def figures_after_training(
     loggers: Iterable[Any],
     epochs: Sequence[Mapping[str, float]],
     step: int,
-    sampling: Mapping[str, Any],
+    sampling: Sampling,
     progress: bool,
 ) -> Tensor:
     """The loss, a grid of samples, how they came about, and real ones above them. Returns the samples.
 
-    `sampling` has num_samples, seed and batch_size; with `progress` a bar shows how far the draw has come.
+    With `progress` a bar shows how far the draw has come.
     """
     loggers = list(loggers)
     if epochs:
         save_figure(loss_curve(epochs), folder.figures, "loss", loggers, step, "train/loss_curve")
-    trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling["num_samples"]))
+    trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling.num_samples))
     samples = parts.pipeline.sample(
-        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory, progress=progress
+        sampling.num_samples, sampling.seed, sampling.batch_size, trajectory, progress=progress
     )
     grid = image_grid(samples[:SHOWN], f"Samples after {step:,} steps")
     save_figure(grid, folder.figures, "samples", loggers, step, GRID_TAG)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
+from typing import Any
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
@@ -17,11 +16,10 @@ from diffusion_lab.machine.library_warnings import calm
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.run_figures import ANIMATION_FRAMES, SHOWN, denoising_figures, save_samples
-from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
 
 
-def sample(cfg: DictConfig) -> Path:
+def sample(cfg: SampleConfig) -> Path:
     """Draw as `cfg` says, and return the folder with `samples.npy`, `grid.png` and, if asked, the way there.
 
     What is said on the way is up to `cfg.console`.
@@ -31,17 +29,16 @@ def sample(cfg: DictConfig) -> Path:
     """
     calm()
     keep_freed_memory()
-    check_settings(SampleConfig, cfg)
     with console.speaking(make(cfg.console, "console", {})):
         return _sample(cfg)
 
 
-def _sample(cfg: DictConfig) -> Path:
-    changes = OmegaConf.create({})
+def _sample(cfg: SampleConfig) -> Path:
+    changes: dict[str, Any] = {}
     if cfg.sampler is not None:
-        changes.sampler = cfg.sampler
+        changes["sampler"] = cfg.sampler
     if cfg.clip_x0 is not None:
-        changes.sampling = {"clip_x0": cfg.clip_x0}
+        changes["sampling"] = {"clip_x0": cfg.clip_x0}
     run = load_run(cfg.run_dir, cfg.checkpoint, cfg.device, changes, cfg.weights)
     if cfg.compile:
         compile_network(run.parts.network, torch_device(cfg.device))

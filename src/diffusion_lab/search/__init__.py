@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
+from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError
 
 
-def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Search as `cfg` says; see `diffusion_lab.search.session.search`."""
+def search(settings: SearchConfig, typed: Sequence[str]) -> None:
+    """Search as the settings say; see `diffusion_lab.search.session.search`."""
     try:
         import optuna  # noqa: F401
     except ImportError as error:
         raise LabError("scripts/search.py needs Optuna: pip install optuna") from error
     from diffusion_lab.search.session import search as begin
 
-    begin(cfg, typed)
+    begin(settings, typed)

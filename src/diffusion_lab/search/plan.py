@@ -11,13 +11,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from diffusion_lab.config.cli import one_line
-from diffusion_lab.config.schema import SearchConfig
+from diffusion_lab.config.schema import SearchConfig, TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.validate import check_settings, validated
+from diffusion_lab.runs.validate import validated
 from diffusion_lab.search import space as spaces
 from diffusion_lab.search.optuna_samplers import grid
 from diffusion_lab.search.search_objectives import LOSSES, Objective, objectives
@@ -83,20 +84,19 @@ class Plan:
         return cls(**{**content, "objectives": [Objective(**node) for node in content["objectives"]]})
 
 
-def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
-    """The search that a composed config describes.
+def plan(settings: SearchConfig, typed: Sequence[str]) -> Plan:
+    """The search that its settings describe.
 
     Args:
-        cfg: of conf/search.yaml.
+        settings: of conf/search.yaml.
         typed: the overrides on the command line.
 
     Raises:
         LabError: naming the key that does not fit.
     """
-    check_settings(SearchConfig, cfg)
-    if cfg.resume is not None:
-        raise LabError(f"resume={cfg.resume}: a search is taken up by its search.name; resume is of a single run")
-    node: dict[str, Any] = OmegaConf.to_container(cfg.search, resolve=True)  # type: ignore[assignment]
+    if settings.resume is not None:
+        raise LabError(f"resume={settings.resume}: a search is taken up by its search.name; resume is of a single run")
+    node = asdict(settings.search)
     fixed = [override for override in typed if _key(override).split(".")[0] not in _OF_THE_SESSION]
     known = {_key(override) for override in fixed}
     # What is typed wins over a preset: it is the same for all trials.
@@ -107,15 +107,15 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
     dimensions = spaces.parsed(space)
     if node["sampler"] == "grid":
         node["n_trials"] = min(node["n_trials"], math.prod(map(len, grid(dimensions).values())))
-    goals = objectives(node["objectives"], list(cfg.evaluation))
-    if "val/loss" in {goal.metric for goal in goals} and cfg.trainer.get("limit_val_batches") == 0:
+    goals = objectives(node["objectives"], list(settings.evaluation))
+    if "val/loss" in {goal.metric for goal in goals} and settings.trainer.get("limit_val_batches") == 0:
         raise LabError("search.objectives asks for val/loss, and trainer.limit_val_batches=0 leaves no validation")
     if node["pruner"] != "none" and len(goals) == 1 and goals[0].metric not in LOSSES:
         raise LabError(
             f"search.pruner={node['pruner']} watches a loss while a run trains, and {goals[0].metric} is known at its "
             "end: take search.pruner=none"
         )
-    outputs = (Path(cfg.paths.output_dir).expanduser() / SEARCHES).resolve()
+    outputs = (Path(settings.paths.output_dir).expanduser() / SEARCHES).resolve()
     storage = node["storage"] or f"sqlite:///{outputs / node['name'] / 'study.db'}"
     same = ("name", "n_trials", "sampler", "seed", "pruner", "heartbeat")
     return Plan(
@@ -128,8 +128,8 @@ def plan(cfg: DictConfig, typed: Sequence[str]) -> Plan:
     )
 
 
-def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-    """The config of scripts/train.py with these overrides, and the option of each group.
+def composed(overrides: Sequence[str]) -> tuple[TrainConfig, dict[str, Any]]:
+    """The settings of scripts/train.py with these overrides, and the option of each group.
 
     Raises:
         LabError: naming the override that does not fit.
@@ -143,7 +143,7 @@ def composed(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
     with open_dict(cfg):
         del cfg["hydra"]
-    return alone(cfg), chosen
+    return alone(read_settings(TrainConfig, cfg)), chosen
 
 
 def check(search: Plan) -> None:
@@ -164,8 +164,8 @@ def check(search: Plan) -> None:
         seen.append(params)
         typed = spaces.overrides(dimensions, params)
         try:
-            cfg, _ = composed([*search.fixed, *typed])
-            validated(cfg)
+            settings, _ = composed([*search.fixed, *typed])
+            validated(settings)
         except LabError as error:
             raise LabError(f"{error} (in the search's trial {' '.join(typed)}; none was started)") from error
 

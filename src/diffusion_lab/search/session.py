@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import StorageInternalError
 
 from diffusion_lab import console
@@ -32,7 +31,6 @@ from diffusion_lab.machine.cores_and_gpus import cores, gpus, needs
 from diffusion_lab.machine.ranks import terminable
 from diffusion_lab.machine.resource_pool import Pool
 from diffusion_lab.run_folder import command_lines
-from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.search import search_report
 from diffusion_lab.search.plan import Plan, check, plan
 from diffusion_lab.search.study import SILENT_HEARTBEATS, SharedStudy, shown_url, unusable
@@ -45,26 +43,25 @@ _MOST_REPLACED = 5
 _READ_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 
 
-def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Search as `cfg` says, and tell what was found.
+def search(settings: SearchConfig, typed: Sequence[str]) -> None:
+    """Search as the settings say, and tell what was found.
 
     Args:
-        cfg: of conf/search.yaml.
+        settings: of conf/search.yaml.
         typed: the overrides on the command line.
 
     Raises:
         LabError: naming what does not fit, before anything was written, or why no worker could go on.
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
     """
-    check_settings(SearchConfig, cfg)
-    with console.speaking(make(OmegaConf.to_container(cfg.console), "console", {})):
-        what = plan(cfg, typed)
+    with console.speaking(make(settings.console, "console", {})):
+        what = plan(settings, typed)
         check(what)
         shared = SharedStudy(what)
         try:
-            console.current().start(search_report.rows(what, cfg.search.workers, progress(what, shared.trials())))
+            console.current().start(search_report.rows(what, settings.search.workers, progress(what, shared.trials())))
             search_report.warn(what)
-            with shares_of_machine(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as shares:
+            with shares_of_machine(settings.trainer, settings.search.workers) as shares:
                 _run(what, shared, shares)
             search_report.end(what, shared)
         except StorageInternalError as error:

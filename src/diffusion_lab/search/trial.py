@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from omegaconf import open_dict
 
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
@@ -62,14 +61,13 @@ def run(search: Plan, trial: optuna.Trial) -> Outcome:
 
 def _train(search: Plan, trial: optuna.Trial, watch: Watch) -> RunFolder:
     overrides = search.overrides(trial.params)
-    cfg, options = composed([*overrides, "console=quiet"])
+    settings, options = composed([*overrides, "console=quiet"])
+    settings = replace(settings, paths=replace(settings.paths, output_dir=search.outputs), name=search.name)
     before = _earlier(search, trial)
-    with open_dict(cfg):
-        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_free(before):
-            cfg.resume = str(before.path)
-        cfg.paths.output_dir, cfg.name = search.outputs, search.name
+    if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_free(before):
+        settings = replace(settings, resume=str(before.path), init_from=None)
     with contextlib.redirect_stdout(sys.stderr):
-        return train(cfg, [] if cfg.resume else overrides, options, callbacks=[watch])
+        return train(settings, [] if settings.resume else overrides, options, callbacks=[watch])
 
 
 def _is_free(folder: RunFolder) -> bool:

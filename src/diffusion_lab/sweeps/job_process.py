@@ -27,16 +27,16 @@ def _work() -> None:
     sys.argv = message["argv"]
     _stop_with(message["parent"])
     # Imported here, so that whatever goes wrong with it ends in one line.
-    from omegaconf import OmegaConf
-
+    from diffusion_lab.config.schema import TrainConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.runs.train import train
     from diffusion_lab.sweeps.job_record import JobRecord
     from diffusion_lab.sweeps.note import NoteFolder
 
     record = JobRecord(Path(message["outputs"]), message["key"])
-    cfg = OmegaConf.create(message["config"])
     try:
-        train(cfg, message["overrides"], message["options"], [NoteFolder(record)])
+        settings = read_settings(TrainConfig, message["config"])
+        train(settings, message["overrides"], message["options"], [NoteFolder(record)])
     except RunInterrupted:
         raise
     except Exception as error:

@@ -7,10 +7,9 @@ else counts: how far that run has come, its own manifest says. Whoever runs the 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.file_lock import Lock
@@ -18,9 +17,9 @@ from diffusion_lab.run_folder.fingerprint import config_hash
 from diffusion_lab.run_folder.folder import RunFolder, write_text
 
 
-def job_key(cfg: DictConfig) -> str:
+def job_key(config: Mapping[str, Any]) -> str:
     """What a job is known by: the folder that its run belongs to, and what decides its results."""
-    return f"{cfg.name}-{config_hash(cfg)}"
+    return f"{config['name']}-{config_hash(config)}"
 
 
 class JobRecord:
@@ -58,5 +57,5 @@ class JobRecord:
             if where is None or job_key(folder.read_config()) != self.key:  # trained on since, under other limits
                 return "none", None
             return str(folder.read_json("manifest.json").get("status")), folder
-        except (LabError, AttributeError):
+        except (LabError, KeyError):
             return "none", None
