@@ -9,7 +9,7 @@ import torch
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.console import speaking
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.deterministic_kernels import as_configured
+from diffusion_lab.machine.deterministic_kernels import kernels_as_configured
 from diffusion_lab.runs.train import train
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -66,18 +66,18 @@ def test_a_run_that_fails_leaves_nothing_of_it(tiny):
 
 
 def test_a_person_s_own_work_space_stays_if_it_is_fixed(tiny, monkeypatch):
-    seen = as_configured(lambda cfg: settings()["workspace"])
     for own, expected in ((":16:8", ":16:8"), (":0:0", ":4096:8")):
         monkeypatch.setenv(WORKSPACE, own)
-        assert seen(tiny("deterministic=true")) == expected
+        with kernels_as_configured(tiny("deterministic=true").trainer):
+            assert settings()["workspace"] == expected
         assert os.environ[WORKSPACE] == own
 
 
 def test_on_a_gpu_it_says_what_it_costs(tiny, monkeypatch, capsys):
     cfg = tiny("deterministic=true", "trainer.accelerator=auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with speaking(make(cfg.console, "console", {})):
-        assert as_configured(lambda cfg: settings())(cfg) == ON
+    with speaking(make(cfg.console, "console", {})), kernels_as_configured(cfg.trainer):
+        assert settings() == ON
     said = capsys.readouterr().out
     assert "steps may take longer" in said
     assert len(said.splitlines()) == 1

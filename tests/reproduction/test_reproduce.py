@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from conftest import TINY
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction import reproduce as reproduction
@@ -29,7 +30,7 @@ def recorded(tmp_path_factory):
     """A run of eight steps. Nobody writes to it."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
-    return train(cfg, ["name=tiny"])
+    return train(read_settings(TrainConfig, cfg), ["name=tiny"])
 
 
 @pytest.fixture
@@ -40,10 +41,10 @@ def copy(recorded, tmp_path):
 
 
 @pytest.fixture
-def reproduce(composed, tmp_path):
+def reproduce(settings, tmp_path):
     """A function from overrides of `reproduce.py` to its verdict."""
     typed = ("console=quiet", f"paths.output_dir={tmp_path}/again")
-    return lambda *overrides: reproduction.reproduce(composed(*typed, *overrides, config_name="reproduce"))
+    return lambda *overrides: reproduction.reproduce(settings(*typed, *overrides, config_name="reproduce"))
 
 
 @pytest.fixture
@@ -217,7 +218,7 @@ def test_what_differs_besides_is_named(held_against, copy, kind):
 
 def test_another_config_is_named_key_by_key_and_what_decides_nothing_is_not(held_against, copy):
     cfg = copy.read_config()
-    cfg.optimizer.lr, cfg.name = 0.002, "other"
+    cfg["optimizer"]["lr"], cfg["name"] = 0.002, "other"
     copy.write_config(cfg, [])
     assert held_against(copy).differences == {"config": "optimizer.lr 0.002 here, 0.001 there"}
 
@@ -330,24 +331,22 @@ def test_what_a_damaged_manifest_says_of_threads_is_not_taken(trained_with, copy
 def test_data_and_device_may_be_others_and_nothing_else(trained_with, copy, tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", "/the/usual")
     recorded = copy.read_config()
-    recorded.paths.data_dir = str(tmp_path)
+    recorded["paths"]["data_dir"] = str(tmp_path)
     copy.write_config(recorded, [])
     cfg = trained_with(f"run_dir={copy.path}")[0]
     assert cfg.paths.data_dir == str(tmp_path)
     cfg = trained_with(f"run_dir={copy.path}", "paths.data_dir=/mine", "trainer.accelerator=gpu")[0]
-    assert (cfg.paths.data_dir, cfg.trainer.accelerator) == ("/mine", "gpu")
-    recorded.paths.data_dir = "/not/here"
+    assert (cfg.paths.data_dir, cfg.trainer["accelerator"]) == ("/mine", "gpu")
+    recorded["paths"]["data_dir"] = "/not/here"
     copy.write_config(recorded, [])
     cfg = trained_with(f"run_dir={copy.path}")[0]
     assert (cfg.paths.data_dir, cfg.paths.output_dir) == ("/the/usual", f"{tmp_path}/again")
-    for key in ("paths", "console"):
-        cfg[key] = recorded[key]
-    assert OmegaConf.to_container(cfg) == OmegaConf.to_container(recorded)
+    assert cfg.as_node() | {key: recorded[key] for key in ("paths", "console")} == recorded
 
 
 def test_what_it_began_with_must_still_be_there(reproduce, copy, tmp_path):
     cfg = copy.read_config()
-    cfg.init_from = f"{tmp_path}/gone"
+    cfg["init_from"] = f"{tmp_path}/gone"
     copy.write_config(cfg, [])
     with pytest.raises(LabError, match=r"began with the weights of .*/gone \(init_from\), which is not there any more"):
         reproduce(f"run_dir={copy.path}")
@@ -364,7 +363,7 @@ def test_a_run_without_any_step_cannot_be_made_again(reproduce, copy, recorded):
 
 def test_a_config_that_lacks_a_key_is_named_with_it(reproduce, copy):
     cfg = copy.read_config()
-    del cfg.paths
+    del cfg["paths"]
     copy.write_config(cfg, [])
     with pytest.raises(LabError, match=r"copy/config\.yaml: .*paths"):
         reproduce(f"run_dir={copy.path}")
@@ -372,7 +371,7 @@ def test_a_config_that_lacks_a_key_is_named_with_it(reproduce, copy):
 
 def test_a_config_from_elsewhere_runs_nothing(reproduce, copy, tmp_path):
     cfg = copy.read_config()
-    cfg.network = {"_target_": "os.system", "command": f"touch '{tmp_path}/it ran'"}
+    cfg["network"] = {"_target_": "os.system", "command": f"touch '{tmp_path}/it ran'"}
     copy.write_config(cfg, [])
     with pytest.raises(LabError, match=r"os\.system.*it is not run"):
         reproduce(f"run_dir={copy.path}")

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -198,8 +199,8 @@ def test_a_hopeless_trial_is_pruned_between_two_steps_and_differs_only_by_its_en
     whole = train(cfg, [])
     losses = [row["val/loss"] for row in whole.read_json("metrics.json")["epochs"]]
     assert losses[:2] == list(pruned.intermediate_values.values())
-    cfg.resume = str(folder(pruned))
-    assert train(cfg, []).read_json("manifest.json")["weights"] == whole.read_json("manifest.json")["weights"]
+    again = replace(cfg, resume=str(folder(pruned)))
+    assert train(again, []).read_json("manifest.json")["weights"] == whole.read_json("manifest.json")["weights"]
 
 
 def test_a_trial_as_good_as_the_others_is_not_pruned(planned, trials):

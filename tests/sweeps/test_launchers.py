@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
@@ -25,19 +24,18 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path / "submitted"
 
 
-def launcher(composed, *overrides):
-    cfg = composed("launcher=submitit_slurm", *overrides)
-    return make(OmegaConf.to_container(cfg.launcher, resolve=True), "launcher", {})
+def launcher(settings, *overrides):
+    return make(settings("launcher=submitit_slurm", *overrides).launcher, "launcher", {})
 
 
-def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(composed, slurm, tmp_path):
+def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(settings, slurm, tmp_path):
     typed = (
         "launcher.partition=gpu",
         "launcher.array_parallelism=1",
         "launcher.mem_gb=16",
         "+launcher.additional_parameters.mail-type=END",
     )
-    executor = launcher(composed, *typed).executor(tmp_path / "jobs")
+    executor = launcher(settings, *typed).executor(tmp_path / "jobs")
     jobs = executor.map_array(Submitted(Supervisor([], 4, [], pooled=False)), ["first", "second"])
     assert [job.job_id for job in jobs] == ["321_0", "321_1"]
     asked = {line.removeprefix("#SBATCH ") for line in slurm.read_text().splitlines() if line.startswith("#SBATCH")}
@@ -48,6 +46,6 @@ def test_slurm_is_asked_for_an_array_of_jobs_that_learn_of_their_end_in_time(com
     assert not any(line.startswith(("--account", "--qos", "--constraint")) for line in asked)
 
 
-def test_a_jobs_time_and_cores_must_be_some(composed, slurm):
+def test_a_jobs_time_and_cores_must_be_some(settings, slurm):
     with pytest.raises(LabError, match="at least 1"):
-        launcher(composed, "launcher.timeout_min=0")
+        launcher(settings, "launcher.timeout_min=0")
