@@ -58,7 +58,7 @@ def train(
     """
     speaker = make(settings.console, "console", {}) if is_rank_zero() else console.Console()
     with second_to_rank_zero(), terminable(), console.speaking(speaker):
-        if settings.resume is not None:
+        if settings.resume:
             start = resumed_start(RunFolder.open(settings.resume), overrides)
         elif (requeued := find_requeued_run(settings, overrides)) is not None:
             start = resumed_start(RunFolder.open(requeued), [])
