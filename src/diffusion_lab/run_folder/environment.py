@@ -57,7 +57,7 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def computing(trainer: pl.Trainer) -> dict[str, Any]:
+def compute_environment(trainer: pl.Trainer) -> dict[str, Any]:
     """Return the part of the environment that the bits of a training run depend on.
 
     The operating system's version, processors that are not used and CUDA on a run that uses no GPU are left out.

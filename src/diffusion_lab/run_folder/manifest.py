@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from diffusion_lab.config.build import Parts
-from diffusion_lab.run_folder.environment import computing, hardware, versions
+from diffusion_lab.run_folder.environment import compute_environment, hardware, versions
 from diffusion_lab.run_folder.fingerprint import fingerprint
 from diffusion_lab.run_folder.folder import RunFolder, write_bytes
 from diffusion_lab.run_folder.git_patch import GitError, working_tree
@@ -65,9 +65,9 @@ class Manifest:
             parts: built from it; the data must be there.
             trainer: that will train them.
         """
-        data, environment = parts.data.fingerprint(), {"versions": versions(), **computing(trainer)}
+        data, environment = parts.data.fingerprint(), {"versions": versions(), **compute_environment(trainer)}
         session = self.content["sessions"][-1]
-        session["computing"] = computing(trainer)
+        session["computing"] = compute_environment(trainer)
         session["weights"] = weights_hash(parts.module.state_dict())
         session["fingerprint"] = fingerprint(config, data, environment)
         parameters = sum(parameter.numel() for parameter in parts.network.parameters())
