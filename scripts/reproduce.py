@@ -11,9 +11,11 @@ DIFFERS = 3
 def reproduce(cfg):
     """Reproduce a run; exit with `DIFFERS` unless the two runs are identical."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
+    from diffusion_lab.config.schema import ReproduceConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.reproduction import reproduce
 
-    verdict = reproduce.reproduce(cfg)
+    verdict = reproduce.reproduce(read_settings(ReproduceConfig, cfg))
     if verdict is not None and not verdict.identical:
         sys.exit(DIFFERS)
 

@@ -9,9 +9,11 @@ GROUPS_OF_THE_RUN = ("sampler", "guidance", "clip")
 def sample(cfg):
     """Draw as the composed config says."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
+    from diffusion_lab.config.schema import SampleConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.runs import sample
 
-    sample.sample(cfg)
+    sample.sample(read_settings(SampleConfig, cfg))
 
 
 if __name__ == "__main__":

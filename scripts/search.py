@@ -11,9 +11,11 @@ def search(cfg):
     # Imported here so that --help and --cfg do not wait for torch to load.
     from hydra.core.hydra_config import HydraConfig
 
+    from diffusion_lab.config.schema import SearchConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.search import search
 
-    search(cfg, list(HydraConfig.get().overrides.task))
+    search(read_settings(SearchConfig, cfg), list(HydraConfig.get().overrides.task))
 
 
 if __name__ == "__main__":

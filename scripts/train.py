@@ -8,11 +8,14 @@ def train(cfg):
     # Imported here so that --help and --cfg answer before torch would have loaded.
     from hydra.core.hydra_config import HydraConfig
 
+    from diffusion_lab.config.schema import TrainConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.runs import train
     from diffusion_lab.sweeps.sweep import single_run_config
 
     hydra = HydraConfig.get()
-    train.train(single_run_config(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices))
+    settings = single_run_config(read_settings(TrainConfig, cfg))
+    train.train(settings, list(hydra.overrides.task), dict(hydra.runtime.choices))
 
 
 if __name__ == "__main__":

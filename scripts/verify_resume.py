@@ -13,11 +13,14 @@ def verify_resume(cfg):
     # Imported here so that --help and --cfg answer before torch would have loaded.
     from hydra.core.hydra_config import HydraConfig
 
+    from diffusion_lab.config.schema import VerifyConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.reproduction import verify_resume
     from diffusion_lab.sweeps.sweep import single_run_config
 
     hydra = HydraConfig.get()
-    if not verify_resume.verify_resume(single_run_config(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices)):
+    settings = single_run_config(read_settings(VerifyConfig, cfg))
+    if not verify_resume.verify_resume(settings, list(hydra.overrides.task), dict(hydra.runtime.choices)):
         sys.exit(DIFFERS)
 
 

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from diffusion_lab.config import cli
+from diffusion_lab.config.settings import SCHEMAS, read_settings
 from diffusion_lab.config.tree import conf_dir
 
 
@@ -25,6 +26,16 @@ def composed():
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return compose(config_name, list(overrides))
+
+    return of
+
+
+@pytest.fixture
+def settings(composed):
+    """A function from overrides to the settings that a script reads from its composed config."""
+
+    def of(*overrides, config_name="train"):
+        return read_settings(SCHEMAS[config_name], composed(*overrides, config_name=config_name))
 
     return of
 
@@ -49,9 +60,9 @@ TINY = (
 
 
 @pytest.fixture
-def tiny(composed, tmp_path):
-    """A function from overrides to a config that trains in about a second, with its outputs in tmp_path."""
-    return lambda *overrides: composed(*TINY, f"paths.output_dir={tmp_path}", *overrides)
+def tiny(settings, tmp_path):
+    """A function from overrides to settings that train in about a second, with their outputs in tmp_path."""
+    return lambda *overrides: settings(*TINY, f"paths.output_dir={tmp_path}", *overrides)
 
 
 @pytest.fixture

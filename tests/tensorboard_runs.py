@@ -16,17 +16,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from conftest import TINY
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 
 
 def typed(*overrides, then=train):
-    """A run as if this had been typed; `then` may be another function of config, overrides and options."""
+    """A run as if this had been typed; `then` may be another function of settings, overrides and options."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", list(overrides))
         options = compose("train", list(overrides), return_hydra_config=True).hydra.runtime.choices
-    return then(cfg, list(overrides), dict(options))
+    return then(read_settings(TrainConfig, cfg), list(overrides), dict(options))
 
 
 def sweep(folder):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 
 from diffusion_lab.config.build import build
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.noise import Noise
@@ -38,25 +39,25 @@ class Ticker(pl.Callback):
         self.tick()
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the training config."""
+def composed(overrides: Sequence[str]) -> TrainConfig:
+    """Return the settings of the training run."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", [*STEPS_ONLY, *overrides])
+        return read_settings(TrainConfig, compose("train", [*STEPS_ONLY, *overrides]))
 
 
 def train(overrides: Sequence[str], compiled: bool, tick: Callable[[], None], exact: bool = True) -> None:
     """Train with Lightning, without end; unless `exact`, leave out what each step does for exact resuming."""
-    cfg = composed(overrides if exact else [*overrides, "~callbacks.ledger"])
+    settings = composed(overrides if exact else [*overrides, "~callbacks.ledger"])
     if not exact:
         draw_in_sequence()
-    parts = build(cfg)
+    parts = build(settings)
     parts.data.prepare_data()
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = make_trainer(cfg, RunFolder.create(scratch, "benchmark"), parts)
+        trainer = make_trainer(settings, RunFolder.create(scratch, "benchmark"), parts)
         trainer.callbacks.append(Ticker(tick))  # type: ignore[attr-defined]
         if compiled:
             compile_network(parts.network, trainer.strategy.root_device)

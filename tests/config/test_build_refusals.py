@@ -26,10 +26,10 @@ from diffusion_lab.errors import LabError
         ("schedule._target_=diffusion_lab.schedules.Cosin", "schedule._target_", "no such class"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(composed, override, key, says):
-    cfg = composed(override)
+def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(settings, override, key, says):
+    chosen = settings(override)
     with pytest.raises(LabError) as caught:
-        build(cfg)
+        build(chosen)
     message = str(caught.value)
     assert key in message
     assert says in message
@@ -47,5 +47,5 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(composed, o
         "schedule.steps=21",
     ],
 )
-def test_what_just_fits_is_not(composed, override):
-    build(composed(override))
+def test_what_just_fits_is_not(settings, override):
+    build(settings(override))

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
@@ -28,7 +27,7 @@ def be_killed(run, overrides, options, kill_after, pipe):
 
 
 def session(kill_after=None):
-    return verify_resume._session(OmegaConf.create(), [], {}, kill_after)
+    return verify_resume._session(None, [], {}, kill_after)
 
 
 def test_a_verification_that_is_stopped_stops_its_run(monkeypatch):

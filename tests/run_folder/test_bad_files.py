@@ -87,12 +87,14 @@ def finished(tmp_path_factory):
     """A finished run of the tiny network."""
     from hydra import compose, initialize_config_dir
 
+    from diffusion_lab.config.schema import TrainConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.config.tree import conf_dir
 
     outputs = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*TINY, "trainer.max_epochs=1", f"paths.output_dir={outputs}"])
-    return train(cfg, []).path
+    return train(read_settings(TrainConfig, cfg), []).path
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import re
 import secrets
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import LAYOUT_VERSION
 
 SECOND = datetime.datetime(2024, 5, 6, 7, 8, 9)
 
@@ -62,14 +62,14 @@ def test_opening_a_folder_without_a_config_is_refused(folder):
     assert refusal(RunFolder.open, folder.path) == f"{folder.path} is no run folder: it has no config.yaml"
 
 
-def test_the_config_is_recorded_resolved_and_read_again(folder):
-    folder.write_config(OmegaConf.create({"a": {"b": [1, None, "x"]}, "c": "${a.b}"}), ["a.b=1", "seed=2"])
+def test_the_config_is_recorded_and_read_again(folder):
+    folder.write_config({"a": {"b": [1, None, "x"]}, "c": [1, None, "x"]}, ["a.b=1", "seed=2"])
+    folder.write_json("manifest.json", {"layout_version": LAYOUT_VERSION})
     opened = RunFolder.open(str(folder.path))
     assert opened.path == folder.path
     assert opened.read_config() == {"a": {"b": [1, None, "x"]}, "c": [1, None, "x"]}
-    assert "${" not in (folder.path / "config.yaml").read_text()
-    assert OmegaConf.load(folder.path / "overrides.yaml") == ["a.b=1", "seed=2"]
-    assert sorted(p.name for p in folder.path.iterdir()) == ["config.yaml", "overrides.yaml"]
+    assert opened.read_overrides() == ["a.b=1", "seed=2"]
+    assert sorted(p.name for p in folder.path.iterdir()) == ["config.yaml", "manifest.json", "overrides.yaml"]
 
 
 @pytest.mark.parametrize("content", [b"a: [1, 2", b"a: b: c", b"\xff\xfe\x00\x01", b"- 1\n- 2\n", b"a: *nothing"])

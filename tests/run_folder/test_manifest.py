@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffusion_lab.run_folder import environment, manifest
-from diffusion_lab.run_folder.environment import computing
+from diffusion_lab.run_folder.environment import compute_environment
 from diffusion_lab.run_folder.fingerprint import code_hash, config_hash
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, WorkingTree
@@ -91,9 +91,9 @@ def trainer(device="cpu", processes=1):
 def test_the_threads_of_a_run_are_those_that_each_process_will_have(monkeypatch):
     monkeypatch.setattr(environment, "_suggested_max_num_threads", lambda processes: 12 // processes)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert [computing(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 6, 4]
+    assert [compute_environment(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 6, 4]
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert [computing(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 1, 1]
+    assert [compute_environment(trainer(processes=n))["threads"] for n in (1, 2, 3)] == [1, 1, 1]
 
 
 def test_a_run_on_the_cpu_does_not_depend_on_the_gpus_beside_it(monkeypatch):
@@ -102,13 +102,16 @@ def test_a_run_on_the_cpu_does_not_depend_on_the_gpus_beside_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # it has no driver
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert environment.hardware()["gpus"] == ["a GPU"]
-    assert (computing(trainer())["name"], computing(trainer())["cuda"]) == (environment.processor(), None)
-    there = computing(trainer("cuda"))
+    assert (compute_environment(trainer())["name"], compute_environment(trainer())["cuda"]) == (
+        environment.processor(),
+        None,
+    )
+    there = compute_environment(trainer("cuda"))
     assert (there["device"], there["name"], there["cuda"]) == ("cuda", "a GPU", "13.0")
 
 
 def test_what_chooses_kernels_is_on_record(monkeypatch):
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     monkeypatch.setenv("HOME", "/secret")
-    assert computing(trainer())["variables"]["MKL_CBWR"] == "COMPATIBLE"
-    assert "HOME" not in computing(trainer())["variables"]
+    assert compute_environment(trainer())["variables"]["MKL_CBWR"] == "COMPATIBLE"
+    assert "HOME" not in compute_environment(trainer())["variables"]

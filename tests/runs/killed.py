@@ -16,6 +16,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from conftest import TINY
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import checkpoint_io
@@ -92,7 +94,11 @@ def trained(overrides, callbacks, output, threads=1):
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [*TINY, f"paths.output_dir={output}", *overrides])
         try:
-            train(cfg, [o for o in overrides if o.startswith(("resume=", "trainer.max_"))], callbacks=callbacks)
+            train(
+                read_settings(TrainConfig, cfg),
+                [o for o in overrides if o.startswith(("resume=", "trainer.max_"))],
+                callbacks=callbacks,
+            )
         except BaseException as error:
             Path(output, "error").write_text(f"{type(error).__name__}: {error}")
             sys.exit(getattr(error, "status", 1))

@@ -17,7 +17,10 @@ from tensorboard_runs import events, row, served, sweep, typed
 
 
 def choices(*overrides):
-    return typed(*overrides, then=hparams.choices)
+    def chosen(settings, overrides, options):
+        return hparams.hyperparameters(settings.as_node(), overrides, options)
+
+    return typed(*overrides, then=chosen)
 
 
 def test_the_option_of_each_group_is_a_choice_but_for_those_that_decide_nothing():
@@ -135,8 +138,8 @@ def test_other_loggers_are_told_by_their_own_methods(tmp_path):
     other = Other()
     trainer = pl.Trainer(logger=other, enable_checkpointing=False, default_root_dir=tmp_path, accelerator="cpu")
     chosen = {"schedule": "cosine"}
-    hparams.begin(trainer.loggers, None, [], chosen)
-    hparams.finish(trainer, chosen, {"epochs": [{"val/loss": 2.0}, {"val/loss": 1.0}], "fid": {"fid": 3.0}}, 60.0)
+    hparams.log_config(trainer.loggers, {}, [], chosen)
+    hparams.log_results(trainer, chosen, {"epochs": [{"val/loss": 2.0}, {"val/loss": 1.0}], "fid": {"fid": 3.0}}, 60.0)
     final = {"Final/loss_val": 1.0, "Final/fid": 3.0, "evaluation/fid/fid": 3.0, "Final/wall_time_s": 60.0}
     assert other.told == [chosen, (final, 0)]
 
@@ -178,6 +181,6 @@ def test_a_sweep_is_read_at_a_glance(tmp_path):
         assert (mine["schedule"], mine["network.base_channels"]) == (schedule, channels)
 
 
-def test_the_options_are_recorded_for_whoever_resumes_the_run(tmp_path, composed):
-    folder = train(composed(*TINY, f"paths.output_dir={tmp_path}"), [], {"schedule": "linear", "hydra/launcher": "x"})
+def test_the_options_are_recorded_for_whoever_resumes_the_run(tmp_path, settings):
+    folder = train(settings(*TINY, f"paths.output_dir={tmp_path}"), [], {"schedule": "linear", "hydra/launcher": "x"})
     assert folder.read_json("manifest.json")["options"] == {"schedule": "linear"}

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 from diffusion_lab.errors import LabError
@@ -28,9 +27,9 @@ def test_sample_i_does_not_depend_on_how_many_are_drawn(folder):
     assert many.abs().max() <= 1
 
 
-def test_the_script_writes_samples_grid_strip_and_animation(folder, composed, capsys):
+def test_the_script_writes_samples_grid_strip_and_animation(folder, settings, capsys):
     overrides = [f"run_dir={folder}", "num_samples=5", "seed=7", "trajectory=true", "device=cpu"]
-    written = sample(composed(*overrides, config_name="sample"))
+    written = sample(settings(*overrides, config_name="sample"))
     array = np.load(written / "samples.npy")
     assert array.shape == (5, 1, 8, 8)
     assert array.dtype == np.float32
@@ -42,7 +41,7 @@ def test_the_script_writes_samples_grid_strip_and_animation(folder, composed, ca
 
 
 def test_another_sampler_can_be_chosen_without_repeating_the_run(folder):
-    run = load_run(folder, changes=OmegaConf.create({"sampler": {"num_steps": 3}}))
+    run = load_run(folder, changes={"sampler": {"num_steps": 3}})
     assert len(run.parts.pipeline.sampler) == 3
 
 
@@ -66,7 +65,7 @@ def test_a_config_that_lacks_a_key_is_refused_by_name(folder):
     config = folder / "config.yaml"
     text = config.read_text()
     config.write_text(text[: text.index("network:")] + text[text.index("sampler:") :])
-    with pytest.raises(LabError, match=r"config\.yaml is damaged: it has no key 'network'"):
+    with pytest.raises(LabError, match=r"config\.yaml: network has no option"):
         load_run(folder)
 
 
@@ -77,12 +76,12 @@ def test_loading_leaves_the_global_generator_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what_they_are(folder, composed):
+def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what_they_are(folder, settings):
     """Not exactly: the test would not notice if they were ignored."""
     exact = load_run(folder, device="cpu").sample(4, seed=7)
 
     def drawn(*overrides):
-        chosen = composed(
+        chosen = settings(
             f"run_dir={folder}", "num_samples=4", "seed=7", "device=cpu", *overrides, config_name="sample"
         )
         return torch.from_numpy(np.load(sample(chosen) / "samples.npy"))
@@ -92,6 +91,6 @@ def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what
     torch.testing.assert_close(compiled, exact, rtol=0, atol=1e-4)
 
 
-def test_an_unknown_precision_is_refused_by_name(folder, composed):
+def test_an_unknown_precision_is_refused_by_name(folder, settings):
     with pytest.raises(LabError, match="precision must be 32-true or bf16-mixed, got 8-bit"):
-        sample(composed(f"run_dir={folder}", "precision=8-bit", config_name="sample"))
+        sample(settings(f"run_dir={folder}", "precision=8-bit", config_name="sample"))

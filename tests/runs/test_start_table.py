@@ -38,9 +38,9 @@ BY_HAND = sum(
 
 
 @pytest.fixture
-def parts(composed):
+def parts(settings):
     def of(*overrides):
-        return build(composed("data=digits", *overrides))
+        return build(settings("data=digits", *overrides))
 
     return of
 
@@ -76,10 +76,10 @@ def test_counting_changes_neither_the_network_nor_the_generator(parts):
     assert made.network.out.weight.grad.eq(1).all()
 
 
-def test_the_table(composed, parts, tmp_path):
+def test_the_table(settings, parts, tmp_path):
     overrides = ("schedule=cosine", "schedule.steps=500", "optimizer.lr=3e-4")
-    cfg = composed("data=digits", *overrides)
-    rows = start_table.table(cfg, parts(*overrides), trainer(max_epochs=10), RunFolder(tmp_path))
+    optimizer = settings("data=digits", *overrides).optimizer
+    rows = start_table.table(optimizer, parts(*overrides), trainer(max_epochs=10), RunFolder(tmp_path))
     known = {row.label: row.data for row in rows}
     assert known["data"] == {
         "name": "Digits", "train": 1439, "validation": 179, "image": [1, 16, 16], "batch_size": 128,

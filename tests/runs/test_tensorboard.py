@@ -117,7 +117,7 @@ def test_a_csv_that_lacks_columns_gets_them_when_its_run_is_resumed(tmp_path):
     before = rows(folder)
     assert not set(EACH_STEP[1:]) & before[0].keys()
     config = RunFolder(folder.path).read_config()
-    config.callbacks.telemetry = {"_target_": "diffusion_lab.training.telemetry.Telemetry"}
+    config["callbacks"]["telemetry"] = {"_target_": "diffusion_lab.training.telemetry.Telemetry"}
     folder.write_config(config, [])
     typed(f"resume={folder.path}", "trainer.max_epochs=3")
     after = rows(folder)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,8 @@ def status(path):
 
 def interrupted(cfg, step):
     """The folder of a run that Ctrl-C stopped."""
-    cfg = cfg.copy()
-    cfg.callbacks = {
-        "stop": {"_target_": "runs_interrupt.InterruptAt", "step": step},
-        **cfg.callbacks,
-    }
+    stop = {"_target_": "runs_interrupt.InterruptAt", "step": step}
+    cfg = replace(cfg, callbacks={"stop": stop, **cfg.callbacks})
     sys.modules["runs_interrupt"] = sys.modules[__name__]
     with pytest.raises(RunInterrupted, match="resume="):
         run(cfg)

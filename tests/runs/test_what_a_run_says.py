@@ -171,7 +171,7 @@ def test_the_estimate_of_a_resumed_run_begins_where_it_stands(tiny, monkeypatch)
 
 def test_any_number_of_evaluations_is_asked_and_each_says_its_line(tiny, capsys):
     cfg = tiny("evaluation=recognition", "evaluation.recognition.members=1")
-    cfg.evaluation = {**cfg.evaluation, "brightness": {"_target_": f"{__name__}.Brightness", "scale": 0.5}}
+    cfg.evaluation["brightness"] = {"_target_": f"{__name__}.Brightness", "scale": 0.5}
     folder = train(cfg, [])
     metrics = folder.read_json("metrics.json")
     assert metrics["brightness"].keys() == {"samples", "real"}
@@ -203,21 +203,21 @@ def test_only_the_configs_know_of_the_optional_loggers():
         assert "from mlflow" not in text
 
 
-def test_samples_are_announced_in_each_way(tiny, composed, capsys):
+def test_samples_are_announced_in_each_way(tiny, settings, capsys):
     run_dir = train(tiny("console=quiet"), []).path
     capsys.readouterr()
     typed = (f"run_dir={run_dir}", "num_samples=3")
-    where = sample(composed(*typed, "console=json", config_name="sample"))
+    where = sample(settings(*typed, "console=json", config_name="sample"))
     (event,), err = heard(capsys)
     assert err == ""
     assert (event["event"], event["path"], event["num_samples"], event["step"]) == ("end", str(where), 3, 8)
     assert event["files"] == [str(where / "grid.png"), str(where / "samples.npy")]
-    sample(composed(*typed, "console=quiet", config_name="sample"))
+    sample(settings(*typed, "console=quiet", config_name="sample"))
     assert capsys.readouterr() == (f"{where}\n", "")
-    sample(composed(*typed, config_name="sample"))
+    sample(settings(*typed, config_name="sample"))
     assert capsys.readouterr().out.endswith(": grid.png, samples.npy\n")
     with pytest.raises(LabError):
-        sample(composed(*typed, "console=json", "checkpoint=other", config_name="sample"))
+        sample(settings(*typed, "console=json", "checkpoint=other", config_name="sample"))
     (event,), _ = heard(capsys)
     assert event["event"] == "failed"
 

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -199,8 +200,8 @@ def test_a_pruned_trial_ends_early_and_is_otherwise_unchanged(planned, trials):
     whole = train(cfg, [])
     losses = [row["val/loss"] for row in whole.read_json("metrics.json")["epochs"]]
     assert losses[:2] == list(pruned.intermediate_values.values())
-    cfg.resume = str(folder(pruned))
-    assert train(cfg, []).read_json("manifest.json")["weights"] == whole.read_json("manifest.json")["weights"]
+    again = replace(cfg, resume=str(folder(pruned)))
+    assert train(again, []).read_json("manifest.json")["weights"] == whole.read_json("manifest.json")["weights"]
 
 
 def test_a_trial_as_good_as_the_others_is_not_pruned(planned, trials):

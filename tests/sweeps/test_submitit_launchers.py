@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.errors import LabError
@@ -25,19 +24,18 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path / "submitted"
 
 
-def launcher(composed, *overrides):
-    cfg = composed("launcher=submitit_slurm", *overrides)
-    return make(OmegaConf.to_container(cfg.launcher, resolve=True), "launcher", {})
+def launcher(settings, *overrides):
+    return make(settings("launcher=submitit_slurm", *overrides).launcher, "launcher", {})
 
 
-def test_slurm_gets_an_array_of_jobs_with_a_signal_before_the_time_limit(composed, slurm, tmp_path):
+def test_slurm_gets_an_array_of_jobs_with_a_signal_before_the_time_limit(settings, slurm, tmp_path):
     typed = (
         "launcher.partition=gpu",
         "launcher.array_parallelism=1",
         "launcher.mem_gb=16",
         "+launcher.additional_parameters.mail-type=END",
     )
-    executor = launcher(composed, *typed).executor(tmp_path / "jobs")
+    executor = launcher(settings, *typed).executor(tmp_path / "jobs")
     jobs = executor.map_array(SubmittedJob(Supervisor([], 4, [], uses_pool=False)), ["first", "second"])
     assert [job.job_id for job in jobs] == ["321_0", "321_1"]
     asked = {line.removeprefix("#SBATCH ") for line in slurm.read_text().splitlines() if line.startswith("#SBATCH")}
@@ -48,6 +46,6 @@ def test_slurm_gets_an_array_of_jobs_with_a_signal_before_the_time_limit(compose
     assert not any(line.startswith(("--account", "--qos", "--constraint")) for line in asked)
 
 
-def test_the_time_limit_and_cores_of_a_job_must_be_positive(composed, slurm):
+def test_the_time_limit_and_cores_of_a_job_must_be_positive(settings, slurm):
     with pytest.raises(LabError, match="at least 1"):
-        launcher(composed, "launcher.timeout_min=0")
+        launcher(settings, "launcher.timeout_min=0")

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from omegaconf import OmegaConf
 
 from diffusion_lab.machine.cores_and_gpus import Gpu, cores
 from diffusion_lab.run_folder.folder import RunFolder
@@ -60,11 +59,10 @@ def make_job(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
 
     def make(number=1, notes="", **trainer):
-        cfg = tiny(f"seed={number}", f"notes={notes}")
-        for key, value in trainer.items():
-            cfg.trainer[key] = value
-        config = {"trainer": OmegaConf.to_container(cfg.trainer), "notes": notes, "resume": None, "init_from": None}
-        return Job(number, f"seed={number}", config, [f"seed={number}"], {}, job_key(cfg), tmp_path)
+        node = tiny(f"seed={number}", f"notes={notes}").as_node()
+        node["trainer"] |= trainer
+        config = {"trainer": node["trainer"], "notes": notes, "resume": None, "init_from": None}
+        return Job(number, f"seed={number}", config, [f"seed={number}"], {}, job_key(node), tmp_path)
 
     return make
 
@@ -213,7 +211,7 @@ def recorded(tmp_path, job, status, checkpoint=True):
 @pytest.fixture
 def with_config(tiny):
     """A function that writes the config of the first job into a run folder."""
-    return lambda folder: folder.write_config(tiny("seed=1"), [])
+    return lambda folder: folder.write_config(tiny("seed=1").as_node(), [])
 
 
 @pytest.mark.parametrize(

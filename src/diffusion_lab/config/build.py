@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from diffusion_lab.config.annotations import describe, fits, type_hints
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.processes import Process
@@ -33,7 +33,7 @@ class Parts:
     pipeline: Pipeline
 
 
-def build(cfg: DictConfig) -> Parts:
+def build(settings: TrainConfig) -> Parts:
     """Build everything but the trainer. Initial weights follow from torch's global generator.
 
     A constructor's argument that carries the name of an earlier part (``data``, ``schedule``, ``process``, ``codec``,
@@ -43,7 +43,7 @@ def build(cfg: DictConfig) -> Parts:
     Raises:
         LabError: naming the key that does not fit.
     """
-    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    node = settings.as_node()
     parts: dict[str, Any] = {"seed": node["seed"]}
     kinds = {"data": DataModule, "schedule": Schedule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
 

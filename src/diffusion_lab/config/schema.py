@@ -1,16 +1,21 @@
-"""The keys of a script that belong to no part: the top level of conf/train.yaml, conf/sample.yaml and the others.
+"""The typed settings of each script: one dataclass for each config that a script composes.
 
-What is inside a part (`data`, `network`, …) is held against the constructor that its `_target_` names.
+Their fields are the keys at the top of conf/train.yaml, conf/sample.yaml and the others. The node of a part (`data`,
+`network`, …) stays a plain container here: it is checked against the constructor that its `_target_` names.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self
 
-#: A config node that is checked by itself.
+#: The config node of a part: a plain container, which is checked when the part is built.
 Part = dict[str, Any]
+
+#: The keys of conf/train.yaml that say how a sweep runs its jobs, and are no part of a run.
+SWEEP_KEYS = ("launcher", "rerun")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Sampling:
-    """The samples that are drawn when training is over."""
+    """The samples that are drawn when training has ended."""
 
     num_samples: int
     batch_size: int
@@ -35,9 +40,9 @@ class Sampling:
         at_least(0, "sampling.seed", self.seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run."""
+    """The settings of a training run, in the order of conf/train.yaml."""
 
     data: Part
     codec: Part
@@ -51,24 +56,24 @@ class TrainConfig:
     clip: Part
     optimizer: Part
     lr_schedule: Part
+    ema: Part | None
     trainer: Part
     callbacks: Part
     logger: Part
     evaluation: Part
     console: Part
+    launcher: Part | None = None  # with `rerun`, a setting of a sweep: see `as_node`
     paths: Paths
     name: str
+    tags: list[str]
+    notes: str
     seed: int
     compile: bool
+    deterministic: bool
     resume: str | None
     init_from: str | None
-    sampling: Sampling
-    ema: Part | None = None  # as the next ones, runs of before there was one lack it
-    tags: list[str] = field(default_factory=list)
-    notes: str = ""
-    launcher: Part | None = None  # of a sweep, as `rerun`: runs lack them
     rerun: bool = False
-    deterministic: bool = False
+    sampling: Sampling
 
     def __post_init__(self) -> None:
         check_folder_name("name", self.name)
@@ -81,10 +86,24 @@ class TrainConfig:
                 "resume and init_from exclude each other: resume goes on with a run, init_from starts a new one"
             )
 
+    def as_node(self) -> dict[str, Any]:
+        """Return the run's config as a new plain container: what `config.yaml` records and `config_hash` hashes.
+
+        What says how a sweep runs its jobs, or a subclass adds, is no part of it.
+        """
+        values = asdict(self)
+        names = (field.name for field in fields(TrainConfig))
+        return {name: values[name] for name in names if name not in SWEEP_KEYS}
+
+    def with_absolute_paths(self) -> Self:
+        """Return a copy whose paths mean the same from another working directory."""
+        paths = Paths(data_dir=_absolute(self.paths.data_dir), output_dir=_absolute(self.paths.output_dir))
+        return replace(self, paths=paths, init_from=None if self.init_from is None else _absolute(self.init_from))
+
 
 @dataclass(frozen=True)
 class Search:
-    """What a search varies, and what for; its space and objectives are read by `diffusion_lab.search`."""
+    """The settings of a search; `diffusion_lab.search` reads its space and objectives."""
 
     name: str
     space: Any
@@ -107,14 +126,14 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(TrainConfig):
-    """A search: a training run, and what is varied of it."""
+    """The settings of a search: those that all trials have in common, and what is varied."""
 
     search: Search
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig(TrainConfig):
-    """A training run that is killed and resumed."""
+    """The settings of a training run that is trained twice: once without a stop, once killed and resumed."""
 
     kills: int
     kill_seed: int
@@ -124,12 +143,12 @@ class VerifyConfig(TrainConfig):
         at_least(1, "kills", self.kills)
         at_least(0, "kill_seed", self.kill_seed)
         if self.resume is not None:
-            raise ValueError("resume: a verification begins two runs of its own")
+            raise ValueError("resume: a verification starts two runs of its own")
 
 
 @dataclass(frozen=True)
 class ReproducePaths:
-    """Where a run that is made again reads its data and is written."""
+    """Where a reproduction reads its data and is written."""
 
     data_dir: str | None
     output_dir: str
@@ -137,14 +156,14 @@ class ReproducePaths:
 
 @dataclass(frozen=True)
 class ReproduceTrainer:
-    """Of the trainer, what may be another one."""
+    """The settings of the trainer that a reproduction may change."""
 
     accelerator: str | None
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """A run made again."""
+    """The settings of a reproduction: a recorded run is trained again and compared."""
 
     run_dir: str
     compare_only: str | None
@@ -160,7 +179,7 @@ class ReproduceConfig:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """A draw from a run."""
+    """The settings of samples that are drawn from a run."""
 
     run_dir: str
     checkpoint: str
@@ -194,7 +213,7 @@ def check_folder_name(key: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class RunsConfig:
-    """A list of runs, and what is done with them."""
+    """The settings of scripts/runs.py: which runs are listed, and what is done with them."""
 
     state: list[str]
     name: str | None
@@ -220,7 +239,7 @@ class RunsConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """A comparison of runs."""
+    """The settings of a comparison of runs."""
 
     metric: list[str]
     direction: Literal["lower", "higher"] | None
@@ -234,6 +253,10 @@ class CompareConfig:
             raise ValueError("metric must be given: the name of a number, or a list of them")
 
 
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
+
+
 def at_least(least: int, key: str, value: int) -> None:
     """Raise ValueError, naming the key, if the value is smaller."""
     if value < least:
@@ -241,7 +264,7 @@ def at_least(least: int, key: str, value: int) -> None:
 
 
 def check_tags(key: str, tags: list[str]) -> None:
-    """Raise ValueError, naming the key, if one of the tags is no word."""
+    """Raise ValueError, naming the key, if one of the tags is not a single word."""
     for tag in tags:
         if not re.fullmatch(r"[\w\-+.]{1,40}", tag):
             raise ValueError(f"{key}: a tag is a word of letters, digits, '-', '_', '+', '.', got {tag!r}")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.schema import ReproduceConfig, TrainConfig
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.schema import Paths, ReproduceConfig, TrainConfig
+from diffusion_lab.config.settings import default_data_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import is_rank_zero
@@ -26,8 +25,8 @@ from diffusion_lab.reproduction.setup_differences import setup_differences
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 from diffusion_lab.run_folder.trust import trusted
+from diffusion_lab.runs.load import recorded_settings
 from diffusion_lab.runs.train import train
-from diffusion_lab.runs.validate import check_settings
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Verdict:
         return f"identical: {', '.join([_step_count(self.comparison.steps), *self.comparison.compared])}"
 
 
-def reproduce(cfg: DictConfig) -> Verdict | None:
-    """Train the run in `cfg.run_dir` again, or take the run in `cfg.compare_only` instead, and compare the two.
+def reproduce(settings: ReproduceConfig) -> Verdict | None:
+    """Train the run in `run_dir` again, or take the run in `compare_only` instead, and compare the two.
 
     The verdict is also printed to the console.
 
@@ -71,16 +70,15 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
         RunInterrupted: after Ctrl-C.
     """
     silence_library_warnings()
-    check_settings(ReproduceConfig, cfg)
-    speaker = make(cfg.console, "console", {}) if is_rank_zero() else console.Console()
+    speaker = make(settings.console, "console", {}) if is_rank_zero() else console.Console()
     with console.use(speaker):
-        there = RunFolder.open(cfg.run_dir)
-        other = None if cfg.compare_only is None else RunFolder.open(cfg.compare_only)
+        there = RunFolder.open(settings.run_dir)
+        other = None if settings.compare_only is None else RunFolder.open(settings.compare_only)
         steps = recorded_steps(there)
         if not steps:
             raise LabError(f"{there.path} has recorded no step (in step_losses.f32 or csv/metrics.csv) to compare with")
-        again = _training_config(cfg, there, steps) if other is None else None
-        threads = cfg.threads or _recorded_threads(there)
+        again = _settings_again(settings, there, steps) if other is None else None
+        threads = settings.threads or _recorded_threads(there)
         if again is not None and threads is not None and threads > (os.cpu_count() or threads):
             console.current().note(
                 f"{threads} threads, as in the recorded run: more than the {os.cpu_count()} cores of this machine"
@@ -105,31 +103,23 @@ def reproduce(cfg: DictConfig) -> Verdict | None:
     return verdict
 
 
-def _training_config(cfg: DictConfig, there: RunFolder, steps: int) -> DictConfig:
-    """The recorded config, changed for this machine."""
-    file = there.path / "config.yaml"
-    again = trusted(there.read_config(), file)
-    try:
-        check_settings(TrainConfig, again)
-    except LabError as error:
-        raise LabError(f"{file}: {error}") from error
-    again.resume, again.console = None, cfg.console
-    data_dir = again.paths.data_dir if Path(again.paths.data_dir).is_dir() else _default_data_dir()
-    again.paths = {"data_dir": cfg.paths.data_dir or data_dir, "output_dir": cfg.paths.output_dir}
-    if cfg.trainer.accelerator is not None:
-        again.trainer.accelerator = cfg.trainer.accelerator
-    if again.init_from is not None and not Path(again.init_from).is_dir():
-        raise LabError(f"the run started from the weights of {again.init_from} (init_from), which no longer exists")
+def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> TrainConfig:
+    """Return the recorded settings, adapted to this machine."""
+    recorded = recorded_settings(there, trusted(there.read_config(), there.path / "config.yaml"))
+    usual = recorded.paths.data_dir if Path(recorded.paths.data_dir).is_dir() else default_data_dir()
+    paths = Paths(data_dir=settings.paths.data_dir or usual, output_dir=settings.paths.output_dir)
+    trainer = dict(recorded.trainer)
+    if settings.trainer.accelerator is not None:
+        trainer["accelerator"] = settings.trainer.accelerator
+    origin = recorded.init_from
+    if origin is not None and not Path(origin).is_dir():
+        raise LabError(f"the run started from the weights of {origin} (init_from), which no longer exists")
     status = there.read_json("manifest.json").get("status")
     if status != "finished":
-        again.trainer.max_steps = steps
+        trainer["max_steps"] = steps
         text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"
         console.current().note(text)
-    return again
-
-
-def _default_data_dir() -> str:
-    return str(OmegaConf.load(conf_dir() / "paths" / "default.yaml").data_dir)
+    return replace(recorded, resume=None, console=settings.console, paths=paths, trainer=trainer)
 
 
 def _recorded_threads(there: RunFolder) -> int | None:

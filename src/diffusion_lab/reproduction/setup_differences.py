@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 import diffusion_lab
-from diffusion_lab.run_folder.fingerprint import deciding
+from diffusion_lab.run_folder.fingerprint import without_idle_keys
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import changed_files, sections
 from diffusion_lab.run_folder.run_record import RunRecord
@@ -34,7 +32,7 @@ def setup_differences(here: RunFolder, there: RunFolder) -> dict[str, str]:
     sessions = [RunRecord(folder.path).sessions for folder in (here, there)]
     first = [run_sessions[0] if run_sessions else {} for run_sessions in sessions]
     computing = [_mapping(session, "computing") or _mapping(session, "hardware") for session in first]
-    configs = [_flatten(deciding(OmegaConf.to_container(folder.read_config()))) for folder in (here, there)]
+    configs = [_flatten(without_idle_keys(folder.read_config())) for folder in (here, there)]
     variables = [_mapping(node, "variables") for node in computing]
     descriptions = {
         "config": _describe_keys(configs, configs[0].keys() | configs[1].keys()),

@@ -9,25 +9,26 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
 from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.schema import VerifyConfig
+from diffusion_lab.config.schema import TrainConfig, VerifyConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction.compare_results import compare_results
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
-from diffusion_lab.runs.validate import check_settings, validated
+from diffusion_lab.runs.validate import validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 
@@ -38,11 +39,11 @@ _TRAINING_STATE = ("state_dict", "ema", "optimizer_states", "lr_schedulers", "ep
 _VERIFICATION_KEYS = ("kills", "kill_seed")
 
 
-def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> bool:
+def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> bool:
     """Train twice, once without a stop and once killed and resumed, and print whether the two runs are identical.
 
     Args:
-        cfg: the composed conf/verify_resume.yaml.
+        settings: of conf/verify_resume.yaml.
         overrides: as they were typed.
         options: the chosen option of each config group.
 
@@ -54,19 +55,19 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
         RunInterrupted: after Ctrl-C.
     """
     silence_library_warnings()
-    check_settings(VerifyConfig, cfg)
-    run, kills, rng = _training_config(cfg), cfg.kills, random.Random(cfg.kill_seed)
+    run = read_settings(TrainConfig, settings.as_node())
+    kills, rng = settings.kills, random.Random(settings.kill_seed)
     typed = [text for text in overrides if text.split("=")[0] not in _VERIFICATION_KEYS]
     with torch.random.fork_rng():
         validated(run)
-    with console.use(make(cfg.console, "console", {})), interrupt_on_sigterm():
+    with console.use(make(settings.console, "console", {})), interrupt_on_sigterm():
         print_note = console.current().note
         print_note("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)
         stopped: Path | None = None
         for number in range(1, kills + 1):
             after = rng.uniform(0, seconds / kills)
-            resumed = run if stopped is None else _resumed_config(run, stopped)
+            resumed = run if stopped is None else replace(run, resume=str(stopped), init_from=None)
             stopped, _, killed = _session(resumed, typed if stopped is None else [], options, after)
             if killed:
                 print_note(f"killed (kill -9) {console.duration(after)} into its training, {number} of {kills}")
@@ -75,7 +76,7 @@ def verify_resume(cfg: DictConfig, overrides: Sequence[str], options: Mapping[st
                 break
         else:
             assert stopped is not None  # kills is at least 1
-            _session(_resumed_config(run, stopped), [], options)
+            _session(replace(run, resume=str(stopped), init_from=None), [], options)
         return _print_verdict(RunFolder(stopped), RunFolder(whole))
 
 
@@ -106,23 +107,8 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _training_config(cfg: DictConfig) -> DictConfig:
-    """The config without the keys that a training run does not have."""
-    run = cfg.copy()
-    with open_dict(run):
-        for key in _VERIFICATION_KEYS:
-            del run[key]
-    return run
-
-
-def _resumed_config(run: DictConfig, folder: Path) -> DictConfig:
-    resumed = run.copy()
-    resumed.resume = str(folder)
-    return resumed
-
-
 def _session(
-    run: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None], kill_after: float | None = None
+    run: TrainConfig, overrides: Sequence[str], options: Mapping[str, str | None], kill_after: float | None = None
 ) -> tuple[Path, float, bool]:
     """Train in a process of its own, and kill it `kill_after` seconds after its training started or resumed.
 
@@ -135,9 +121,7 @@ def _session(
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_train, args=(OmegaConf.to_container(run), list(overrides), dict(options), kill_after, sender)
-    )
+    process = context.Process(target=_train, args=(run, list(overrides), dict(options), kill_after, sender))
     process.start()
     sender.close()
     messages: dict[str, Any] = {}
@@ -188,10 +172,10 @@ class _ReportAndKill(pl.Callback):
 
 
 def _train(
-    run: dict[str, Any],
+    run: TrainConfig,
     overrides: list[str],
     options: dict[str, str | None],
     kill_after: float | None,
     pipe: Connection,
 ) -> None:
-    exit_on_error(lambda: train(OmegaConf.create(run), overrides, options, [_ReportAndKill(kill_after, pipe)]))
+    exit_on_error(lambda: train(run, overrides, options, [_ReportAndKill(kill_after, pipe)]))

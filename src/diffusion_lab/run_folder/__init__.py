@@ -1,1 +1,1 @@
-"""What a run leaves on disk: its folder, config, manifest, fingerprint, environment and code."""
+"""The folder of a run: its config, manifest, fingerprint, environment, code patch and record."""

@@ -1,4 +1,4 @@
-"""Paths and commands as a person sees and types them."""
+"""Command lines of this project's scripts, and paths, as a person reads and types them."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from pathlib import Path
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder.folder import RunFolder
 
-#: What Hydra takes in a value without quotes.
+#: Values that Hydra takes without quotes.
 _BARE = re.compile(r"[\w./\\\-+%@?|*$: ]+", re.ASCII)
 
 
 def shown(path: Path) -> str:
-    """Relative to where the user stands, where that is shorter."""
+    """Return a path relative to the working directory, if that is shorter."""
     return min(os.path.relpath(path), str(path), key=len)
 
 
 def script(name: str, **values: str) -> str:
-    """The command line that runs ``scripts/<name>.py`` with Hydra's overrides, quoted for the shell."""
+    """Return the command line that runs ``scripts/<name>.py`` with Hydra overrides, quoted for the shell."""
     return typed(name, [f"{key}={_hydra(value)}" for key, value in values.items()])
 
 
 def typed(name: str, arguments: Sequence[str]) -> str:
-    """The command line of ``scripts/<name>.py`` with arguments as they were typed."""
+    """Return the command line that runs ``scripts/<name>.py`` with the arguments, quoted for the shell."""
     path = conf_dir().parent / "scripts" / f"{name}.py"
     where = shown(path) if path.is_file() else f"scripts/{name}.py"
     return shlex.join(["python", where, *arguments])
 
 
 def resume(folder: RunFolder) -> str:
-    """Goes on with the run."""
+    """Return the command line that resumes the run."""
     return script("train", resume=shown(folder.path))
 
 
 def sample(folder: RunFolder) -> str:
-    """Draws more samples."""
+    """Return the command line that draws more samples from the run."""
     return script("sample", run_dir=shown(folder.path), num_samples="64", seed="7")
 
 
 def tensorboard(folder: RunFolder, outputs: Path) -> str:
-    """Shows this run beside the others in `outputs`, or alone if it has been moved elsewhere."""
+    """Return the command line of TensorBoard on all runs in `outputs`, or on this run if it lies elsewhere."""
     where = outputs if folder.path.is_relative_to(outputs) else folder.path
     return shlex.join(["tensorboard", "--logdir", shown(where)])
 

@@ -1,4 +1,4 @@
-"""What a run's bits depend on besides config, code and data: versions, threads and hardware."""
+"""The environment that a run's bits depend on besides config, code and data: versions, threads and hardware."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PACKAGES = (
     "scikit-learn",
 )
 
-#: What is set of these in the process's environment chooses kernels.
+#: Environment variables that choose kernels.
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "DNNL_MAX_CPU_ISA", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS",
     "NVIDIA_TF32_OVERRIDE", "ONEDNN_MAX_CPU_ISA", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
@@ -32,19 +32,19 @@ _VARIABLES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that can change a result."""
+    """Return the versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
-    found["torch"] = str(torch.__version__)  # with the kind of its build: +cpu, +cu130
+    found["torch"] = str(torch.__version__)  # with its build: +cpu, +cu130
     return found
 
 
 def hardware() -> dict[str, Any]:
-    """Of this machine, as far as it can change a result."""
+    """Return the properties of this machine that can affect results."""
     return {
         "platform": platform.platform(),
         "processor": processor(),
@@ -57,10 +57,10 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def computing(trainer: pl.Trainer) -> dict[str, Any]:
-    """What the training computes with, of all that there is: the part of an environment that decides bits.
+def compute_environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return the part of the environment that the bits of a training run depend on.
 
-    Its kernel, its other processors and what is installed for GPUs that it does not use are left out.
+    The operating system's version, processors that are not used and CUDA on a run that uses no GPU are left out.
     """
     device = trainer.strategy.root_device
     on_gpu = device.type == "cuda"
@@ -80,7 +80,7 @@ def computing(trainer: pl.Trainer) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What /proc/cpuinfo calls it, or whatever Python knows."""
+    """Return the processor's name, from /proc/cpuinfo where there is one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -88,6 +88,6 @@ def processor() -> str:
 
 
 def _threads(processes: int) -> int:
-    """Of each process while it trains: of several, Lightning gives each its share unless somebody said how many."""
+    """Return the threads of each process: Lightning gives each of several its share unless OMP_NUM_THREADS is set."""
     shared = processes > 1 and "OMP_NUM_THREADS" not in os.environ
     return _suggested_max_num_threads(processes) if shared else torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""Whether two runs are the same experiment: short hashes of config, code, data and environment.
+"""Fingerprints that tell whether two runs are the same experiment: short hashes of config, code, data, environment.
 
-Equal `experiment` (config, code and data) is the same experiment; equal `environment` besides, and the same bits are
-to be expected of it.
+Runs with the same `experiment` (a hash of config, code and data) are the same experiment. If their `environment` is the
+same too, they are expected to agree bit for bit.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 import diffusion_lab
 
-#: The keys that decide nothing of a run's losses, weights, samples and metrics, and why.
+#: The keys that do not affect a run's losses, weights, samples and metrics, each with the reason.
 DECIDES_NOTHING = {
     "callbacks.checkpoints": "when weights are saved",
     "callbacks.progress": "what the terminal shows while training",
-    "console": "what the terminal is told",
-    "data.data_dir": "where the data lies; what it is, its own hash says",
+    "console": "what the terminal shows",
+    "data.data_dir": "where the data lies; its content has a hash of its own",
     "launcher": "where the jobs of a sweep run",
     "logger": "where numbers and pictures go besides the run folder",
     "name": "the folder of runs",
     "notes": "for people",
-    "paths": "where data lies and runs are written; what the data is, `data` says",
+    "paths": "where the data lies and runs are written; the content of the data has a hash of its own",
     "rerun": "which jobs of a sweep are run again",
-    "resume": "a run that was stopped and went on is the run that it would have been",
+    "resume": "a run that was resumed ends as it would have ended without the stop",
     "tags": "for people",
     "trainer.enable_model_summary": "a table on the terminal",
     "trainer.enable_progress_bar": "what the terminal shows while training",
@@ -37,49 +35,50 @@ DECIDES_NOTHING = {
 }
 
 
-def config_hash(cfg: DictConfig) -> str:
-    """16 hexadecimal digits: of the resolved config of a training run, without what `DECIDES_NOTHING`.
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of a training run's config without the keys of `DECIDES_NOTHING`, as 16 hexadecimal digits.
 
-    Neither the order of keys nor how a number was typed changes it (``1e-3`` is ``0.001``, but ``1`` is not ``1.0``,
-    which Lightning tells apart). ``init_from`` counts as the path that it is.
+    The order of keys does not change it. ``1`` and ``1.0`` differ, as they do for Lightning's limits. ``init_from``
+    counts as the path that it is.
 
     Args:
-        cfg: composed, or read from a run folder. It is not changed.
+        config: resolved, as a plain container.
     """
-    node = OmegaConf.to_container(cfg, resolve=True)
-    return _hash(deciding(node))
+    return _hash(without_idle_keys(config))
 
 
 @cache
 def code_hash() -> str:
-    """16 hexadecimal digits: of every source file of the installed package, by name and content.
+    """Return the hash of every source file of the installed package, by name and content, as 16 hexadecimal digits.
 
-    `conf/` is no part of it: what it decided stands in the config. The files are read once: what is edited after a
-    process has begun is not what it runs.
+    `conf/` is no part of it, since its choices are in the config. The files are read once in a process: what is edited
+    later is not what the process runs.
     """
     package = Path(diffusion_lab.__file__).parent
     files = sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py"))
     return _hash({name: hashlib.blake2b(path.read_bytes()).hexdigest() for name, path in files})
 
 
-def fingerprint(cfg: DictConfig, data: Mapping[str, str], environment: Mapping[str, Any]) -> dict[str, str]:
-    """What the manifest says under ``fingerprint``: each part's hash, and ``experiment`` of the first three together.
+def fingerprint(config: Mapping[str, Any], data: Mapping[str, str], environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hash of each part, and ``experiment``, the hash of config, code and data together.
 
     Args:
-        cfg: of a training run.
-        data: of the data module's `fingerprint()`.
-        environment: what else decides bits, as plain values.
+        config: the resolved config of a training run, as a plain container.
+        data: the data module's `fingerprint()`.
+        environment: whatever else affects the bits of a result, as plain values.
     """
-    parts = {"config": config_hash(cfg), "code": code_hash(), "data": _hash(data)}
+    parts = {"config": config_hash(config), "code": code_hash(), "data": _hash(data)}
     return {"experiment": _hash(parts), **parts, "environment": _hash(environment)}
 
 
-def deciding(node: Any, prefix: str = "") -> Any:
-    """A run's config, or what is in it under `prefix`, as a plain container without the keys that decide nothing."""
+def without_idle_keys(node: Any, prefix: str = "") -> Any:
+    """Return a run's config, or the part of it below `prefix`, without the keys of `DECIDES_NOTHING`."""
     if not isinstance(node, Mapping):
         return node
-    keys = {key: f"{prefix}{key}" for key in node}
-    return {str(key): deciding(node[key], f"{path}.") for key, path in keys.items() if path not in DECIDES_NOTHING}
+    paths = {key: f"{prefix}{key}" for key in node}
+    return {
+        str(key): without_idle_keys(node[key], f"{path}.") for key, path in paths.items() if path not in DECIDES_NOTHING
+    }
 
 
 def _hash(content: Any) -> str:

@@ -1,4 +1,4 @@
-"""A run's folder: what lies where, and how it is written and read."""
+"""The folder of a run: where its files lie, and how they are written and read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import datetime
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.file_lock import Lock
+from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
 
 
 class RunFolder:
@@ -29,14 +30,14 @@ class RunFolder:
         self.path = Path(path).resolve()
         self.figures = self.path / "figures"
         self.samples = self.path / "samples"
-        self._made_for_it: list[Path] = []  # the folders around it that were not there before
+        self._created_parents: list[Path] = []
 
     @classmethod
     def create(cls, outputs: str | Path, name: str) -> RunFolder:
-        """Make a folder that no other run has, even one that starts in the same second.
+        """Create a folder that no other run has, even one that starts in the same second.
 
         Raises:
-            LabError: naming the folder, if it cannot be made.
+            LabError: naming the folder, if it cannot be created.
         """
         parent = Path(outputs) / name
         missing = [folder.resolve() for folder in (parent, Path(outputs)) if not folder.exists()]
@@ -50,17 +51,17 @@ class RunFolder:
                 except FileExistsError:
                     continue
                 folder = cls(path)
-                folder._made_for_it = missing
+                folder._created_parents = missing
                 return folder
         except OSError as error:
             raise LabError(f"cannot make a run folder in {parent} (paths.output_dir): {error.strerror}") from error
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """An existing run's folder.
+        """Open the folder of an existing run.
 
         Raises:
-            LabError: naming the folder or the file, if it is none.
+            LabError: if there is no such folder, or if it is not a run's.
         """
         folder = cls(path)
         if not folder.path.is_dir():
@@ -71,10 +72,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While it lasts, no other process may train in this folder.
+        """Hold the folder's lock, so that no other process trains in it.
 
         Raises:
-            LabError: if one does.
+            LabError: if another process holds it.
         """
         lock = Lock.take(self.path)
         if lock is None:
@@ -85,51 +86,40 @@ class RunFolder:
             lock.release()
 
     def discard(self) -> None:
-        """Remove the folder, and those that were made for it as far as they are empty then."""
+        """Remove the folder, and the parent folders that `create` made, if they are empty."""
         shutil.rmtree(self.path)
-        for folder in self._made_for_it:
+        for folder in self._created_parents:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def write_config(self, cfg: DictConfig, overrides: list[str]) -> None:
-        """Record the resolved config, and what was typed to get it."""
-        write_text(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-        write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    def write_config(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+        """Record the resolved config as a plain container, and the overrides that were typed to get it."""
+        write_text(self.path / "config.yaml", as_yaml(dict(config)))
+        write_text(self.path / "overrides.yaml", as_yaml(list(overrides)))
 
-    def read_config(self) -> DictConfig:
-        """The recorded config. It is data: what it names as targets has not been checked.
-
-        Raises:
-            LabError: naming the file, if it is damaged.
-        """
-        path = self.path / "config.yaml"
-        try:
-            cfg = OmegaConf.load(path)
-        except Exception as error:  # whatever a damaged YAML file leads to
-            raise LabError(f"{path} is damaged: {error}") from error
-        if not isinstance(cfg, DictConfig):
-            raise LabError(f"{path} is damaged: it holds no mapping")
-        return cfg
+    def read_config(self) -> dict[str, Any]:
+        """Return the recorded config; its targets are not checked. See `read_recorded_config`."""
+        return read_recorded_config(self.path, self.read_json("manifest.json"))
 
     def read_overrides(self) -> list[str]:
-        """What was typed to get the recorded config; nothing where that is not known any more."""
+        """Return the overrides that were typed to get the recorded config; none if the file is missing or damaged."""
         try:
-            typed = OmegaConf.load(self.path / "overrides.yaml")
-            return list(map(str, OmegaConf.to_container(typed) or []))  # as typed: nothing is resolved
-        except Exception:  # for the record only, and whatever a damaged YAML file leads to
+            typed = yaml.safe_load((self.path / "overrides.yaml").read_text())
+        except Exception:  # for the record only, and a damaged YAML file may raise anything
             return []
+        return [text for text in typed if isinstance(text, str)] if isinstance(typed, list) else []
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write `name` whole or not at all."""
+        """Write the file `name`, whole or not at all."""
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of `name`: see `read_json`."""
+        """Return the content of the file `name`: see `read_json`."""
         return read_json(self.path / name)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file, empty where there is none.
+    """Return the content of a JSON file; it is empty if there is no such file.
 
     Raises:
         LabError: naming the file, if it is damaged.

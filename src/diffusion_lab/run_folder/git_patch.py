@@ -1,4 +1,4 @@
-"""The code of a working tree: its commit, and what differs from it as a patch that `git apply` takes."""
+"""The code of a git working tree: its commit, and its uncommitted changes as a patch for `git apply`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Bytes. What is larger is no code; it is left out of a patch, and named.
+#: Bytes. Larger files are no code: they are left out of a patch, and named.
 LARGEST_FILE = 4 * 2**20
 LARGEST_PATCH = 32 * 2**20
 
-#: Whatever a person's git is set to, the patch has the one form that every `git apply` takes.
+#: Options that give a patch the same form whatever a person's git configuration says.
 _FORM = [
     *("-p", "--binary", "--full-index", "-U3", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv"),
     *("--submodule=short", "--src-prefix=a/", "--dst-prefix=b/"),
 ]
 
-#: Of git's own variables, those that a patch is made with; those of a hook that we may run in are about its work.
+#: Prefixes of git's environment variables that are passed on; others may come from a hook that this process runs in.
 _KEPT = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH")
 
 
 @dataclass(frozen=True)
 class WorkingTree:
-    """What a git working tree holds.
+    """The state of a git working tree.
 
     Attributes:
-        commit: that is checked out.
-        patch: from there to what the files say; empty if they say the same. Bytes, for code may be in any encoding.
-        left_out: the paths of what differs and is not in the patch, since it is too large or cannot be read.
+        commit: the commit that is checked out.
+        patch: the changes from the commit to the files, empty if there are none; bytes, as files have any encoding.
+        left_out: the paths of changed files that are not in the patch, as they are too large or cannot be read.
     """
 
     commit: str
@@ -39,26 +39,25 @@ class WorkingTree:
 
 
 class GitError(Exception):
-    """Git is not here, or refused; its last line is the message."""
+    """Git is not installed, or failed; the message is the last line that it printed."""
 
 
 def working_tree(inside: Path, without: Path | None = None) -> WorkingTree | None:
-    """The working tree that `inside` belongs to; None if it is in none, or git does not keep it.
+    """Return the state of the working tree that a folder belongs to; None if it is in none, or is not tracked.
 
-    New files count, unless git is told to ignore them. Nothing of the repository is changed: neither its index nor
-    its objects.
+    Untracked files are part of it, unless git ignores them. Neither the repository's index nor its objects are changed.
 
     Args:
         inside: a folder.
-        without: a folder in it whose files do not count.
+        without: a folder whose files are left out.
 
     Raises:
-        GitError: if git fails half-way.
+        GitError: if git fails on the way.
     """
     try:
         top = Path(os.fsdecode(_git(inside, "rev-parse", "--show-toplevel").rstrip(b"\n")))
         commit = _git(inside, "rev-parse", "--verify", "HEAD").decode().strip()
-        if not _git(inside, "ls-files", "-z", "--", "."):  # an installed package, say, in the .venv of another project
+        if not _git(inside, "ls-files", "-z", "--", "."):  # such as a package in the .venv of another project
             return None
     except GitError:
         return None
@@ -78,10 +77,10 @@ def working_tree(inside: Path, without: Path | None = None) -> WorkingTree | Non
 
 
 def changed_files(inside: Path, one: str, other: str) -> list[str] | None:
-    """The files that differ between two commits, given in full; None if git does not know both."""
+    """Return the files that differ between two commits, given by their full hashes; None if git does not know both."""
     if not all(
         re.fullmatch(r"[0-9a-f]{40,64}", commit) for commit in (one, other)
-    ):  # what else git takes for an option
+    ):  # anything else may be an option to git
         return None
     try:
         names = _git(inside, "diff-tree", "-r", "-z", "--name-only", "--no-renames", one, other, "--")
@@ -91,11 +90,11 @@ def changed_files(inside: Path, one: str, other: str) -> list[str] | None:
 
 
 def sections(patch: bytes) -> dict[str, bytes]:
-    """What a patch of ours does to each file, by its name as git writes it."""
+    """Split a patch of `working_tree` into the part for each file, by the file's name as git writes it."""
     found = {}
     for section in re.split(rb"^(?=diff --git )", patch, flags=re.MULTILINE):
         head = section.partition(b"\n")[0].removeprefix(b"diff --git ")
-        # Without renames a name stands there twice: a/name b/name, or each in quotes.
+        # Without renames the head has the name twice: a/name b/name, each perhaps in quotes.
         name = head[: len(head) // 2].strip(b'"').removeprefix(b"a/").decode(errors="replace")
         if section:
             found[name] = section
@@ -103,7 +102,7 @@ def sections(patch: bytes) -> dict[str, bytes]:
 
 
 def _changed(top: Path, without: Path | None) -> tuple[list[bytes], list[bytes], list[str]]:
-    """The paths that may differ from HEAD: those that are there, those that are gone, those that are left out."""
+    """Return the paths that may differ from HEAD: existing ones, removed ones, and those that are left out."""
     tracked = _git(top, "diff-index", "-z", "--name-only", "--no-renames", "--ignore-submodules=dirty", "HEAD")
     new = _git(top, "ls-files", "-z", "--others", "--exclude-standard")
     paths = {path: top / os.fsdecode(path) for path in sorted((tracked + new).split(b"\0")) if path}
@@ -114,7 +113,7 @@ def _changed(top: Path, without: Path | None) -> tuple[list[bytes], list[bytes],
     readable = {
         path: file.lstat().st_size
         for path, file in there.items()
-        if file.is_symlink() or (file.is_file() and os.access(file, os.R_OK))  # else a repository of its own
+        if file.is_symlink() or (file.is_file() and os.access(file, os.R_OK))  # a folder is a nested repository
     }
     written: list[bytes] = []
     total = 0
@@ -126,7 +125,7 @@ def _changed(top: Path, without: Path | None) -> tuple[list[bytes], list[bytes],
 
 
 def _is_gone(file: Path) -> bool:
-    """Whether there is no such file, or a plain folder where it was."""
+    """Return whether there is no such file any more; a plain folder may be in its place."""
     return not os.path.lexists(file) or (file.is_dir() and not file.is_symlink() and not (file / ".git").exists())
 
 

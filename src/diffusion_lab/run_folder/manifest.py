@@ -1,4 +1,4 @@
-"""What a run was made with: `manifest.json`."""
+"""The manifest of a run, `manifest.json`: its code, environment, data and seed, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.machine.atomic_write import write_bytes
-from diffusion_lab.run_folder.environment import computing, hardware, versions
+from diffusion_lab.run_folder.environment import compute_environment, hardware, versions
 from diffusion_lab.run_folder.fingerprint import fingerprint
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, working_tree
+from diffusion_lab.run_folder.layout import LAYOUT_VERSION
 from diffusion_lab.training.graceful_interrupt import slurm_job
 
 
 class Manifest:
-    """Keeps `manifest.json` true while a run goes on.
+    """The manifest of a run that is trained in this process. Each change is written to the file at once.
+
+    Each start of the run, the first one and every resumption, is a session with its own argv, code, versions, hardware
+    and fingerprint; making a `Manifest` adds one.
 
     Args:
-        folder: the run's.
-        seed: the experiment's.
-
-    Each start, the first and every resumption, is a session with its own argv, code, versions, hardware and
-    fingerprint.
+        folder: the run's folder.
+        seed: the run's seed.
     """
 
     def __init__(self, folder: RunFolder, seed: int) -> None:
         self.folder = folder
         self._start = time.monotonic()
-        self.content: dict[str, Any] = folder.read_json("manifest.json")
+        # config.yaml has been written by this code, also where an older version began the run.
+        self.content: dict[str, Any] = folder.read_json("manifest.json") | {"layout_version": LAYOUT_VERSION}
         self.content.setdefault("seed", seed)
         self.content.setdefault("sessions", [])
         self.content["status"] = "running"
@@ -57,36 +58,39 @@ class Manifest:
         )
         self._write()
 
-    def identify(self, cfg: DictConfig, parts: Parts, trainer: pl.Trainer) -> None:
-        """Note, before training, what tells whether another run is the same: see `fingerprint`.
+    def add_fingerprint(self, config: Mapping[str, Any], parts: Parts, trainer: pl.Trainer) -> None:
+        """Record, before training, the fingerprint and the weights that the session starts from.
 
-        The weights are those that the session starts from.
+        Args:
+            config: the resolved config, as a plain container.
+            parts: built from it; the data must be there.
+            trainer: that will train them.
         """
-        data, environment = parts.data.fingerprint(), {"versions": versions(), **computing(trainer)}
+        data, environment = parts.data.fingerprint(), {"versions": versions(), **compute_environment(trainer)}
         session = self.content["sessions"][-1]
-        session["computing"] = computing(trainer)
+        session["computing"] = compute_environment(trainer)
         session["weights"] = weights_hash(parts.module.state_dict())
-        session["fingerprint"] = fingerprint(cfg, data, environment)
+        session["fingerprint"] = fingerprint(config, data, environment)
         parameters = sum(parameter.numel() for parameter in parts.network.parameters())
-        self.note(data=data, fingerprint=session["fingerprint"], parameters=parameters)
+        self.add(data=data, fingerprint=session["fingerprint"], parameters=parameters)
 
-    def note(self, **facts: Any) -> None:
-        """Add facts about the run."""
-        self.content |= facts
+    def add(self, **values: Any) -> None:
+        """Record values about the run, by name."""
+        self.content |= values
         self._write()
 
-    def end(self, status: str, **facts: Any) -> None:
-        """The session is over: ``finished``, ``interrupted``, ``pruned`` or ``failed``."""
+    def end_session(self, status: str, **values: Any) -> None:
+        """Record how the session ended (``finished``, ``interrupted``, ``pruned`` or ``failed``), and other values."""
         self.content["status"] = status
         self.content["sessions"][-1] |= {
             "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "status": status,
             "wall_time_s": round(time.monotonic() - self._start, 1),
         }
-        self.note(**facts)
+        self.add(**values)
 
     def wall_time(self) -> float:
-        """Seconds so far, of this session and of those before it that told their end."""
+        """Return the seconds of this session and the earlier ones, without those of sessions that were killed."""
         earlier = sum(session.get("wall_time_s", 0.0) for session in self.content["sessions"][:-1])
         return earlier + time.monotonic() - self._start
 
@@ -94,7 +98,7 @@ class Manifest:
         self.folder.write_json("manifest.json", self.content)
 
     def _git(self) -> dict[str, Any]:
-        """Of the code that runs; what differs from the commit is in the patch, but for what is `left_out` of it."""
+        """Return the commit of the running code; what differs from it is written to a patch, or named as `left_out`."""
         outputs = self.folder.path.parents[1]
         try:
             tree = working_tree(Path(__file__).parent, without=outputs)
@@ -102,17 +106,17 @@ class Manifest:
             return {"error": str(error)}
         if tree is None:
             return {}
-        told: dict[str, Any] = {"commit": tree.commit, "dirty": bool(tree.patch or tree.left_out)}
+        state: dict[str, Any] = {"commit": tree.commit, "dirty": bool(tree.patch or tree.left_out)}
         if tree.patch:
-            told["patch"] = f"code_{len(self.content['sessions'])}.patch"
-            write_bytes(self.folder.path / told["patch"], tree.patch)
+            state["patch"] = f"code_{len(self.content['sessions'])}.patch"
+            write_bytes(self.folder.path / state["patch"], tree.patch)
         if tree.left_out:
-            told["left_out"] = list(tree.left_out)
-        return told
+            state["left_out"] = list(tree.left_out)
+        return state
 
 
 def weights_hash(weights: Mapping[str, torch.Tensor]) -> str:
-    """A hash of every tensor, by name and bit."""
+    """Return a hash of the names and bits of all tensors, as 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""The run folder: how a run is recorded, loaded, gone on with and compared."""
+"""One run, from its settings to its results: train, resume, load and sample."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["Run", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: what only reads run folders is to answer before torch would have loaded.
+    # Imported on first use, so that scripts that only read run folders answer before torch is loaded.
     if name in __all__:
         from diffusion_lab.runs import load
 

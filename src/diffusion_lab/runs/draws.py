@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_lab.codecs import Codec
-from diffusion_lab.config.build import TRANSFORMS
-from diffusion_lab.run_folder.folder import write_text
+from diffusion_lab.config.build import TRANSFORMS, Parts
+from diffusion_lab.config.schema import Sampling, TrainConfig
+from diffusion_lab.run_folder.folder import RunFolder, write_text
+from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.sampling import Draw, Pipeline, Trajectory
 
 ANIMATION_FRAMES = 50
@@ -53,19 +55,42 @@ class DrawFacts:
         return "_".join([*words, f"n{self.num_samples}", hashlib.blake2b(text.encode(), digest_size=3).hexdigest()])
 
 
-def draw_recorded(pipeline: Pipeline, sampling: Mapping[str, Any], progress: bool) -> tuple[Draw, Trajectory]:
-    """Draw as `sampling` says (num_samples, seed, batch_size), and keep how the first samples came about."""
-    keep = min(SHOWN, sampling["num_samples"], sampling["batch_size"])
-    trajectory = Trajectory(ANIMATION_FRAMES, keep)
+def draw_recorded(pipeline: Pipeline, sampling: Sampling, progress: bool) -> tuple[Draw, Trajectory]:
+    """Draw as `sampling` says, and record how the first samples came about."""
+    trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, sampling.num_samples, sampling.batch_size))
     drawn = pipeline.draw(
-        sampling["num_samples"], sampling["seed"], sampling["batch_size"], trajectory=trajectory, progress=progress
+        sampling.num_samples, sampling.seed, sampling.batch_size, trajectory=trajectory, progress=progress
     )
     return drawn, trajectory
 
 
-def transforms_of(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config node of each transform of the denoiser in a run's config."""
-    return {group: dict(node[group]) for group in TRANSFORMS if node[group]}
+def transforms_of(settings: TrainConfig) -> dict[str, Any]:
+    """Return the config node of each transform of the denoiser, by its group."""
+    nodes = {group: getattr(settings, group) for group in TRANSFORMS}
+    return {group: node for group, node in nodes.items() if node}
+
+
+def labels_of(drawn: Draw) -> list[Any] | None:
+    """Return the condition of each sample as a plain list; None without one."""
+    return None if drawn.condition is None else drawn.condition.tolist()
+
+
+def save_final_draw(drawn: Draw, settings: TrainConfig, parts: Parts, step: int, folder: RunFolder) -> None:
+    """Write the samples that are drawn at the end of training, and what made them, to ``samples/final.*``."""
+    facts = DrawFacts(
+        sampler=settings.sampler,
+        transforms=transforms_of(settings),
+        condition=labels_of(drawn),
+        weights="ema" if settings.ema else "raw",
+        weights_hash=weights_hash(parts.module.state_dict()),
+        step=step,
+        num_samples=settings.sampling.num_samples,
+        seed=settings.sampling.seed,
+        precision="32-true",
+    )
+    place = folder.samples / "final.npy"
+    how = {"checkpoint": "last", "batch_size": settings.sampling.batch_size}
+    save_draw(drawn, parts.pipeline.codec, facts, place, place.with_suffix(".json"), **how)
 
 
 def save_draw(drawn: Draw, codec: Codec, facts: DrawFacts, samples: Path, record: Path, **more: Any) -> list[Path]:

@@ -1,10 +1,10 @@
-"""The choices of a run beside what came of them: TensorBoard's HParams, and its config as text.
+"""A run's hyperparameters and final metrics for its loggers: TensorBoard's HParams table, and the config as text.
 
-A run's row of HParams lies in an event file of its own, which is written when the run has finished and removed when
-it is resumed: so an unfinished run has none, and one that was trained on has its newest.
+A run's row in the table lies in an event file of its own. It is written when the run has finished and removed when it
+is resumed, so an unfinished run has none, and a run that was trained on has its newest.
 
-TensorBoard shows five choices and five metrics until asked for more. The choices that differ between the runs come
-first, unless a run says itself which columns there are; therefore none does. Metrics come by name, capitals first.
+TensorBoard shows five hyperparameters and five metrics until it is asked for more. Those that differ between the runs
+come first, unless a run itself declares the columns; therefore none does. Metrics are sorted by name, capitals first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from diffusion_lab.run_folder.recorded_config import as_yaml
 from diffusion_lab.training.checkpoints import Checkpoints
 from diffusion_lab.training.telemetry import Telemetry
 
-#: What people compare, besides what was typed and the options of the groups. A node stands for all its arguments.
+#: Keys that people compare, besides those that were typed and the options of the groups; a node stands for all its
+#: arguments.
 COMPARED = (
     "seed",
     "data.batch_size",
@@ -35,60 +36,61 @@ COMPARED = (
     "trainer.max_steps",
 )
 
-_NO_CHOICE = ("name", "tags", "notes", "paths", "logger", "console", "launcher")
+_NOT_COMPARED = ("name", "tags", "notes", "paths", "logger", "console", "launcher")
 
-_SUFFIX = ".hparams"  # of the event file
+_SUFFIX = ".hparams"  # of the event file of a row
 
 
-def choices(
-    cfg: DictConfig, overrides: Sequence[str], options: Mapping[str, str | None]
+def hyperparameters(
+    config: Mapping[str, Any], overrides: Sequence[str], options: Mapping[str, str | None]
 ) -> dict[str, str | int | float | bool]:
-    """What was chosen, as flat, plain values: the option of each group, what was typed, and what people compare.
+    """Return by dotted key the option of each group, the values that were typed, and those that people compare.
 
-    Where files lie and what is told of the run decides nothing, and is left out.
+    Paths, names, loggers and what the terminal shows are left out.
 
     Args:
-        cfg: the composed config.
-        overrides: what was typed.
-        options: of each config group; ``none`` is written where there is no option.
+        config: of the run, as a plain container.
+        overrides: that were typed.
+        options: the option of each config group; None, where none is chosen, is written as ``none``.
     """
     chosen: dict[str, Any] = {
-        group: option or "none" for group, option in sorted(options.items()) if group not in _NO_CHOICE
+        group: option or "none" for group, option in sorted(options.items()) if group not in _NOT_COMPARED
     }
     named = [match[1] for text in overrides if (match := re.match(r"[+~]*([^=]+)", text))]
-    typed = [key for key in named if key not in options]  # of a group, the option has been said
-    node = OmegaConf.to_container(cfg, resolve=True)
+    typed = [key for key in named if key not in options]  # the option of a group is there already
     for key in (*COMPARED, *typed):
-        if key.partition(".")[0] not in _NO_CHOICE:
-            chosen |= _select(node, key)
+        if key.partition(".")[0] not in _NOT_COMPARED:
+            chosen |= _select(config, key)
     return chosen
 
 
-def begin(loggers: Iterable[Any], cfg: DictConfig, overrides: Sequence[str], chosen: Mapping[str, Any]) -> None:
-    """Tell the loggers what this run is: the choices, and in TensorBoard the config and what was typed, as text."""
+def log_config(
+    loggers: Iterable[Any], config: Mapping[str, Any], overrides: Sequence[str], chosen: Mapping[str, Any]
+) -> None:
+    """Log the hyperparameters that were chosen and, in TensorBoard, the config and the overrides as text."""
     for logger in loggers:
         logger.log_hyperparams(dict(chosen))
         if isinstance(logger, TensorBoardLogger):
             _remove_row(logger)
-            logger.experiment.add_text("config/resolved", f"```yaml\n{OmegaConf.to_yaml(cfg, resolve=True)}```", 0)
+            logger.experiment.add_text("config/resolved", f"```yaml\n{as_yaml(config)}```", 0)
             typed = "\n".join(overrides) or "(nothing: all defaults)"
             logger.experiment.add_text("config/overrides", f"```\n{typed}\n```", 0)
 
 
-def finish(trainer: pl.Trainer, chosen: Mapping[str, Any], metrics: Mapping[str, Any], wall_time: float) -> None:
-    """Put the row of a finished run into HParams; other loggers are told the final metrics.
+def log_results(trainer: pl.Trainer, chosen: Mapping[str, Any], metrics: Mapping[str, Any], wall_time: float) -> None:
+    """Log the final metrics of a finished run; in TensorBoard, as its row of the HParams table.
 
     Args:
         trainer: after training.
-        chosen: of `choices`.
-        metrics: of the run, as in `metrics.json`.
+        chosen: the run's `hyperparameters`.
+        metrics: the content of `metrics.json`.
         wall_time: in seconds.
     """
     final = _final(trainer, metrics, wall_time)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             _write_row(logger, chosen, final, trainer.global_step)
-        elif not isinstance(logger, CSVLogger):  # metrics.json says it beside it
+        elif not isinstance(logger, CSVLogger):  # metrics.json lies beside its file
             logger.log_metrics(final, trainer.global_step)
 
 
@@ -105,7 +107,7 @@ def _final(trainer: pl.Trainer, metrics: Mapping[str, Any], wall_time: float) ->
             final[name] = measured[-1]
     for evaluation, numbers in metrics.items():
         if isinstance(numbers, Mapping):
-            final[f"Final/{evaluation}"] = next(iter(numbers.values()))  # what it is about
+            final[f"Final/{evaluation}"] = next(iter(numbers.values()))  # an evaluation's first number is its main one
             final |= {f"evaluation/{evaluation}/{name}": number for name, number in numbers.items()}
     return final
 
@@ -114,7 +116,7 @@ def _write_row(logger: TensorBoardLogger, chosen: Mapping[str, Any], final: Mapp
     from torch.utils.tensorboard import FileWriter
     from torch.utils.tensorboard.summary import hparams, scalar
 
-    _, start, end = hparams(dict(chosen), dict(final))  # the first would say which columns there are
+    _, start, end = hparams(dict(chosen), dict(final))  # the first would declare the columns
     writer = FileWriter(logger.log_dir, filename_suffix=_SUFFIX)
     writer.add_summary(start)
     for name, value in final.items():
@@ -138,7 +140,7 @@ def _leaves(key: str, value: Any) -> dict[str, str | int | float | bool]:
 
 
 def _select(node: Any, key: str) -> dict[str, str | int | float | bool]:
-    """The leaves at and below a dotted key; none if there is no such key."""
+    """Return the values at and below a dotted key; none if there is no such key."""
     for name in key.split("."):
         if not isinstance(node, Mapping) or name not in node:
             return {}

@@ -1,15 +1,17 @@
-"""A run folder, read again. It is untrusted: see `run_folder.trust`."""
+"""Load a run from its folder. The folder is untrusted: see `run_folder.trust`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
@@ -20,23 +22,23 @@ from diffusion_lab.training.ema import KEY as EMA_KEY
 
 
 class Run:
-    """A trained run, ready to draw from.
+    """A trained run that samples are drawn from.
 
     Attributes:
-        folder: where it lies.
-        cfg: its config.
-        parts: its network and all that goes with it, on `device`.
-        step: how many optimizer steps its weights have seen.
+        folder: its run folder.
+        settings: its settings.
+        parts: what was built from them; the network is on the device that was asked for.
+        step: the number of optimizer steps that its weights have seen.
     """
 
-    def __init__(self, folder: RunFolder, cfg: DictConfig, parts: Parts, step: int) -> None:
+    def __init__(self, folder: RunFolder, settings: TrainConfig, parts: Parts, step: int) -> None:
         self.folder = folder
-        self.cfg = cfg
+        self.settings = settings
         self.parts = parts
         self.step = step
 
     def sample(self, num_samples: int, seed: int = 0, **options: Any) -> Tensor:
-        """[num_samples, C, H, W] float32 in [−1, 1], on the CPU; for `options` see `Pipeline.sample`."""
+        """Return samples [num_samples, *D] on the CPU, float32 in [−1, 1] for images; see `Pipeline.draw`."""
         return self.parts.pipeline.sample(num_samples, seed, **options)
 
 
@@ -44,7 +46,7 @@ def load_run(
     path: str | Path,
     checkpoint: str = "last",
     device: str = "auto",
-    changes: DictConfig | None = None,
+    changes: Mapping[str, Any] | None = None,
     weights: Literal["ema", "raw"] = "ema",
 ) -> Run:
     """Load a finished or interrupted run.
@@ -52,52 +54,55 @@ def load_run(
     Args:
         path: the run folder.
         checkpoint: ``last``, ``best``, or the path of a file.
-        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any that torch knows.
-        changes: merged into the run's config, to draw with another sampler, say.
-        weights: ``ema``, their average where the run keeps one; or ``raw``, those that training goes on with.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
+        changes: merged into the run's config, for example to draw with another sampler: see `merged`.
+        weights: ``ema``, the average of the weights where the run keeps one; or ``raw``, the weights themselves.
 
     Raises:
         LabError: naming what is missing, damaged or not to be trusted.
     """
     folder = RunFolder.open(path)
-    cfg = trusted(folder.read_config(), folder.path / "config.yaml")
-    if changes is not None:
-        cfg = merged(cfg, changes)
-    where = named_checkpoint(folder, checkpoint)
-    state = read_checkpoint(where)
+    node = trusted(folder.read_config(), folder.path / "config.yaml")
+    settings = recorded_settings(folder, merged(node, changes or {}))
+    file = named_checkpoint(folder, checkpoint)
+    state = read_checkpoint(file)
     with torch.random.fork_rng():
-        parts = build_recorded(cfg, folder)
+        parts = build(settings)
     average = state.get(EMA_KEY, {}).get("weights") if weights == "ema" else None
-    load_weights(parts.module, average or state["state_dict"], where)
-    parts.network.to(torch_device(device))
-    return Run(folder, cfg, parts, int(state.get("global_step", 0)))
+    load_weights(parts.module, average or state["state_dict"], file)
+    parts.module.to(torch_device(device))
+    return Run(folder, settings, parts, int(state.get("global_step", 0)))
 
 
-def merged(cfg: DictConfig, changes: DictConfig) -> DictConfig:
-    """`cfg` with `changes`; a node that names another target replaces the old one whole."""
-    cfg = OmegaConf.create(OmegaConf.to_container(cfg))  # type: ignore[assignment]
-    OmegaConf.set_struct(cfg, False)
-    for name, node in changes.items():
-        if isinstance(node, DictConfig) and "_target_" not in node:
-            cfg[name] = OmegaConf.merge(cfg[name], node)
-        else:
-            cfg[name] = node
-    return cfg
+def recorded_settings(folder: RunFolder, node: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings that a recorded config, perhaps with changes, holds.
 
-
-def build_recorded(cfg: DictConfig, folder: RunFolder) -> Parts:
-    """Build from a recorded config; a key it lacks is named."""
+    Raises:
+        LabError: naming the file and the key that does not fit.
+    """
     try:
-        return build(cfg)
-    except KeyError as error:
-        raise LabError(f"{folder.path / 'config.yaml'} is damaged: it has no key {error}") from error
+        return read_settings(TrainConfig, node)
+    except LabError as error:
+        raise LabError(f"{folder.path / 'config.yaml'}: {error}") from error
+
+
+def merged(node: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `node` with `changes` merged in level by level; a change with a `_target_` replaces the whole node."""
+    result = dict(node)
+    for name, change in changes.items():
+        before = node.get(name)
+        if isinstance(change, Mapping) and isinstance(before, Mapping) and "_target_" not in change:
+            result[name] = merged(before, change)
+        else:
+            result[name] = change
+    return result
 
 
 def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
-    """The file that ``last``, ``best`` or a path stands for.
+    """Return the file that ``last``, ``best`` or a path names.
 
     Raises:
-        LabError: naming what there is, if it does not exist.
+        LabError: if it does not exist, naming the checkpoints that do.
     """
     path = checkpoint_path(folder.path, checkpoint) if checkpoint in ("last", "best") else Path(checkpoint)
     if not path.is_file():
@@ -108,7 +113,7 @@ def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
 
 
 def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
-    """Put stored weights into `module`.
+    """Load stored weights into `module`; `where` is their file.
 
     Raises:
         LabError: naming the first weight that does not fit.

@@ -1,4 +1,4 @@
-"""The loggers of a run. Lightning's are used as they are; what they log to may not be installed."""
+"""The loggers of a run: Lightning's own, whose packages may not be installed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from diffusion_lab.run_folder.folder import RunFolder
 
 
 def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
-    """The loggers of a config node; the run's folder and name are filled in by the names of their arguments.
+    """Return the loggers of a config node; arguments that are named like the run's folder or name are filled in.
 
     Raises:
-        LabError: with the command that installs what a logger needs.
+        LabError: with the command that installs the package that a logger needs.
     """
     name = folder.path.name
     place = {"save_dir": str(folder.path), "name": name, "id": name, "run_name": name}
-    # W&B would repeat all numbers on the terminal; where stdout is for programs, it says nothing at all.
+    # W&B repeats all numbers on the terminal unless it is quiet; where stdout is for programs, it must be silent.
     os.environ.setdefault("WANDB_SILENT" if console.current().redirects_stdout else "WANDB_QUIET", "true")
     made = []
     for key, logger in node.items():
@@ -31,17 +31,17 @@ def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
             missing = error.__cause__
             if not isinstance(missing, ModuleNotFoundError):
                 raise
-            required = re.search(r"Requirement '([\w.-]+)", str(missing))  # Lightning's words
+            required = re.search(r"Requirement '([\w.-]+)", str(missing))  # the text of Lightning's error
             package = required[1] if required else missing.name
             raise LabError(f"logger={key} needs the package {package}: pip install {package}") from error
     for logger in made:
-        # Lightning hands this on to W&B, which answers only that it has no effect.
+        # Lightning passes this to W&B, which warns that it has no effect.
         getattr(logger, "_wandb_init", {}).pop("anonymous", None)
     return [logger for logger in made if logger is not None]
 
 
-def close(loggers: Iterable[Any], status: str) -> None:
-    """Let the loggers write what they hold back: the next run of a sweep begins with loggers of its own.
+def close_loggers(loggers: Iterable[Any], status: str) -> None:
+    """Flush and close the loggers of a run.
 
     Args:
         loggers: of the run.
@@ -49,6 +49,6 @@ def close(loggers: Iterable[Any], status: str) -> None:
     """
     for logger in loggers:
         logger.finalize(status)
-        # W&B keeps one run open in a process until it is told; Lightning does not tell it.
+        # W&B keeps a run open in the process until it is finished, which Lightning leaves to its users.
         if hasattr(logger.experiment, "finish"):
             logger.experiment.finish(exit_code=int(status != "success"))

@@ -1,4 +1,4 @@
-"""What a process runs that rank 0 started: `python -m diffusion_lab.runs.rank_process <run folder>`."""
+"""The program of a process that rank 0 starts: `python -m diffusion_lab.runs.rank_process <run folder>`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from diffusion_lab.config.cli import exit_on_error
 
 
 def _join() -> None:
-    # Imported here, so that whatever goes wrong with it ends in one line.
+    # Imported here, so that an error of the import ends in one line.
     from diffusion_lab.runs.train import join
 
     join(sys.argv[1])

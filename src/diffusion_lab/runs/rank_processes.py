@@ -1,4 +1,4 @@
-"""The processes that rank 0 starts for its run."""
+"""The processes of the other ranks, which rank 0 starts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest
 
 
-def start_processes_with(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
-    """Let the processes that the trainer starts join the run in `folder`, whatever argv says (`-m` included)."""
+def use_rank_processes(folder: RunFolder, trainer: pl.Trainer, manifest: Manifest) -> None:
+    """Make the trainer start its other processes as `rank_process`, whatever this process was started with.
+
+    A process that is lost ends the run as failed.
+    """
 
     def on_lost(lost: str) -> None:
-        manifest.end("failed", error=lost)
+        manifest.end_session("failed", error=lost)
         console.current().stopped("failed", lost)
         print(f"Error: {lost}", file=sys.stderr, flush=True)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
@@ -19,31 +17,27 @@ from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.manifest import weights_hash
-from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, save_draw, transforms_of
+from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, labels_of, save_draw, transforms_of
 from diffusion_lab.runs.load import Run, load_run
 from diffusion_lab.runs.run_figures import denoising_figures
-from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.sampling import Trajectory
 
 
-def sample(cfg: DictConfig) -> Path:
-    """Draw as `cfg` says, and return the folder with the samples, their grid and, if asked, the way there.
-
-    What is said on the way is up to `cfg.console`.
+def sample(settings: SampleConfig) -> Path:
+    """Draw samples, and return the folder with the samples, their grid and, if asked for, how they came about.
 
     Raises:
         LabError: naming the key that does not fit, or if the draw ends in numbers that are not finite.
     """
     silence_library_warnings()
     keep_freed_memory()
-    check_settings(SampleConfig, cfg)
-    with console.use(make(cfg.console, "console", {})):
-        return _sample(cfg)
+    with console.use(make(settings.console, "console", {})):
+        return _sample(settings)
 
 
-def _sample(settings: Any) -> Path:
-    changes = {group: node for group in ("sampler", *TRANSFORMS) if (node := settings[group]) is not None}
-    run = load_run(settings.run_dir, settings.checkpoint, settings.device, OmegaConf.create(changes), settings.weights)
+def _sample(settings: SampleConfig) -> Path:
+    changes = {group: node for group in ("sampler", *TRANSFORMS) if (node := getattr(settings, group)) is not None}
+    run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
     if settings.compile:
@@ -61,9 +55,9 @@ def _sample(settings: Any) -> Path:
         precision=settings.precision,
     )
     facts = DrawFacts(
-        sampler=OmegaConf.to_container(run.cfg.sampler),  # type: ignore[arg-type]
-        transforms=transforms_of(OmegaConf.to_container(run.cfg)),  # type: ignore[arg-type]
-        condition=None if drawn.condition is None else drawn.condition.tolist(),
+        sampler=run.settings.sampler,
+        transforms=transforms_of(run.settings),
+        condition=labels_of(drawn),
         weights=settings.weights,
         weights_hash=weights_hash(run.parts.module.state_dict()),
         step=run.step,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,14 +21,14 @@ from diffusion_lab.run_folder.environment import processor
 from diffusion_lab.run_folder.folder import RunFolder
 
 
-def table(cfg: DictConfig, parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
+def table(optimizer: Mapping[str, Any], parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
     """The rows, from what has been built. The data must be there."""
     return [
         _data(parts),
         _network(parts),
         _process(parts),
         _objective(parts),
-        _optimizer(cfg),
+        _optimizer(optimizer),
         _device(trainer),
         Row("precision", str(trainer.precision), str(trainer.precision)),
         _steps(parts, trainer),
@@ -94,8 +94,8 @@ def _objective(parts: Parts) -> Row:
     return Row("objective", text, {"name": objective, "parameterization": meaning})
 
 
-def _optimizer(cfg: DictConfig) -> Row:
-    name, lr = cfg.optimizer["_target_"].rpartition(".")[2], cfg.optimizer.get("lr")
+def _optimizer(optimizer: Mapping[str, Any]) -> Row:
+    name, lr = optimizer["_target_"].rpartition(".")[2], optimizer.get("lr")
     return Row("optimizer", name if lr is None else f"{name}, learning rate {lr:g}", {"name": name, "lr": lr})
 
 

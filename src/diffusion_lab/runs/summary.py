@@ -1,4 +1,4 @@
-"""The last words of a run: what it reached, where things lie, and what people want next."""
+"""The summary at the end of a run: losses, files, and commands to go on with."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from diffusion_lab.run_folder.folder import RunFolder
 _LOSSES = {"train/loss": "training loss", "val/loss": "validation loss"}
 
 
-def tell(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: float) -> None:
-    """Tell the console.
+def show_summary(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: float) -> None:
+    """Show the console the summary of a finished run.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         outputs: the folder of all runs.
         metrics: the content of `metrics.json`.
-        seconds: how long it took, everything included.
+        seconds: the wall time of this session.
     """
     epochs = metrics["epochs"]
     # The last epoch may not have been validated.

@@ -1,15 +1,15 @@
-"""Lightning's trainer, from a composed config."""
+"""Lightning's trainer with its callbacks and loggers, from a run's settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.loggers import make_loggers
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
@@ -17,30 +17,32 @@ from diffusion_lab.training.epoch_means import EpochMeans
 from diffusion_lab.training.strategy import strategy_and_plugins
 
 
-def make_trainer(cfg: DictConfig, folder: RunFolder, parts: Parts, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
-    """The trainer that `cfg` describes, with its callbacks (and `callbacks`) and loggers, for a run in `folder`."""
-    node: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    replaced, plugins = strategy_and_plugins(node["trainer"])
-    made = make_callbacks(node, parts)
+def make_trainer(
+    settings: TrainConfig, folder: RunFolder, parts: Parts, callbacks: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
+    """Return the trainer of a run in `folder`, with the callbacks of its settings, `callbacks` and its loggers."""
+    node = settings.trainer
+    replaced, plugins = strategy_and_plugins(node)
+    made = make_callbacks(settings, parts)
     filled = {
         "callbacks": [EpochMeans(), *(callback for callback in made.values() if callback is not None), *callbacks],
-        "logger": make_loggers(node["logger"], folder) or False,
+        "logger": make_loggers(settings.logger, folder) or False,
         "default_root_dir": str(folder.path),
         "plugins": [AtomicCheckpointIO(), *plugins],
     }
-    # The bar is a callback of ours.
-    arguments = {**node["trainer"], "enable_progress_bar": False, **replaced}
+    # The progress bar is a callback of this project.
+    arguments = {**node, "enable_progress_bar": False, **replaced}
     trainer = make({"_target_": "pytorch_lightning.Trainer", **arguments}, "trainer", filled)
-    if isinstance(node["trainer"].get("profiler"), str):  # Lightning would write its table to the log
+    if isinstance(node.get("profiler"), str):  # else Lightning writes its table to the log
         trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
     return trainer
 
 
-def make_callbacks(node: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
-    """The callbacks by name, from the whole config as a plain container; what a run knows is filled in."""
-    bar = node["trainer"].get("enable_progress_bar", True)
-    made = make(node["callbacks"], "callbacks", {"pipeline": parts.pipeline, "bar": bar})
-    if not node.get("ema"):
+def make_callbacks(settings: TrainConfig, parts: Parts) -> dict[str, Any]:
+    """Return the callbacks by name; the pipeline, and whether there is a progress bar, are filled in."""
+    bar = settings.trainer.get("enable_progress_bar", True)
+    made = make(settings.callbacks, "callbacks", {"pipeline": parts.pipeline, "bar": bar})
+    if not settings.ema:
         return made
-    # First, so that the others see the average of the step that has been made.
-    return {"ema": make(node["ema"], "ema", {}), **made}
+    # First, so that after each step the other callbacks see the average that includes it.
+    return {"ema": make(settings.ema, "ema", {}), **made}

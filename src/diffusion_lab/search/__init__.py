@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
+from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError
 
 
-def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Run the search that `cfg` describes; see `diffusion_lab.search.session.search`.
+def search(settings: SearchConfig, typed: Sequence[str]) -> None:
+    """Run the search that `settings` describe; see `diffusion_lab.search.session.search`.
 
     Raises:
         LabError: also if Optuna is not installed.
@@ -21,4 +20,4 @@ def search(cfg: DictConfig, typed: Sequence[str]) -> None:
         raise LabError("scripts/search.py needs Optuna: pip install optuna") from error
     from diffusion_lab.search.session import search as search_with_optuna
 
-    search_with_optuna(cfg, typed)
+    search_with_optuna(settings, typed)

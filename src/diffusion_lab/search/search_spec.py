@@ -11,13 +11,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from diffusion_lab.config.cli import one_line
-from diffusion_lab.config.schema import SearchConfig
+from diffusion_lab.config.schema import SearchConfig, TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs.validate import check_settings, validated
+from diffusion_lab.runs.validate import validated
 from diffusion_lab.search.optuna_samplers import grid_values
 from diffusion_lab.search.search_objectives import LOSSES, Objective, read_objectives
 from diffusion_lab.search.space import Dimension, parse_space, read_space, trial_overrides
@@ -85,20 +86,19 @@ class SearchSpec:
         return cls(**{**content, "objectives": [Objective(**node) for node in content["objectives"]]})
 
 
-def read_spec(cfg: DictConfig, typed: Sequence[str]) -> SearchSpec:
-    """Return the specification of the search in a composed config.
+def read_spec(settings: SearchConfig, typed: Sequence[str]) -> SearchSpec:
+    """Return the specification of the search that the settings describe.
 
     Args:
-        cfg: the config composed from conf/search.yaml.
+        settings: read from the config composed from conf/search.yaml.
         typed: the overrides on the command line.
 
     Raises:
         LabError: if a key is invalid; the message names it.
     """
-    check_settings(SearchConfig, cfg)
-    if cfg.resume is not None:
-        raise LabError(f"resume={cfg.resume}: resume is for single runs; the same search.name continues a search")
-    node: dict[str, Any] = OmegaConf.to_container(cfg.search, resolve=True)  # type: ignore[assignment]
+    if settings.resume is not None:
+        raise LabError(f"resume={settings.resume}: resume is for single runs; the same search.name continues a search")
+    node = asdict(settings.search)
     fixed = [override for override in typed if _key(override).split(".")[0] not in _SESSION_KEYS]
     fixed_keys = {_key(override) for override in fixed}
     # A single value that is typed takes the key out of the preset's space: it is the same for all trials.
@@ -109,15 +109,15 @@ def read_spec(cfg: DictConfig, typed: Sequence[str]) -> SearchSpec:
     dimensions = parse_space(space)
     if node["sampler"] == "grid":
         node["n_trials"] = min(node["n_trials"], math.prod(map(len, grid_values(dimensions).values())))
-    objectives = read_objectives(node["objectives"], list(cfg.evaluation))
-    if "val/loss" in {objective.metric for objective in objectives} and cfg.trainer.get("limit_val_batches") == 0:
+    objectives = read_objectives(node["objectives"], list(settings.evaluation))
+    if "val/loss" in {objective.metric for objective in objectives} and settings.trainer.get("limit_val_batches") == 0:
         raise LabError("search.objectives asks for val/loss, and trainer.limit_val_batches=0 leaves no validation")
     if node["pruner"] != "none" and len(objectives) == 1 and objectives[0].metric not in LOSSES:
         raise LabError(
             f"search.pruner={node['pruner']} compares losses during training, and {objectives[0].metric} is known only "
             "at the end of a run: set search.pruner=none"
         )
-    outputs = (Path(cfg.paths.output_dir).expanduser() / SEARCHES).resolve()
+    outputs = (Path(settings.paths.output_dir).expanduser() / SEARCHES).resolve()
     storage = node["storage"] or f"sqlite:///{outputs / node['name'] / 'study.db'}"
     copied = ("name", "n_trials", "sampler", "seed", "pruner", "heartbeat")
     return SearchSpec(
@@ -130,8 +130,8 @@ def read_spec(cfg: DictConfig, typed: Sequence[str]) -> SearchSpec:
     )
 
 
-def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-    """Return the config of scripts/train.py with these overrides, and the option of each config group.
+def compose_run(overrides: Sequence[str]) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return the settings of scripts/train.py with these overrides, and the option of each config group.
 
     Raises:
         LabError: if an override is invalid; the message names it.
@@ -145,7 +145,7 @@ def compose_run(overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
     with open_dict(cfg):
         del cfg["hydra"]
-    return single_run_config(cfg), chosen
+    return single_run_config(read_settings(TrainConfig, cfg)), chosen
 
 
 def check_space(spec: SearchSpec) -> None:
@@ -166,8 +166,8 @@ def check_space(spec: SearchSpec) -> None:
         seen.append(params)
         typed = trial_overrides(dimensions, params)
         try:
-            cfg, _ = compose_run([*spec.fixed, *typed])
-            validated(cfg)
+            settings, _ = compose_run([*spec.fixed, *typed])
+            validated(settings)
         except LabError as error:
             raise LabError(f"{error} (in the trial {' '.join(typed)}; none was started)") from error
 

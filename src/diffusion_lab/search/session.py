@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from optuna.exceptions import StorageInternalError
 
 from diffusion_lab import console
@@ -32,7 +31,6 @@ from diffusion_lab.machine.cores_and_gpus import cores, gpus, needs
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.machine.resource_pool import Pool
 from diffusion_lab.run_folder import command_lines
-from diffusion_lab.runs.validate import check_settings
 from diffusion_lab.search import search_report
 from diffusion_lab.search.search_spec import SearchSpec, check_space, read_spec
 from diffusion_lab.search.storage import MISSING_HEARTBEATS, shown_url, storage_error
@@ -46,26 +44,27 @@ _MAX_REPLACED = 5
 _READ_SECONDS, _CHECK_SECONDS = 1.0, 0.2
 
 
-def search(cfg: DictConfig, typed: Sequence[str]) -> None:
-    """Run the search that `cfg` describes, and show its result.
+def search(settings: SearchConfig, typed: Sequence[str]) -> None:
+    """Run the search that `settings` describe, and show its result.
 
     Args:
-        cfg: the config composed from conf/search.yaml.
+        settings: read from the config composed from conf/search.yaml.
         typed: the overrides on the command line.
 
     Raises:
         LabError: if a key is invalid, before anything is written; or if all workers have failed.
         RunInterrupted: after Ctrl-C; the message contains the command that continues the search.
     """
-    check_settings(SearchConfig, cfg)
-    with console.use(make(OmegaConf.to_container(cfg.console), "console", {})):
-        spec = read_spec(cfg, typed)
+    with console.use(make(settings.console, "console", {})):
+        spec = read_spec(settings, typed)
         check_space(spec)
         shared = SharedStudy(spec)
         try:
-            console.current().start(search_report.start_rows(spec, cfg.search.workers, progress(spec, shared.trials())))
+            console.current().start(
+                search_report.start_rows(spec, settings.search.workers, progress(spec, shared.trials()))
+            )
             search_report.warn_of_unused_pruner(spec)
-            with worker_environments(OmegaConf.to_container(cfg.trainer), cfg.search.workers) as environments:
+            with worker_environments(settings.trainer, settings.search.workers) as environments:
                 _run_workers(spec, shared, environments)
             search_report.show_result(spec, shared)
         except StorageInternalError as error:

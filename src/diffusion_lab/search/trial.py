@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from omegaconf import open_dict
 
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
@@ -69,14 +68,13 @@ def run_trial(spec: SearchSpec, trial: optuna.Trial) -> TrialOutcome:
 
 def _train(spec: SearchSpec, trial: optuna.Trial, callback: TrialCallback) -> RunFolder:
     overrides = spec.overrides(trial.params)
-    cfg, options = compose_run([*overrides, "console=quiet"])
+    settings, options = compose_run([*overrides, "console=quiet"])
+    settings = replace(settings, paths=replace(settings.paths, output_dir=spec.outputs), name=spec.name)
     before = _previous_run(spec, trial)
-    with open_dict(cfg):
-        if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):
-            cfg.resume = str(before.path)
-        cfg.paths.output_dir, cfg.name = spec.outputs, spec.name
+    if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):
+        settings = replace(settings, resume=str(before.path), init_from=None)
     with contextlib.redirect_stdout(sys.stderr):
-        return train(cfg, [] if cfg.resume else overrides, options, callbacks=[callback])
+        return train(settings, [] if settings.resume else overrides, options, callbacks=[callback])
 
 
 def _is_unlocked(folder: RunFolder) -> bool:

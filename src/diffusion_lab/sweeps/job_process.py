@@ -25,16 +25,16 @@ def _run_job() -> None:
     sys.argv = message["argv"]
     watch_parent(message["parent"], send=signal.SIGTERM, exit_after=_GRACE_SECONDS)
     # Imported here, so that an error while importing is also reported in one line.
-    from omegaconf import OmegaConf
-
+    from diffusion_lab.config.schema import TrainConfig
+    from diffusion_lab.config.settings import read_settings
     from diffusion_lab.runs.train import train
     from diffusion_lab.sweeps.job_record import JobRecord
     from diffusion_lab.sweeps.record_run_folder import RecordRunFolder
 
     record = JobRecord(Path(message["outputs"]), message["key"])
-    cfg = OmegaConf.create(message["config"])
     try:
-        train(cfg, message["overrides"], message["options"], [RecordRunFolder(record)])
+        settings = read_settings(TrainConfig, message["config"])
+        train(settings, message["overrides"], message["options"], [RecordRunFolder(record)])
     except RunInterrupted:
         raise
     except Exception as error:

@@ -8,10 +8,9 @@ held by the process that runs the job.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
@@ -20,9 +19,9 @@ from diffusion_lab.run_folder.fingerprint import config_hash
 from diffusion_lab.run_folder.folder import RunFolder
 
 
-def job_key(cfg: DictConfig) -> str:
+def job_key(config: Mapping[str, Any]) -> str:
     """Return the key of a job, `<name>-<hash of its config>`. Jobs with equal keys are one and the same run."""
-    return f"{cfg.name}-{config_hash(cfg)}"
+    return f"{config['name']}-{config_hash(config)}"
 
 
 class JobRecord:
@@ -65,5 +64,5 @@ class JobRecord:
             if where is None or job_key(folder.read_config()) != self.key:
                 return "none", None
             return str(folder.read_json("manifest.json").get("status")), folder
-        except (LabError, AttributeError):
+        except (LabError, KeyError):
             return "none", None

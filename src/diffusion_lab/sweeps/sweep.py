@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import SWEEP_KEYS, TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.cores_and_gpus import gpus
 from diffusion_lab.run_folder.folder import RunFolder
@@ -23,15 +23,14 @@ from diffusion_lab.sweeps.launchers import Basic, Launcher
 from diffusion_lab.sweeps.stop_signals import StopSignals
 from diffusion_lab.sweeps.supervisor import Supervisor
 
-#: Keys of conf/train.yaml that belong to the sweep and not to its runs.
-SWEEP_KEYS = ("launcher", "rerun")
+Settings = TypeVar("Settings", bound=TrainConfig)
 
 
-def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) -> None:
+def sweep(composed: Sequence[tuple[TrainConfig, Sequence[str], dict[str, Any]]]) -> None:
     """Run all jobs but those that have finished before.
 
     Args:
-        composed: for each job its config, already checked, the overrides typed for it, and the option of each group.
+        composed: for each job its settings, already checked, the overrides typed for it, and the option of each group.
 
     Raises:
         LabError: if the jobs differ in keys of the whole sweep, or two of them are the same run; or, after all jobs
@@ -39,14 +38,14 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
         RunInterrupted: after Ctrl-C or SIGTERM.
     """
     first = composed[0][0]
-    for cfg, _, _ in composed:
+    for settings, _, _ in composed:
         for key in (*SWEEP_KEYS, "console"):
-            if cfg[key] != first[key]:
+            if getattr(settings, key) != getattr(first, key):
                 raise LabError(f"{key} must have one value for the whole sweep")
-    launcher: Launcher = make(OmegaConf.to_container(first.launcher, resolve=True), "launcher", {})
+    launcher: Launcher = make(first.launcher, "launcher", {})
     jobs = _jobs(composed)
     folder = RunFolder.create(jobs[0].outputs, "multirun")
-    speaker = make(OmegaConf.to_container(first.console, resolve=True), "console", {})
+    speaker = make(first.console, "console", {})
     stop = StopSignals()
     with console.use(speaker), stop.handlers_installed():
         sweep_report.show_start(jobs, launcher, folder)
@@ -68,40 +67,30 @@ def sweep(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) 
             raise LabError(f"{len(missing)} of {len(jobs)} jobs did not finish: {which}{more}; {where} says why")
 
 
-def single_run_config(cfg: DictConfig) -> DictConfig:
-    """Return the config of a run outside a sweep, without the keys that only a sweep has.
+def single_run_config(settings: Settings) -> Settings:
+    """Return the settings of a run outside a sweep, without the keys that only a sweep has.
 
     Raises:
         LabError: if one of these keys was set.
     """
-    cfg = cfg.copy()
-    with open_dict(cfg):
-        launcher, rerun = (cfg.pop(key, None) for key in SWEEP_KEYS)
-    if rerun:
+    if settings.rerun:
         raise LabError("rerun=true is for the jobs of a sweep, which needs -m")
-    if launcher is not None and not isinstance(make(OmegaConf.to_container(launcher), "launcher", {}), Basic):
+    if settings.launcher is not None and not isinstance(make(settings.launcher, "launcher", {}), Basic):
         raise LabError("launcher=… is for the jobs of a sweep, which needs -m")
-    return cfg
+    return replace(settings, launcher=None, rerun=False)
 
 
-def _jobs(composed: Sequence[tuple[DictConfig, Sequence[str], dict[str, Any]]]) -> list[Job]:
+def _jobs(composed: Sequence[tuple[TrainConfig, Sequence[str], dict[str, Any]]]) -> list[Job]:
     typed = [[text for text in overrides if not _sets_sweep_key(text)] for _, overrides, _ in composed]
     jobs = []
     labels = job_labels(typed)
-    for number, ((cfg, _, options), overrides, label) in enumerate(zip(composed, typed, labels, strict=True), 1):
-        cfg = cfg.copy()
-        with open_dict(cfg):
-            rerun = bool(cfg.rerun)
-            for key in SWEEP_KEYS:
-                del cfg[key]
-            for key in ("data_dir", "output_dir"):
-                cfg.paths[key] = str(Path(cfg.paths[key]).expanduser().resolve())
-            if cfg.init_from is not None:
-                cfg.init_from = str(Path(cfg.init_from).expanduser().resolve())
-        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    for number, ((job, _, options), overrides, label) in enumerate(zip(composed, typed, labels, strict=True), 1):
+        settings = job.with_absolute_paths()
+        config = settings.as_node()
         chosen = {group: option for group, option in options.items() if group not in SWEEP_KEYS}
-        key = job_key(cfg) if cfg.resume is None else f"resume-{Path(cfg.resume).name}"
-        jobs.append(Job(number, label, config, overrides, chosen, key, Path(cfg.paths.output_dir), rerun))
+        key = job_key(config) if settings.resume is None else f"resume-{Path(settings.resume).name}"
+        outputs = Path(settings.paths.output_dir)
+        jobs.append(Job(number, label, config, overrides, chosen, key, outputs, settings.rerun))
     _check_distinct(jobs)
     return jobs
 

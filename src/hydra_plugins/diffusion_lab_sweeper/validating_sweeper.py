@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import open_dict
 
 
 class ValidatingSweeper(BasicSweeper):
@@ -44,24 +44,28 @@ class ValidatingSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` has checked every job already."""
 
-    def _compose_and_check(self, overrides: Sequence[str], jobs: int) -> tuple[DictConfig, list[str], dict[str, Any]]:
-        """Return a job's config, the overrides of its run, and the option of each of its config groups.
+    def _compose_and_check(self, overrides: Sequence[str], jobs: int) -> tuple[Any, list[str], dict[str, Any]]:
+        """Return a job's settings, the overrides of its run, and the option of each of its config groups.
 
         Raises:
             LabError: if the config is invalid.
         """
+        from diffusion_lab.config.schema import TrainConfig
+        from diffusion_lab.config.settings import SCHEMAS, read_settings
         from diffusion_lab.errors import LabError
-        from diffusion_lab.runs.validate import CHECKS
+        from diffusion_lab.runs.validate import validated
 
         assert self.hydra_context is not None
         assert self.config is not None
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-        check = CHECKS[str(cfg.hydra.job.config_name)]
+        schema = SCHEMAS[str(cfg.hydra.job.config_name)]
         typed, options = list(cfg.hydra.overrides.task), dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]  # as in the job itself
         try:
-            check(cfg)
+            settings = read_settings(schema, cfg)
+            if schema is TrainConfig:
+                validated(settings)
         except LabError as error:
             raise LabError(f"{error} (in the job {' '.join(overrides)}; none of the {jobs} was started)") from error
-        return cfg, typed, {group: option for group, option in options.items() if not group.startswith("hydra/")}
+        return settings, typed, {group: option for group, option in options.items() if not group.startswith("hydra/")}

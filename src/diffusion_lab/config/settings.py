@@ -1,0 +1,66 @@
+"""Typed settings from a composed config. What the scripts call takes these; none of it sees OmegaConf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+from diffusion_lab.config.annotations import type_hints
+from diffusion_lab.config.instantiate import check_arguments, checked_call
+from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
+from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.errors import LabError
+
+Settings = TypeVar("Settings")
+
+#: The schema of each script's config, by the config's name.
+SCHEMAS: dict[str, type[Any]] = {
+    "train": TrainConfig,
+    "sample": SampleConfig,
+    "reproduce": ReproduceConfig,
+    "verify_resume": VerifyConfig,
+    "search": SearchConfig,
+}
+
+
+def read_settings(schema: type[Settings], config: DictConfig | Mapping[str, Any]) -> Settings:
+    """Return the settings that a config holds, checked against their schema.
+
+    Args:
+        schema: a dataclass of `config.schema`.
+        config: composed by Hydra, and resolved here; or a plain container, which is not interpolated. A part's node
+            (`network`, `sampler`, …) stays a plain dict.
+
+    Raises:
+        LabError: naming the first key that is misspelled, missing, of the wrong type or out of its range.
+    """
+    node = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    return _read(schema, node, "")
+
+
+def with_overrides(node: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a plain config with ``key=value`` overrides, whose interpolations refer to the result."""
+    config = OmegaConf.merge(OmegaConf.create(dict(node)), OmegaConf.from_dotlist(list(overrides)))
+    changed: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return changed
+
+
+def default_data_dir() -> str:
+    """Return the folder of data that is used where none is chosen."""
+    return str(OmegaConf.load(conf_dir() / "paths" / "default.yaml").data_dir)
+
+
+def _read(schema: type[Settings], node: Any, key: str) -> Settings:
+    """Read the settings below `key`: each field of `schema` is a key of `node`."""
+    hints = type_hints(schema)
+    for field in fields(schema):  # type: ignore[arg-type]
+        if hints[field.name] == Part and node.get(field.name) is None:
+            raise LabError(f"{field.name} has no option: choose from {', '.join(options(field.name))}")
+    nested = {name: value for name, value in node.items() if is_dataclass(hints.get(name)) and isinstance(value, dict)}
+    built = {name: _read(hints[name], value, name) for name, value in nested.items()}
+    values = {**node, **built}
+    check_arguments(schema, values, key, {})
+    return checked_call(lambda: schema(**values), key)

@@ -1,0 +1,127 @@
+"""Run folders of older and newer versions of the layout."""
+
+import json
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from conftest import TINY
+from diffusion_lab.catalogue.comparison.compare_runs import compare as compare_runs
+from diffusion_lab.config.schema import CompareConfig, TrainConfig
+from diffusion_lab.config.settings import read_settings
+from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.errors import LabError
+from diffusion_lab.reproduction.reproduce import reproduce
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import _RENAMED_IN_2, LAYOUT_VERSION, upgraded
+from diffusion_lab.run_folder.run_record import RunRecord
+from diffusion_lab.runs import load_run
+from diffusion_lab.runs.sample import sample
+from diffusion_lab.runs.train import train
+from fake_runs import fake_run
+
+
+def write_version(folder, version):
+    manifest = folder.read_json("manifest.json")
+    manifest.pop("layout_version")
+    folder.write_json("manifest.json", manifest if version is None else manifest | {"layout_version": version})
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The folder of a finished run of this version. Nobody writes to it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
+    return train(read_settings(TrainConfig, cfg), [])
+
+
+@pytest.fixture
+def copy(recorded, tmp_path):
+    """A copy of it."""
+    return RunFolder(shutil.copytree(recorded.path, tmp_path / "tiny" / "copy"))
+
+
+@pytest.fixture
+def first_layout(copy):
+    """The same run as version 1 left it."""
+    config = copy.path / "config.yaml"
+    text = config.read_text()
+    for old, new in _RENAMED_IN_2.items():
+        assert new in text
+        text = text.replace(new, old)
+    for line in ("ema: {}\n", "tags: []\n", "notes: ''\n", "deterministic: false\n"):
+        assert f"\n{line}" in text
+        text = text.replace(f"\n{line}", "\n", 1)
+    config.write_text(text)
+    write_version(copy, None)
+    return copy
+
+
+def test_a_new_run_records_the_version(recorded):
+    assert recorded.read_json("manifest.json")["layout_version"] == LAYOUT_VERSION
+
+
+def test_a_run_of_version_1_is_loaded_and_its_files_stay(first_layout):
+    before = (first_layout.path / "config.yaml").read_bytes()
+    assert load_run(first_layout.path).sample(2).shape == (2, 1, 8, 8)
+    assert (first_layout.path / "config.yaml").read_bytes() == before
+
+
+def test_a_run_of_version_1_is_sampled(first_layout, settings):
+    written = sample(settings(f"run_dir={first_layout.path}", "num_samples=2", "device=cpu", config_name="sample"))
+    assert (written / "samples.npy").is_file()
+
+
+def test_a_run_of_version_1_goes_on_and_is_of_this_version_then(first_layout, tiny, tmp_path):
+    typed = [f"resume={first_layout.path}", "trainer.max_epochs=3"]
+    train(tiny("console=quiet", *typed), typed)
+    whole = train(tiny("console=quiet", "trainer.max_epochs=3", f"paths.output_dir={tmp_path}/whole"), [])
+    manifest = first_layout.read_json("manifest.json")
+    assert manifest["layout_version"] == LAYOUT_VERSION
+    assert manifest["weights"] == whole.read_json("manifest.json")["weights"]
+    assert "training.ledger" not in (first_layout.path / "config.yaml").read_text()
+
+
+def test_a_run_of_version_1_is_reproduced_without_a_difference(first_layout, settings, tmp_path):
+    typed = (f"run_dir={first_layout.path}", f"paths.output_dir={tmp_path}/again", "console=quiet")
+    verdict = reproduce(settings(*typed, config_name="reproduce"))
+    assert verdict.line == "identical: 8 steps, weights, metrics, samples"
+    assert verdict.differences == {}
+
+
+def test_a_run_of_version_1_is_compared_with_a_new_one(first_layout, recorded, capsys):
+    paths = [str(first_layout.path), str(recorded.path)]
+    compare_runs(paths, CompareConfig(metric=["val/loss"], direction=None, by=[], sort="metric", all=False, out=[]))
+    assert "There is one config" in capsys.readouterr().out
+    assert RunRecord(first_layout.path).config == RunRecord(recorded.path).config
+
+
+def test_an_upgrade_leaves_the_new_form_as_it_is(settings):
+    config = settings().as_node()
+    assert upgraded(config, 1) == config
+
+
+def test_a_newer_version_is_refused_in_one_line_that_says_what_to_do(copy, tiny):
+    newer = LAYOUT_VERSION + 1
+    write_version(copy, newer)
+    typed = [f"resume={copy.path}", "trainer.max_epochs=3"]
+    for use in (lambda: load_run(copy.path), lambda: train(tiny(*typed), typed), copy.read_config):
+        with pytest.raises(LabError, match=rf"has version {newer} of the run folder's layout.*: update Diffusion Lab$"):
+            use()
+
+
+def test_a_run_of_a_newer_version_is_listed_in_its_state(tmp_path):
+    path = fake_run(tmp_path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"layout_version": LAYOUT_VERSION + 1}))
+    assert RunRecord(path).state == "finished"
+
+
+@pytest.mark.parametrize("version", [0, -1, "2", 1.5, None, True, []])
+def test_what_is_no_version_is_damage(tmp_path, version):
+    folder = RunFolder(fake_run(tmp_path))
+    folder.write_json("manifest.json", folder.read_json("manifest.json") | {"layout_version": version})
+    with pytest.raises(LabError, match=r"manifest\.json is damaged: layout_version is"):
+        folder.read_config()
+    assert RunRecord(folder.path).state == "damaged"

@@ -1,0 +1,64 @@
+"""The recorded config is data: nothing in it is resolved, built or multiplied."""
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
+from diffusion_lab.run_folder.run_record import RunRecord
+
+VALUES = {
+    "texts": ["a b", "yes", "Off", "n", "1e5", "1_000", "0x10", "1:30", "null", "~", "2020-01-01", "ᾱ", "", "é\n"],
+    "numbers": [1, -1, 1.0, 1e-5, 1e20, float("inf"), 0.1],
+    "others": [None, True, False, [], {}, {"a": {"b": []}}],
+    "long": "word " * 60,
+}
+
+
+def test_it_is_written_as_omegaconf_writes_it_and_read_as_it_was():
+    assert as_yaml(VALUES) == OmegaConf.to_yaml(OmegaConf.create(VALUES))
+    assert yaml.safe_load(as_yaml(VALUES)) == VALUES
+
+
+def test_what_stands_twice_is_written_twice():
+    shared = [1, 2]
+    assert "&" not in as_yaml({"a": shared, "b": shared})
+
+
+def refusal(folder, text):
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(LabError) as caught:
+        read_recorded_config(folder, {})
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'config.yaml'} is damaged: ")
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("a: 1\nb: {c: '${oc.env:HOME}'}", "b.c is '${oc.env:HOME}'"),
+        ("a: [1, 'x${a}']", "a.1 is 'x${a}'"),
+        ("notes: '${seed}'", "notes is '${seed}'"),
+    ],
+)
+def test_an_interpolation_is_refused_by_name_and_not_resolved(tmp_path, text, key):
+    assert key in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/object/apply:os.system [true]",
+        "a: &x [1]\nb: *x",
+        "- 1",
+        "a: [",
+        "\n".join(f"k{i}: 1" for i in range(10_001)),
+        "a: " + "[" * 5000 + "]" * 5000,
+    ],
+    ids=["object", "alias", "list", "half", "many keys", "deep"],
+)
+def test_what_is_no_plain_config_is_refused(tmp_path, text):
+    refusal(tmp_path, text)
+    assert RunRecord(tmp_path).state == "damaged"
