@@ -26,9 +26,9 @@ def test_the_tree_has_the_groups_that_a_run_is_made_of():
 
 
 @pytest.mark.parametrize("option", every_option())
-def test_every_option_composes_builds_and_has_a_loss(composed, option):
+def test_every_option_composes_builds_and_has_a_loss(settings, option):
     config_name = "search" if option.startswith("search=") else "train"
-    cfg = composed(*recipe(option), config_name=config_name)
+    cfg = settings(*recipe(option), config_name=config_name)
     parts = build(cfg)
     module, noise = parts.module.eval(), Noise(torch.zeros(1, dtype=torch.int64), 0)
     condition = None if parts.pipeline.labels is None else torch.zeros(1, dtype=torch.int64)
@@ -43,22 +43,22 @@ def test_every_option_composes_builds_and_has_a_loss(composed, option):
 
 
 @pytest.mark.parametrize("option", [option for option in every_option() if option.split("=")[0] == "callbacks"])
-def test_every_callback_takes_the_arguments_it_is_given(composed, option):
+def test_every_callback_takes_the_arguments_it_is_given(settings, option):
     """Some need parts that only a run has, so they stay partial here; their names and arguments are checked."""
-    for name, node in composed(*recipe(option)).callbacks.items():
+    for name, node in settings(*recipe(option)).callbacks.items():
         make({**node, "_partial_": True}, f"callbacks.{name}", {})
 
 
-def test_an_option_that_is_chosen_is_what_is_built(composed):
-    parts = build(composed("data=digits", "schedule=cosine", "schedule.steps=50", "network.base_channels=8"))
+def test_an_option_that_is_chosen_is_what_is_built(settings):
+    parts = build(settings("data=digits", "schedule=cosine", "schedule.steps=50", "network.base_channels=8"))
     assert type(parts.data).__name__ == "Digits"
     assert type(parts.process.schedule).__name__ == "CosineSchedule"
     assert parts.process.schedule.steps == 50
     assert parts.pipeline.shape == (1, 16, 16)
 
 
-def test_ddpm_mnist_is_the_recipe_of_the_tutorial(composed):
-    cfg = composed("experiment=ddpm_mnist")
+def test_ddpm_mnist_is_the_recipe_of_the_tutorial(settings):
+    cfg = settings("experiment=ddpm_mnist")
     parts = build(cfg)
     assert sum(p.numel() for p in parts.network.parameters()) == 130_305
     optimizer = parts.module.optimizer(parts.module.parameters())
@@ -84,14 +84,14 @@ def test_ddpm_mnist_is_the_recipe_of_the_tutorial(composed):
     assert cfg.trainer.precision == "32-true"
 
 
-def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise(composed):
-    parts = build(composed("seed=9"))
+def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise(settings):
+    parts = build(settings("seed=9"))
     assert parts.data.seed == parts.module.seed == 9
 
 
-def test_a_cosine_decay_without_its_horizon_is_refused(composed):
+def test_a_cosine_decay_without_its_horizon_is_refused(settings):
     with pytest.raises((LabError, OmegaConfBaseException), match=r"lr_schedule\.decay_steps"):
-        build(composed("lr_schedule=warmup_cosine"))
+        build(settings("lr_schedule=warmup_cosine"))
 
 
 def error_line(composed, *overrides):

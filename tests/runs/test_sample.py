@@ -1,10 +1,15 @@
 """Drawing from a run folder."""
 
+import json
+import runpy
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.runs import load_run
@@ -34,10 +39,89 @@ def test_the_script_writes_samples_grid_strip_and_animation(folder, settings, ca
     assert array.shape == (5, 1, 8, 8)
     assert array.dtype == np.float32
     np.testing.assert_allclose(array, load_run(folder, device="cpu").sample(5, seed=7).numpy(), atol=1e-5)
-    assert {p.name for p in written.iterdir()} == {"samples.npy", "grid.png", "denoising.png", "denoising.gif"}
+    names = {"samples.npy", "draw.json", "grid.png", "denoising.png", "denoising.gif"}
+    assert {p.name for p in written.iterdir()} == names
     with Image.open(written / "denoising.gif") as gif:
         assert gif.n_frames > 1
     assert shown(written) in capsys.readouterr().out
+
+
+@pytest.fixture
+def drawn(folder, settings):
+    """A function from overrides to the folder of a draw from the run."""
+
+    def of(*overrides):
+        return sample(settings(f"run_dir={folder}", "num_samples=4", "device=cpu", *overrides, config_name="sample"))
+
+    return of
+
+
+def test_every_draw_has_a_folder_of_its_own_and_says_what_made_it(drawn):
+    places = [
+        drawn(*overrides)
+        for overrides in (
+            [], ["++sampler.num_steps=3"], ["clip=none"], ["clip=dynamic"], ["seed=1"], ["num_samples=5"],
+            ["precision=bf16-mixed"], ["checkpoint=best"], ["sampler=ancestral", "sampler.variance=beta"],
+        )
+    ]  # fmt: skip
+    records = [json.loads((place / "draw.json").read_text()) for place in places]
+    # Unless the best weights are the last ones: then it is the same draw.
+    same = records[7]["weights_hash"] == records[0]["weights_hash"] and records[7]["step"] == records[0]["step"]
+    assert len(set(places)) == len(places) - same
+    assert [record["evaluations"] for record in records[:3]] == [5, 3, 5]
+    assert records[0]["sampler"]["num_steps"] == 5
+    assert records[0]["transforms"] == {"clip": {"_target_": "diffusion_lab.sampling.ClipX0"}}
+    assert records[2]["transforms"] == {}
+    assert (records[0]["shape"], records[0]["dtype"], records[0]["condition"]) == ([4, 1, 8, 8], "float32", None)
+
+
+def test_the_same_draw_again_is_the_same_folder_with_the_same_samples(drawn):
+    first = drawn("seed=3")
+    before = (first / "samples.npy").read_bytes(), (first / "draw.json").read_bytes()
+    assert drawn("seed=3") == first
+    assert ((first / "samples.npy").read_bytes(), (first / "draw.json").read_bytes()) == before
+
+
+def test_a_draw_does_not_claim_the_animation_of_an_earlier_one(drawn, capsys):
+    drawn("trajectory=true")
+    assert "denoising.gif" in capsys.readouterr().out
+    drawn()
+    assert "denoising.gif" not in capsys.readouterr().out
+
+
+def test_a_key_of_the_runs_own_sampler_can_be_typed_alone(folder, capsys, monkeypatch):
+    arguments = ["sample.py", f"run_dir={folder}", "num_samples=4", "device=cpu", "sampler.num_steps=2", "console=json"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    runpy.run_path(str(conf_dir().parent / "scripts" / "sample.py"), run_name="__main__")
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (end["event"], end["evaluations"]) == ("end", 2)
+
+
+def test_a_misspelled_key_of_the_runs_sampler_is_named(drawn):
+    with pytest.raises(LabError, match=r"there is no key sampler\.num_step; did you mean num_steps\?"):
+        drawn("++sampler.num_step=2")
+
+
+def test_labels_for_a_network_that_takes_none_are_refused(drawn):
+    with pytest.raises(LabError, match=r"label=3: the run's network \(SimpleUNet\) takes no labels"):
+        drawn("label=3")
+
+
+def test_a_draw_that_ends_in_no_numbers_is_no_success(folder, drawn):
+    path = folder / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["state_dict"]["network.out.bias"].fill_(torch.nan)
+    torch.save(state, path)
+    with pytest.raises(LabError, match="the draw ended in numbers that are not finite, in 4 of 4 samples"):
+        drawn()
+    assert [place for place in (folder / "samples").iterdir() if place.is_dir()] == []
+
+
+def test_the_samples_of_the_training_run_say_what_made_them(folder):
+    record = json.loads((folder / "samples" / "final.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert record["weights_hash"] == manifest["weights"]
+    assert (record["step"], record["num_samples"], record["evaluations"], record["weights"]) == (8, 9, 5, "raw")
 
 
 def test_another_sampler_can_be_chosen_without_repeating_the_run(folder):
