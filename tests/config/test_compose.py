@@ -32,16 +32,16 @@ def test_the_tree_has_the_groups_that_a_run_is_made_of():
 
 
 @pytest.mark.parametrize("option", options())
-def test_every_option_composes_and_builds(composed, option):
+def test_every_option_composes_and_builds(settings, option):
     config_name = "search" if option.startswith("search=") else "train"
-    cfg = composed(option, *NEEDS.get(option, []), config_name=config_name)
-    parts = build(cfg)
+    chosen = settings(option, *NEEDS.get(option, []), config_name=config_name)
+    parts = build(chosen)
     shape = (2, parts.data.channels, parts.data.image_size, parts.data.image_size)
     with torch.no_grad():
         raw = parts.network(torch.zeros(shape), torch.zeros(2))
     assert raw.shape == shape
     assert parts.pipeline.shape == shape[1:]
-    assert parts.module.seed == cfg.seed
+    assert parts.module.seed == chosen.seed
 
 
 @pytest.mark.parametrize("option", [option for option in options() if option.split("=")[0] == "callbacks"])
@@ -51,17 +51,17 @@ def test_every_callback_takes_the_arguments_it_is_given(composed, option):
         make({**node, "_partial_": True}, f"callbacks.{name}", {})
 
 
-def test_an_option_that_is_chosen_is_what_is_built(composed):
-    parts = build(composed("data=digits", "schedule=cosine", "schedule.steps=50", "network.base_channels=8"))
+def test_an_option_that_is_chosen_is_what_is_built(settings):
+    parts = build(settings("data=digits", "schedule=cosine", "schedule.steps=50", "network.base_channels=8"))
     assert type(parts.data).__name__ == "Digits"
     assert type(parts.process.schedule).__name__ == "CosineSchedule"
     assert parts.process.schedule.steps == 50
     assert parts.pipeline.shape == (1, 16, 16)
 
 
-def test_ddpm_mnist_is_the_recipe_of_the_tutorial(composed):
-    cfg = composed("experiment=ddpm_mnist")
-    parts = build(cfg)
+def test_ddpm_mnist_is_the_recipe_of_the_tutorial(settings):
+    chosen = settings("experiment=ddpm_mnist")
+    parts = build(chosen)
     assert sum(p.numel() for p in parts.network.parameters()) == 130_305
     optimizer = parts.module.optimizer(parts.module.parameters())
     assert type(optimizer) is torch.optim.Adam
@@ -75,25 +75,25 @@ def test_ddpm_mnist_is_the_recipe_of_the_tutorial(composed):
     assert torch.equal(betas, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
     assert (type(parts.data).__name__, parts.data.batch_size, parts.data.validation) == ("MNIST", 128, "test")
     assert parts.data.limit_train is None
-    assert parts.data.seed == parts.module.seed == cfg.seed == 42
+    assert parts.data.seed == parts.module.seed == chosen.seed == 42
     sampler = parts.pipeline.sampler
     assert (type(sampler).__name__, sampler.variance, sampler.num_steps) == ("Ancestral", "beta", 1000)
-    assert cfg.sampling.clip_x0 is False
-    assert cfg.trainer.max_epochs == 10
-    assert cfg.trainer.max_steps == -1
-    assert cfg.trainer.gradient_clip_val is None
-    assert cfg.trainer.accumulate_grad_batches == 1
-    assert cfg.trainer.precision == "32-true"
+    assert chosen.sampling.clip_x0 is False
+    assert chosen.trainer["max_epochs"] == 10
+    assert chosen.trainer["max_steps"] == -1
+    assert chosen.trainer["gradient_clip_val"] is None
+    assert chosen.trainer["accumulate_grad_batches"] == 1
+    assert chosen.trainer["precision"] == "32-true"
 
 
-def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise(composed):
-    parts = build(composed("seed=9"))
+def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise(settings):
+    parts = build(settings("seed=9"))
     assert parts.data.seed == parts.module.seed == 9
 
 
-def test_a_cosine_decay_without_its_horizon_is_refused(composed):
+def test_a_cosine_decay_without_its_horizon_is_refused(settings):
     with pytest.raises((LabError, OmegaConfBaseException), match=r"lr_schedule\.decay_steps"):
-        build(composed("lr_schedule=warmup_cosine"))
+        build(settings("lr_schedule=warmup_cosine"))
 
 
 def error_line(composed, *overrides):
