@@ -64,9 +64,9 @@ class Pixels(Codec):
         return (log_high + torch.log1p(-torch.exp(log_low - log_high))).flatten(1).sum(1)
 
     def show(self, sheet: Sheet) -> Figure:
-        from diffusion_lab.figures import image_figure
+        from diffusion_lab.figures import draw_image_grid
 
-        return image_figure(sheet)
+        return draw_image_grid(sheet)
 
     def animate(self, states: Sequence[Tensor], path: Path) -> Path:
         """Write a GIF of grids, one frame for each state."""

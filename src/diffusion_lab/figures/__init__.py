@@ -1,9 +1,9 @@
 """Pictures of tensors and numbers. Functions named …_sheet lay items out; the others draw with matplotlib."""
 
 from diffusion_lab.figures.curves import curves_figure, loss_curve, signal_comparison
-from diffusion_lab.figures.image_figure import image_figure
+from diffusion_lab.figures.image_grid import draw_image_grid
 from diffusion_lab.figures.save_figure import animation, save_figure
-from diffusion_lab.figures.sheets import (
+from diffusion_lab.figures.sheet_layouts import (
     Sheet,
     denoising_sheet,
     forward_sheet,
@@ -17,9 +17,9 @@ __all__ = [
     "animation",
     "curves_figure",
     "denoising_sheet",
+    "draw_image_grid",
     "forward_sheet",
     "grid_sheet",
-    "image_figure",
     "loss_curve",
     "real_and_generated_sheet",
     "save_figure",

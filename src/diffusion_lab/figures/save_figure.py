@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from diffusion_lab.figures.image_figure import to_uint8
+from diffusion_lab.figures.image_grid import to_uint8
 
 
 def save_figure(

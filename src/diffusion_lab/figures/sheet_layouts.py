@@ -1,4 +1,4 @@
-"""Sheets: which items are shown where. A codec turns a sheet into a picture, or into text."""
+"""Layouts of figures: which items stand in which row and column. A codec draws them, or writes them as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sheets of images as one figure. Images are [N, C, H, W] in [−1, 1], with one or three channels."""
+"""Draw a sheet of images as one grid. Images are [N, C, H, W] in [−1, 1], with one or three channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from diffusion_lab.figures.sheets import Sheet
+from diffusion_lab.figures.sheet_layouts import Sheet
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -14,7 +14,7 @@ def to_uint8(images: Tensor) -> Tensor:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
 
 
-def image_figure(sheet: Sheet) -> Figure:
+def draw_image_grid(sheet: Sheet) -> Figure:
     """Draw all images of a sheet as one picture; an axes of its own for each would take a hundred times as long."""
     columns, rows = max(map(len, sheet.rows)), len(sheet.rows)
     width = sheet.size * columns + (0.9 if sheet.names else 0.3)

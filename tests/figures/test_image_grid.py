@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from diffusion_lab import figures
-from diffusion_lab.figures.image_figure import to_uint8
+from diffusion_lab.figures.image_grid import to_uint8
 from diffusion_lab.schedules import LinearSchedule
 
 
@@ -57,7 +57,7 @@ def test_to_uint8_puts_the_channels_last():
 
 @pytest.mark.parametrize(("count", "columns", "shape"), [(1, 8, 1), (5, 8, 5), (8, 8, 8), (10, 8, 16), (10, 4, 12)])
 def test_a_grid_shows_every_image_in_order_under_its_title(count, columns, shape):
-    figure = figures.image_figure(figures.grid_sheet(images(count), "Samples", columns=columns))
+    figure = figures.draw_image_grid(figures.grid_sheet(images(count), "Samples", columns=columns))
     assert figure.get_suptitle() == "Samples"
     found = list(cells(figure).values())
     assert len(found) == shape
@@ -67,15 +67,15 @@ def test_a_grid_shows_every_image_in_order_under_its_title(count, columns, shape
 
 
 def test_colour_images_are_shown_in_colour_and_grey_ones_on_a_fixed_scale():
-    colour = figures.image_figure(figures.grid_sheet(images(2, channels=3), "x"))
+    colour = figures.draw_image_grid(figures.grid_sheet(images(2, channels=3), "x"))
     assert pixels(colour.axes[0]).shape == (4, 9, 3)
-    grey = figures.image_figure(figures.grid_sheet(torch.zeros(2, 1, 4, 4), "x"))
+    grey = figures.draw_image_grid(figures.grid_sheet(torch.zeros(2, 1, 4, 4), "x"))
     assert grey.axes[0].images[0].get_clim() == (0, 255)
 
 
 def test_a_strip_has_a_labelled_column_per_state_and_a_row_per_image():
     states = [images(2), images(2) / 2, images(2) * 0]
-    figure = figures.image_figure(figures.strip_sheet(states, ["a", "b", "c"], "Denoising"))
+    figure = figures.draw_image_grid(figures.strip_sheet(states, ["a", "b", "c"], "Denoising"))
     assert figure.get_suptitle() == "Denoising"
     assert labels_of(figure.axes[0].xaxis) == ["a", "b", "c"]
     found = cells(figure)
@@ -108,7 +108,9 @@ def test_the_forward_strip_names_its_step_indices():
 )
 def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps, labels):
     states = [images(6) * k / count for k in range(count)]
-    figure = figures.image_figure(figures.denoising_sheet(states, [1 - k / (count - 1) for k in range(count)], steps))
+    figure = figures.draw_image_grid(
+        figures.denoising_sheet(states, [1 - k / (count - 1) for k in range(count)], steps)
+    )
     assert labels_of(figure.axes[0].xaxis) == labels
     found = cells(figure)
     assert len(found) == 4 * len(labels)
@@ -119,7 +121,7 @@ def test_the_denoising_strip_goes_from_the_first_state_to_the_last(count, steps,
 
 def test_real_images_are_shown_above_generated_ones():
     real, generated = images(3), -images(3)
-    figure = figures.image_figure(figures.real_and_generated_sheet(real, generated, "image"))
+    figure = figures.draw_image_grid(figures.real_and_generated_sheet(real, generated, "image"))
     assert figure.get_suptitle() == "Real images above generated ones"
     assert labels_of(figure.axes[0].yaxis) == ["real", "generated"]
     expected = to_uint8(torch.cat([real, generated]))[..., 0]
@@ -165,7 +167,7 @@ def test_with_labels_each_class_is_a_row_with_its_name():
     assert list(sheet.names) == ["0", "3"]
     assert torch.equal(sheet.rows[0], images(5)[[1, 3]])
     assert torch.equal(sheet.rows[1], images(5)[[0, 2, 4]])
-    assert labels_of(figures.image_figure(sheet).axes[0].yaxis) == ["0", "3"]
+    assert labels_of(figures.draw_image_grid(sheet).axes[0].yaxis) == ["0", "3"]
 
 
 class Logger:
@@ -187,7 +189,7 @@ class Silent:
 
 @pytest.mark.parametrize(("tag", "expected"), [(None, "grid"), ("samples/grid", "samples/grid")])
 def test_a_recorded_figure_is_a_file_and_an_entry_of_each_logger_that_takes_figures(tmp_path, tag, expected):
-    figure, logger = figures.image_figure(figures.grid_sheet(images(2), "x")), Logger()
+    figure, logger = figures.draw_image_grid(figures.grid_sheet(images(2), "x")), Logger()
     path = figures.save_figure(figure, tmp_path / "new" / "folder", "grid", [Silent(), logger], 7, tag)
     assert path == tmp_path / "new" / "folder" / "grid.png"
     with Image.open(path) as image:
