@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from conftest import TINY
-from diffusion_lab.catalogue.comparison.compare_runs import compare as compare_runs
+from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.schema import CompareConfig, TrainConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
@@ -50,6 +50,9 @@ def first_layout(copy):
     for old, new in _RENAMED_IN_2.items():
         assert new in text
         text = text.replace(new, old)
+    clip = "guidance: {}\nclip:\n  _target_: diffusion_lab.sampling.ClipX0\n"
+    assert clip in text
+    text = text.replace(clip, "").replace("\nsampling:\n", "\nsampling:\n  clip_x0: true\n")
     for line in ("ema: {}\n", "tags: []\n", "notes: ''\n", "deterministic: false\n"):
         assert f"\n{line}" in text
         text = text.replace(f"\n{line}", "\n", 1)
@@ -73,14 +76,20 @@ def test_a_run_of_version_1_is_sampled(first_layout, settings):
     assert (written / "samples.npy").is_file()
 
 
-def test_a_run_of_version_1_goes_on_and_is_of_this_version_then(first_layout, tiny, tmp_path):
+def test_without_clipping_it_stays_without(first_layout):
+    config = first_layout.path / "config.yaml"
+    assert load_run(first_layout.path).settings.clip == {"_target_": "diffusion_lab.sampling.ClipX0"}
+    config.write_text(config.read_text().replace("clip_x0: true", "clip_x0: false"))
+    assert load_run(first_layout.path).settings.clip == {}
+
+
+def test_a_run_of_version_1_is_not_resumed_but_its_weights_start_another(first_layout, tiny, tmp_path):
+    """Its checkpoints hold what the trainer's callbacks remember in another form."""
     typed = [f"resume={first_layout.path}", "trainer.max_epochs=3"]
-    train(tiny("console=quiet", *typed), typed)
-    whole = train(tiny("console=quiet", "trainer.max_epochs=3", f"paths.output_dir={tmp_path}/whole"), [])
-    manifest = first_layout.read_json("manifest.json")
-    assert manifest["layout_version"] == LAYOUT_VERSION
-    assert manifest["weights"] == whole.read_json("manifest.json")["weights"]
-    assert "training.ledger" not in (first_layout.path / "config.yaml").read_text()
+    with pytest.raises(LabError, match=r"has version 1 of the run folder's layout.*init_from="):
+        train(tiny("console=quiet", *typed), typed)
+    started = train(tiny("console=quiet", f"init_from={first_layout.path}", f"paths.output_dir={tmp_path}/new"), [])
+    assert started.read_json("manifest.json")["status"] == "finished"
 
 
 def test_a_run_of_version_1_is_reproduced_without_a_difference(first_layout, settings, tmp_path):
@@ -93,7 +102,7 @@ def test_a_run_of_version_1_is_reproduced_without_a_difference(first_layout, set
 def test_a_run_of_version_1_is_compared_with_a_new_one(first_layout, recorded, capsys):
     paths = [str(first_layout.path), str(recorded.path)]
     compare_runs(paths, CompareConfig(metric=["val/loss"], direction=None, by=[], sort="metric", all=False, out=[]))
-    assert "There is one config" in capsys.readouterr().out
+    assert "There is only one config" in capsys.readouterr().out
     assert RunRecord(first_layout.path).config == RunRecord(recorded.path).config
 
 

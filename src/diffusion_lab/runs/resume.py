@@ -18,6 +18,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import link_or_copy
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import LAYOUT_VERSION, layout_version
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import named_checkpoint, recorded_settings
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -45,6 +46,13 @@ def resumed_settings(folder: RunFolder, changes: Sequence[str]) -> TrainConfig:
     Raises:
         LabError: naming a change that would make it another run, or the limit that leaves nothing to do.
     """
+    version = layout_version(folder.path, folder.read_json("manifest.json"))
+    if version != LAYOUT_VERSION:
+        raise LabError(
+            f"{folder.path} has version {version} of the run folder's layout, whose checkpoints cannot be resumed "
+            f"here: start a new run from its weights with init_from={folder.path}, or resume it with the version "
+            "of the code that made it"
+        )
     recorded = recorded_settings(folder, trusted(folder.read_config(), folder.path / "config.yaml"))
     for change in changes:
         key = change.partition("=")[0]
