@@ -52,6 +52,13 @@ def test_other_data_keeps_what_else_was_predicted(kind):
     torch.testing.assert_close(ALPHA * clipped.x0 + SIGMA * clipped.eps, Z, rtol=0, atol=1e-11)
 
 
+def test_without_noise_clipped_data_makes_no_noise_that_is_no_number():
+    """At t = 0 of a schedule with sigma(0) = 0: clipped data is not that of z_t, and nothing can make up for it."""
+    z = torch.tensor([[0.5, 2.0]])
+    prediction = GaussianPrediction(z, torch.ones(1, 1), torch.zeros(1, 1), z, "v").with_x0(z.clamp(-1, 1))
+    assert prediction.eps.tolist() == [[0, 0]]
+
+
 def test_coefficients_are_those_of_the_schedule_in_the_dtype_of_the_state():
     process, t = Gaussian(LinearSchedule(1000)), torch.tensor([0.1, 1.0], dtype=torch.float64)
     z = torch.zeros(2, 1, 4, 4)

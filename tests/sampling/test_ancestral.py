@@ -170,7 +170,7 @@ def test_a_continuous_schedule_is_cut_into_as_many_steps_as_are_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "variance", "clipped", "warns"),
+    ("schedule", "variance", "bounded", "warns"),
     [
         (CosineSchedule(1000), "beta", False, True),
         (CosineSchedule(1000), "beta", True, False),
@@ -178,8 +178,8 @@ def test_a_continuous_schedule_is_cut_into_as_many_steps_as_are_asked_for():
         (LinearSchedule(1000), "beta", False, False),
     ],
 )
-def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, variance, clipped, warns):
-    line = Ancestral(Gaussian(schedule), variance).warning(clipped)
+def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, variance, bounded, warns):
+    line = Ancestral(Gaussian(schedule), variance).warning(bounded)
     assert (line is not None) == warns
     if warns:
         assert "31.6" in line

@@ -90,7 +90,7 @@ def check_arguments(
                 raise LabError(f"{key} needs {needs} as its {name}, but {name} is a {has}: they do not fit together")
         elif parameter.default is parameter.empty and not partial:
             kind = f", {describe(hints[name])}" if name in hints else ""
-            raise LabError(f"{prefix}{name} is missing: {target.__name__} needs it{kind}")
+            raise LabError(f"{prefix}{name} is missing: {target.__name__} needs it{kind} (+{prefix}{name}=…)")
 
 
 def _check_value(value: Any, hint: Any, key: str) -> None:
@@ -127,7 +127,9 @@ def checked_call(call: Callable[[], Any], key: str) -> Any:
         raise
     except Exception as error:  # a constructor of any library, which may raise anything
         text = " ".join(str(error).split())
-        raise LabError(text if not key or f"{key.split('.')[0]}." in text else f"{key}: {text}") from error
+        group = key.split(".")[0]
+        names_its_key = f"{group}." in text or text.startswith(f"{group}=")
+        raise LabError(text if not key or names_its_key else f"{key}: {text}") from error
 
 
 def _locate(path: Any, key: str) -> Any:

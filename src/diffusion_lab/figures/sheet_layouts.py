@@ -55,7 +55,7 @@ def forward_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int |
 
 
 def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None = None) -> Sheet:
-    """Show at most four samples on their way from noise, in about ten even states, the first and last included.
+    """Show at most four samples on their way from noise, in ten to twenty even states, the first and last included.
 
     Args:
         states: [N, *D] each.

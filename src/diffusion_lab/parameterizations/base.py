@@ -20,9 +20,11 @@ class Parameterization(ABC):
 
     Attributes:
         outputs_per_channel: how many channels the network puts out for each channel of the state.
+        divides_by_alpha: whether predicted data is divided by alpha, so that errors grow where little signal is left.
     """
 
     outputs_per_channel: int = 1
+    divides_by_alpha: bool = False
 
     def __init__(self, process: Process) -> None:
         self.process = process

@@ -21,6 +21,7 @@ class Eps(Regression):
     """
 
     process: Gaussian
+    divides_by_alpha = True
 
     def __init__(self, process: Gaussian) -> None:
         super().__init__(process)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Self
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.processes import Gaussian, Prediction, per_sample
@@ -15,8 +16,9 @@ from diffusion_lab.processes import Gaussian, Prediction, per_sample
 class GaussianPrediction(Prediction):
     """The data x0, the noise eps, the velocity v and the score of a state z_t = alpha x0 + sigma eps, all [B, *D].
 
-    One of them was predicted; each of the others follows from it when it is asked for (v = alpha eps − sigma x0,
-    Salimans & Ho 2022; score = −eps / sigma). A subclass adds whatever else a network predicts as a field.
+    One of them was predicted; each of the others follows from it when it is asked for: v = alpha eps − sigma x0
+    (Salimans & Ho 2022; the velocity eps − x0 of a flow is another), score = −eps / sigma (undefined at sigma = 0).
+    A subclass adds whatever else a network predicts as a field.
 
     Args:
         z_t: [B, *D] the state.
@@ -52,7 +54,8 @@ class GaussianPrediction(Prediction):
         if self.kind == "eps":
             return self.given
         if self.kind == "x0":
-            return (self.z_t - self.alpha * self.given) / self.sigma
+            # Without noise there is none to predict; with other data than that of z_t it would be infinite.
+            return torch.where(self.sigma > 0, (self.z_t - self.alpha * self.given) / self.sigma, 0)
         return (self.sigma * self.z_t + self.alpha * self.given) / (self.alpha**2 + self.sigma**2)
 
     @property

@@ -25,11 +25,11 @@ class Ancestral(Sampler):
 
     Args:
         process: a Gaussian process.
-        variance: ``beta`` for σ² = β (the upper bound, right for data that is standard normal) or
+        variance: ``beta`` for σ² = β (the upper bound, right for standard normal data where variance is preserved) or
             ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point); DDPM section 3.2.
         num_steps: how many steps, evenly spaced in t; all T of the schedule where None.
 
-    The last step, to s = 0, adds no noise.
+    Where sigma(0) = 0, the last step, to s = 0, adds no noise.
 
     Raises:
         ValueError: naming the key, if an argument is out of its range.
@@ -63,11 +63,11 @@ class Ancestral(Sampler):
             posterior = Normal(posterior.mean, std)
         return State(posterior.sample(noise))
 
-    def warning(self, clipped: bool) -> str | None:
+    def warning(self, bounded: bool) -> str | None:
         """Return a line if errors of the first step grow without bounds: σ² = β, much noise at once, no clipping."""
         t, s = (torch.tensor(time, dtype=torch.float64) for time in next(self.steps()))
         factor = float(self.process.schedule.alpha(s) / self.process.schedule.alpha(t))
-        if clipped or self.variance != "beta" or factor < _LARGE_FACTOR:
+        if bounded or self.variance != "beta" or factor < _LARGE_FACTOR:
             return None
         return (
             f"sampler.variance=beta multiplies the state by {factor:.3g} at its first step under this schedule, and "

@@ -28,7 +28,10 @@ class Sampler(ABC):
 
     @abstractmethod
     def steps(self) -> Iterator[tuple[float, float]]:
-        """Yield pairs (t, s): the time a step starts at and the time it leads to."""
+        """Yield pairs (t, s): the time a step starts at and the time it leads to.
+
+        Where noise is left at t = 0 (sigma(0) > 0), a last pair (0, 0) may stand for the step to clean data.
+        """
 
     @abstractmethod
     def __len__(self) -> int:
@@ -45,8 +48,12 @@ class Sampler(ABC):
             noise: this step's own.
         """
 
-    def warning(self, clipped: bool) -> str | None:
-        """Return a line about settings that are allowed and known to fail; `clipped`: predicted data is clipped."""
+    def warning(self, bounded: bool) -> str | None:
+        """Return a line about settings that are allowed and known to fail.
+
+        Args:
+            bounded: whether predicted data stays within bounds, since it is clipped or not divided by alpha.
+        """
         return None
 
 

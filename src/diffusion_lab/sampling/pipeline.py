@@ -68,7 +68,8 @@ class Pipeline:
         self.sampler = sampler
         self.shape = shape
         self.num_classes = num_classes
-        self.warning = sampler.warning(clipped=any(transform.clips for transform in transforms))
+        clipped = any(transform.clips for transform in transforms)
+        self.warning = sampler.warning(bounded=clipped or not parameterization.divides_by_alpha)
         self._plain = Denoiser(network, parameterization)
         self.denoiser: DenoiserFn = self._plain
         for transform in transforms:

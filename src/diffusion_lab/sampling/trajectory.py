@@ -14,7 +14,7 @@ class Trajectory:
     """Records the state at the start, and whenever another 1/`frames` of the time has passed.
 
     Its `record` is called after each step. With 10 frames of a draw of 1000 steps the kept step indices are
-    900, 800, …, 0, as in the tutorial.
+    900, 800, …, 0, as in the tutorial. The last state is always that of the last step.
 
     Args:
         frames: how many states to keep after the start.
@@ -39,6 +39,8 @@ class Trajectory:
         remaining = self.frames + 1 - len(self.states)
         if step.s * self.frames <= remaining - 1 + 1e-9:
             self._add(step.z, step.s)
+        elif step.number == step.total - 1:  # a second step to the same time: the last state is the sample
+            self.states[-1] = step.z[: self.keep].cpu()
 
     def _add(self, z: Tensor, time: float) -> None:
         self.states.append(z[: self.keep].cpu())
