@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,9 +88,7 @@ def show_result(spec: SearchSpec, shared: SharedStudy) -> None:
     lines += [f"dashboard   {dashboard}"]
     where = described[0]["run_folder"] if len(spec.objectives) == 1 and described[0]["run_folder"] else spec.folder
     found = {"best": described, "figures": list(map(str, paths)), "dashboard": dashboard}
-    counts = {trial.state.name.lower(): 0 for trial in trials}
-    for trial in trials:
-        counts[trial.state.name.lower()] += 1
+    counts = dict(Counter(trial.state.name.lower() for trial in trials))
     console.current().end(Path(where), "\n".join(lines), trials=counts, **found)
 
 
