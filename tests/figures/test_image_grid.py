@@ -201,7 +201,7 @@ def test_a_text_is_a_file_and_a_text_of_the_loggers_that_show_some(tmp_path):
     logger = Logger()
     path = figures.save_figure("two\nlines", tmp_path, "samples", [Silent(), logger], 7)
     assert path == tmp_path / "samples.txt"
-    assert path.read_text(encoding="utf-8") == "two\nlines"
+    assert path.read_text(encoding="utf-8") == "two\nlines\n"
     assert logger.added == [("samples", "```\ntwo\nlines\n```", 7)]
 
 

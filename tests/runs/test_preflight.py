@@ -43,6 +43,21 @@ def test_a_codec_that_says_another_shape_is_refused(parts):
         check_parts_fit(parts)
 
 
+def test_a_codec_that_decodes_to_another_shape_is_refused(parts, monkeypatch):
+    monkeypatch.setattr(parts.pipeline.codec, "decode", lambda z: z[..., :4])
+    with pytest.raises(LabError, match=r"codec: it decodes to \[1, 8, 4\], and the data is \[1, 8, 8\]"):
+        check_parts_fit(parts)
+
+
+def test_a_codec_that_cannot_show_the_data_is_refused_before_a_draw_needs_it(parts, monkeypatch):
+    def show(sheet):
+        raise ValueError("not enough values to unpack")
+
+    monkeypatch.setattr(parts.pipeline.codec, "show", show)
+    with pytest.raises(LabError, match=r"the parts do not go together: .*not enough values"):
+        check_parts_fit(parts)
+
+
 def test_a_term_that_is_no_number_for_each_sample_is_refused(parts, monkeypatch):
     objective = type(parts.module.objective)
     plain = objective.__call__

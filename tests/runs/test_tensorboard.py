@@ -73,7 +73,7 @@ def test_samples_and_their_denoising_are_one_series_each_up_to_the_finished_run(
         assert steps(read.Images(tag)) == [4, 8, 12], tag
     for tag, step in (
         ("samples/real_and_generated", 12), ("train/loss_curve", 12), ("schedule/curves", 0),
-        ("schedule/linear_and_cosine", 0), ("schedule/forward_process", 0),
+        ("schedule/comparison", 0), ("schedule/forward_process", 0),
     ):  # fmt: skip
         assert steps(read.Images(tag)) == [step], tag
     strips = read.Images("samples/denoising")

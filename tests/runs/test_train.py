@@ -71,11 +71,11 @@ def interrupted(cfg, step):
 def test_a_run_leaves_everything_in_its_folder(tiny):
     folder = run(tiny("evaluation=recognition"))
     written = {str(p.relative_to(folder.path)) for p in folder.path.rglob("*") if p.is_file()}
-    figures = ("schedule", "linear_and_cosine", "forward", "loss", "samples", "denoising", "real_and_generated")
+    figures = ("schedule", "schedules", "forward", "loss", "samples", "denoising", "real_and_generated")
     assert {f"figures/{name}.png" for name in figures} <= written
     assert {
         "config.yaml", "overrides.yaml", "manifest.json", "metrics.json", "checkpoints/last.ckpt",
-        "checkpoints/best.ckpt", "csv/metrics.csv", "samples/final.npy", "figures/denoising.gif",
+        "checkpoints/best.ckpt", "csv/metrics.csv", "samples/final.npy", "samples/final.json", "figures/denoising.gif",
     } <= written  # fmt: skip
     metrics = folder.read_json("metrics.json")
     assert [row["epoch"] for row in metrics["epochs"]] == [1, 2]

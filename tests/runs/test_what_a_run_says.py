@@ -211,11 +211,11 @@ def test_samples_are_announced_in_each_way(tiny, settings, capsys):
     (event,), err = heard(capsys)
     assert err == ""
     assert (event["event"], event["path"], event["num_samples"], event["step"]) == ("end", str(where), 3, 8)
-    assert event["files"] == [str(where / "grid.png"), str(where / "samples.npy")]
+    assert event["files"] == [str(where / name) for name in ("samples.npy", "draw.json", "grid.png")]
     sample(settings(*typed, "console=quiet", config_name="sample"))
     assert capsys.readouterr() == (f"{where}\n", "")
     sample(settings(*typed, config_name="sample"))
-    assert capsys.readouterr().out.endswith(": grid.png, samples.npy\n")
+    assert capsys.readouterr().out.endswith(": samples.npy, draw.json, grid.png; 5 network evaluations each\n")
     with pytest.raises(LabError):
         sample(settings(*typed, "console=json", "checkpoint=other", config_name="sample"))
     (event,), _ = heard(capsys)

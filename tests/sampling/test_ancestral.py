@@ -2,9 +2,10 @@ import pytest
 import torch
 from scipy import stats
 
+from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
-from diffusion_lab.processes import Gaussian
+from diffusion_lab.processes import Gaussian, Process
 from diffusion_lab.sampling import Ancestral, State, draw
 from diffusion_lab.schedules import CosineSchedule, GaussianSchedule, LinearSchedule
 from oracles import finite_data
@@ -167,6 +168,25 @@ def test_a_continuous_schedule_is_cut_into_as_many_steps_as_are_asked_for():
     assert list(Ancestral(process, num_steps=4).steps()) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
     with pytest.raises(ValueError, match=r"sampler\.num_steps must be given"):
         Ancestral(process)
+
+
+class Coins(Process):
+    """A process that is not Gaussian: its posterior is a coin for each position."""
+
+    schedule = LinearSchedule(100)
+
+    def posterior(self, z_t, prediction, t, s):
+        return Categorical(torch.full((*z_t.shape, 2), 0.5).log())
+
+    sample = prior = prior_kl = transition = None
+
+
+def test_any_process_is_sampled_by_its_posterior():
+    drawn = draw(lambda *_: None, Ancestral(Coins(), num_steps=2), torch.zeros(1000, 3), Noise(torch.arange(1000), 0))
+    assert drawn.dtype == torch.int64
+    assert drawn.double().mean().item() == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(ValueError, match=r"sampler\.variance=beta needs a Gaussian process"):
+        Ancestral(Coins(), "beta")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ class LogLinear(RateSchedule):
     def survival(self, t):
         return 1 - t
 
-    def rate(self, t):
-        return 1 / (1 - t)
+    def d_survival(self, t):
+        return -torch.ones_like(t)
 
 
 T = torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
@@ -24,6 +24,10 @@ def test_the_total_is_the_integral_of_the_rate():
         grid = torch.linspace(0, t, 20_001, dtype=torch.float64)
         integral = torch.trapezoid(LogLinear().rate(grid), grid)
         assert float(LogLinear().total(torch.tensor(t))) == pytest.approx(float(integral), rel=1e-6, abs=1e-9)
+
+
+def test_the_rate_is_infinite_where_nothing_survives():
+    assert LogLinear().rate(torch.ones(1, dtype=torch.float64)).item() == torch.inf
 
 
 def test_nothing_survives_an_infinite_total():

@@ -104,7 +104,10 @@ class DataModule(pl.LightningDataModule, ABC):
         return self.to_batch(split.data[:count]), None if split.labels is None else split.labels[:count]
 
     def fingerprint(self) -> dict[str, str]:
-        """Return a short hash of each split's data and labels, for the run's record."""
+        """Return a short hash of each split's data and labels, for the run's record.
+
+        Data whose items are indices, such as tokens, must also hash what these stand for.
+        """
         self.setup()
         result = {}
         for name in ("train", "val", "test"):

@@ -30,7 +30,7 @@ def save_figure(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(shown, str):
         path = folder / f"{name}.txt"
-        path.write_text(shown, encoding="utf-8")
+        path.write_text(f"{shown}\n", encoding="utf-8")
         for logger in loggers:
             if hasattr(logger.experiment, "add_text"):
                 logger.experiment.add_text(tag or name, f"```\n{shown}\n```", step)

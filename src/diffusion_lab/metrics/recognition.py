@@ -85,8 +85,10 @@ class Recognition:
         self.hidden = hidden
         self.seed = seed
 
-    def check(self, labels: Tensor) -> None:
+    def check(self, labels: Tensor | None) -> None:
         """Raise ValueError if the judge cannot learn from training images with these labels [N]."""
+        if labels is None:
+            raise ValueError("it needs images with labels, and this data has none")
         found = len(labels[: self.max_train].unique())
         if found < 2:
             raise ValueError(f"it needs training images of two classes at least, got {found}: raise data.limit_train")

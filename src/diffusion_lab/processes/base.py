@@ -62,5 +62,9 @@ class Process(ABC):
 
 
 def per_sample(coefficient: Tensor, like: Tensor) -> Tensor:
-    """Return coefficients [B] (or [B, L]) with trailing ones, in the dtype and on the device of `like` [B, *D]."""
-    return coefficient.to(like.device, like.dtype).reshape(*coefficient.shape, *(1,) * (like.ndim - coefficient.ndim))
+    """Return coefficients [B] (or [B, L]) with trailing ones, on the device of `like` [B, *D] and in its dtype.
+
+    Of states that are integers they keep their own dtype.
+    """
+    dtype = like.dtype if like.is_floating_point() else coefficient.dtype
+    return coefficient.to(like.device, dtype).reshape(*coefficient.shape, *(1,) * (like.ndim - coefficient.ndim))

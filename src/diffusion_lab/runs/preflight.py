@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.errors import LabError
+from diffusion_lab.figures import grid_sheet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
+from diffusion_lab.sampling import State
 
 
 def check_parts_fit(parts: Parts) -> None:
-    """Compute the loss of one sample of zeros; neither the network nor torch's generator is changed.
+    """Compute the loss of one sample of zeros, and take the first step of a draw.
+
+    Neither the network nor torch's generator is changed.
 
     Raises:
         LabError: if data, codec, process, network, parameterization and objective do not go together.
@@ -26,13 +31,14 @@ def check_parts_fit(parts: Parts) -> None:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             z0 = module.codec.encode(parts.data.example())
             terms = module.objective(denoiser, z0, Noise(row, 0), condition)
+            drawn = _first_step(parts, condition)
     except LabError:
         raise
     except Exception as error:  # any part may refuse in any way
         text = " ".join(str(error).split())[:300]
         raise LabError(
-            f"the parts do not go together: the loss of one sample could not be computed ({type(error).__name__}: "
-            f"{text}); data, codec, process, network, parameterization and objective decide"
+            f"the parts do not go together: one sample could not be passed through them ({type(error).__name__}: "
+            f"{text}); data, codec, process, network, parameterization, objective and sampler decide"
         ) from error
     finally:
         for part, mode in modes.items():
@@ -42,6 +48,20 @@ def check_parts_fit(parts: Parts) -> None:
             f"the codec turns data of the shape {list(parts.data.shape)} into codes of {list(z0.shape[1:])}, and says "
             f"that they are {list(parts.pipeline.shape)}"
         )
+    if drawn.shape[1:] != torch.Size(parts.data.shape):
+        raise LabError(f"codec: it decodes to {list(drawn.shape[1:])}, and the data is {list(parts.data.shape)}")
     for name, value in terms.items():
         if value.shape != (1,):
             raise LabError(f"objective: the term {name} must have one number for each sample, got {list(value.shape)}")
+
+
+def _first_step(parts: Parts, condition: Tensor | None) -> Tensor:
+    """Return a sample [1, *D] after one step from the prior, decoded; it is shown, too, to see that it can be."""
+    pipeline = parts.pipeline
+    noise = Noise(torch.zeros(1, dtype=torch.int64), 0)
+    t, s = (torch.full((1,), time, dtype=torch.float64) for time in next(iter(pipeline.sampler.steps())))
+    start = State(pipeline.process.prior(pipeline.shape, noise.at("prior")))
+    after = pipeline.sampler.step(start, t, s, lambda z, time: pipeline.denoiser(z, time, condition), noise.at("step"))
+    sample = pipeline.codec.decode(after.z)
+    pipeline.codec.show(grid_sheet(sample, "one step"))
+    return sample

@@ -162,8 +162,8 @@ def check_data(folder: RunFolder, data: DataModule) -> None:
     for split, found in data.fingerprint().items():
         if recorded.get(split, found) != found:
             raise LabError(
-                f"the {split} data is not that that {folder.path} was trained on (hash {found}, there "
-                f"{recorded[split]}): paths.data_dir holds other files"
+                f"the {split} data differs from the data that {folder.path} was trained on (hash {found}, there "
+                f"{recorded[split]}): its files, in paths.data_dir or where data.* says, are others"
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,8 +22,6 @@ from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
 
-#: The values that a callback may monitor.
-LOGGED = ("val/loss", "train/loss_epoch", "train/loss_step")
 #: Arguments that the run itself gives its trainer, and that a config may not give.
 _TRAINER_PARTS = {"callbacks": None, "logger": None, "plugins": None, "default_root_dir": None}
 
@@ -48,7 +46,7 @@ def validated(settings: TrainConfig) -> Parts:
         raise LabError("ema does not go with trainer.strategy=fsdp, which cuts the weights up: take trainer=ddp")
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
-    _check_monitors(callbacks, settings.trainer)
+    _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
     _check_made(make(settings.evaluation, "evaluation", {}), "evaluation", Callable)
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
@@ -109,17 +107,20 @@ def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:
             )
 
 
-def _check_monitors(callbacks: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
-    """Check that each value that a callback monitors is logged."""
+def _check_monitors(callbacks: Mapping[str, Any], trainer: Mapping[str, Any], terms: Iterable[str]) -> None:
+    """Check that each value that a callback monitors is logged: a term of the objective, or its mean."""
+    logged = [name for term in terms for name in (f"val/{term}", f"train/{term}_epoch", f"train/{term}_step")]
     for name, callback in callbacks.items():
         monitor = getattr(callback, "monitor", None)
         if monitor is None:
             continue
-        if monitor not in LOGGED:
-            guess = did_you_mean(monitor, LOGGED) or ","
-            raise LabError(f"callbacks.{name}.monitor={monitor} is not logged{guess} choose from {', '.join(LOGGED)}")
-        if monitor == "val/loss" and trainer.get("limit_val_batches") == 0:
-            raise LabError(f"callbacks.{name} waits for val/loss, and trainer.limit_val_batches=0 leaves no validation")
+        if monitor not in logged:
+            guess = did_you_mean(monitor, logged) or ","
+            raise LabError(f"callbacks.{name}.monitor={monitor} is not logged{guess} choose from {', '.join(logged)}")
+        if monitor.startswith("val/") and trainer.get("limit_val_batches") == 0:
+            raise LabError(
+                f"callbacks.{name} waits for {monitor}, and trainer.limit_val_batches=0 leaves no validation"
+            )
 
 
 def _check_batch(parts: Parts, trainer: pl.Trainer) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes import Gaussian, per_sample
+from diffusion_lab.processes import Gaussian, Process, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.time_grids import trailing
 
@@ -24,7 +24,7 @@ class Ancestral(Sampler):
     """Each step draws from the posterior of the predicted data.
 
     Args:
-        process: a Gaussian process.
+        process: any process; ``variance`` is for a Gaussian one.
         variance: ``beta`` for σ² = β (the upper bound, right for standard normal data where variance is preserved) or
             ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point); DDPM section 3.2.
         num_steps: how many steps, evenly spaced in t; all T of the schedule where None.
@@ -35,9 +35,11 @@ class Ancestral(Sampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
-    def __init__(self, process: Gaussian, variance: Variance = "beta_tilde", num_steps: int | None = None) -> None:
+    def __init__(self, process: Process, variance: Variance = "beta_tilde", num_steps: int | None = None) -> None:
         if variance not in get_args(Variance):
             raise ValueError(f"sampler.variance must be one of {', '.join(get_args(Variance))}, got {variance!r}")
+        if variance == "beta" and not isinstance(process, Gaussian):
+            raise ValueError("sampler.variance=beta needs a Gaussian process; take beta_tilde, the posterior itself")
         total = process.schedule.steps or num_steps
         if total is None:
             raise ValueError("sampler.num_steps must be given: the schedule has no steps of its own")
@@ -59,15 +61,19 @@ class Ancestral(Sampler):
         z_t = state.z
         posterior = self.process.posterior(z_t, denoiser(z_t, t), t, s)
         if self.variance == "beta":
+            assert isinstance(self.process, Gaussian)
+            assert isinstance(posterior, Normal)
             std = per_sample((self.process.step_variance(t, s) * (s > 0)).sqrt(), z_t)
             posterior = Normal(posterior.mean, std)
         return State(posterior.sample(noise))
 
     def warning(self, bounded: bool) -> str | None:
         """Return a line if errors of the first step grow without bounds: σ² = β, much noise at once, no clipping."""
+        if bounded or self.variance != "beta" or not isinstance(self.process, Gaussian):
+            return None
         t, s = (torch.tensor(time, dtype=torch.float64) for time in next(self.steps()))
         factor = float(self.process.schedule.alpha(s) / self.process.schedule.alpha(t))
-        if bounded or self.variance != "beta" or factor < _LARGE_FACTOR:
+        if factor < _LARGE_FACTOR:
             return None
         return (
             f"sampler.variance=beta multiplies the state by {factor:.3g} at its first step under this schedule, and "

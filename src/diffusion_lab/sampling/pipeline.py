@@ -94,7 +94,8 @@ class Pipeline:
 
         Args:
             num_samples: how many.
-            seed: sample i of a seed is the same, within 1e-4, whatever `num_samples` and `batch_size` are.
+            seed: sample i of a seed is the same, within 1e-4 for floating data, whatever `num_samples` and
+                `batch_size` are.
             batch_size: how many at a time.
             condition: [num_samples] the label of each sample; None: the classes in turn, if the network takes labels.
             trajectory: records the way of the first samples; it must not ask for more than `batch_size`.

@@ -112,8 +112,12 @@ class RateSchedule(Schedule):
         """Return the probability that a position is still what it was, in [0, 1]."""
 
     @abstractmethod
+    def d_survival(self, t: Tensor) -> Tensor:
+        """Return the derivative of `survival` with respect to t, at most 0."""
+
     def rate(self, t: Tensor) -> Tensor:
-        """Return the derivative of `total` with respect to t; it may be infinite at t = 1."""
+        """Return the derivative of `total` with respect to t: −d_survival / survival, which may be infinite."""
+        return -self.d_survival(t) / self.survival(t)
 
     def total(self, t: Tensor) -> Tensor:
         """Return the integral of the rate from 0 to t: −log survival(t), +inf where nothing survives."""

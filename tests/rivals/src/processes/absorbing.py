@@ -15,7 +15,7 @@ class Absorbing(Process):
         return {"num_states": self.mask + 1}
 
     def sample(self, z0, t, noise):
-        survival = per_sample(self.schedule.survival(t), z0.double())
+        survival = per_sample(self.schedule.survival(t), z0)
         return Noised(torch.where(noise.uniform(z0.shape[1:]) < survival, z0, self.mask), t, z0)
 
     def prior(self, shape, noise):
@@ -26,12 +26,12 @@ class Absorbing(Process):
 
     def transition(self, z_s, s, t):
         keep = self.schedule.survival(t) / self.schedule.survival(s)
-        return self._either(torch.nn.functional.one_hot(z_s, self.mask + 1).double(), per_sample(keep, z_s.double()))
+        return self._either(torch.nn.functional.one_hot(z_s, self.mask + 1).double(), per_sample(keep, z_s))
 
     def posterior(self, z_t, prediction, t, s):
         t, s = self.schedule.survival(t), self.schedule.survival(s)
         x0 = torch.nn.functional.pad(prediction.x0.double().exp(), (0, 1))
-        open_now = per_sample((s - t) / (1 - t), z_t.double())
+        open_now = per_sample((s - t) / (1 - t), z_t)
         back = self._either(x0, open_now).log_probs
         stay = torch.nn.functional.one_hot(z_t, self.mask + 1).double().log()
         return Categorical(torch.where((z_t == self.mask)[..., None], back, stay))

@@ -1,5 +1,7 @@
 """Survival falls linearly (Sahoo et al. 2024, MDLM)."""
 
+import torch
+
 from diffusion_lab.schedules import RateSchedule
 
 
@@ -7,5 +9,5 @@ class LogLinearSchedule(RateSchedule):
     def survival(self, t):
         return 1 - t
 
-    def rate(self, t):
-        return 1 / (1 - t)
+    def d_survival(self, t):
+        return -torch.ones_like(t)
