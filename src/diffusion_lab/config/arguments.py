@@ -55,7 +55,7 @@ def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Set
     Raises:
         LabError: naming a key that does not exist or a value of the wrong type.
     """
-    values = yaml.safe_load((conf_dir() / f"{config_name}.yaml").read_text())
+    values = yaml.safe_load((conf_dir() / f"{config_name}.yaml").read_text(encoding="utf-8"))
     hints = {name: hint for name, hint in type_hints(schema).items() if name != "return"}
     paths = []
     for argument in arguments:

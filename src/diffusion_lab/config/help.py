@@ -23,7 +23,7 @@ _DEBUG = "  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an er
 
 def help_text(config_name: str) -> str:
     """Return the help of the script whose config is `config_name`."""
-    lines = (conf_dir() / f"{config_name}.yaml").read_text().splitlines()
+    lines = (conf_dir() / f"{config_name}.yaml").read_text(encoding="utf-8").splitlines()
     introduction, groups, keys = leading_comment(lines), group_comments(lines), key_comments(lines)
     text = ["\n".join(introduction)]
     if groups:
@@ -31,7 +31,9 @@ def help_text(config_name: str) -> str:
     for group, (default, comment) in groups.items():
         text.append(_entry(group, comment, 2))
         for option in options(group):
-            explanation = " ".join(leading_comment(_option_file(group, option).read_text().splitlines()))
+            explanation = " ".join(
+                leading_comment(_option_file(group, option).read_text(encoding="utf-8").splitlines())
+            )
             text.append(_entry(("* " if option == default else "  ") + option, explanation, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]

@@ -82,7 +82,7 @@ def compute_environment(trainer: pl.Trainer) -> dict[str, Any]:
 def processor() -> str:
     """Return the processor's name, from /proc/cpuinfo where there is one."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return (names or [platform.processor() or platform.machine()])[0]
 

@@ -104,7 +104,7 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """Return the overrides that were typed to get the recorded config; none if the file is missing or damaged."""
         try:
-            typed = yaml.safe_load((self.path / "overrides.yaml").read_text())
+            typed = yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
         except Exception:  # for the record only, and a damaged YAML file may raise anything
             return []
         return [text for text in typed if isinstance(text, str)] if isinstance(typed, list) else []
@@ -127,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LabError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):

@@ -38,7 +38,7 @@ def read_recorded_config(folder: Path, manifest: Mapping[str, Any]) -> dict[str,
     version = layout_version(folder, manifest)
     path = folder / "config.yaml"
     try:
-        text, loader = path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        text, loader = path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
             raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
         config = yaml.load(text, Loader=loader)

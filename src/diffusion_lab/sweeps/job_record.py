@@ -46,7 +46,7 @@ class JobRecord:
     def read(self) -> dict[str, Any]:
         """Return the recorded fields: ``folder`` of the run and ``error`` of its last start, where known."""
         try:
-            content = json.loads(self.path.read_text())
+            content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # there is no record, or it is damaged: then the job is run again
             return {}
         return content if isinstance(content, dict) else {}
