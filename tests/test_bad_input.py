@@ -202,6 +202,7 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
         (["run_dir=x", "num_samples=many"], "num_samples=many: it must be an integer"),
         (["run_dir=x", "sampler=ancestrl"], "did you mean ancestral?"),
         (["run_dir=x", "sampler.num_steps=20"], "there is no run folder x"),
+        (["run_dir=x", "label=[]"], "label must name at least one class"),
         (["run_dir=x", "label=three"], "label=three: it must be an integer or a list of integers or null"),
         (["run_dir=x", "num_sampls=3"], "did you mean num_samples?"),
         (["run_dir=x", "+schedule=cosine"], "schedule"),

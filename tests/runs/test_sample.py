@@ -102,6 +102,11 @@ def test_a_misspelled_key_of_the_runs_sampler_is_named(drawn):
         drawn("++sampler.num_step=2")
 
 
+def test_keys_of_a_group_of_which_the_run_has_no_option_are_refused(drawn):
+    with pytest.raises(LabError, match=r"guidance\.scale: no option of guidance is chosen; choose one of none first"):
+        drawn("++guidance.scale=3")
+
+
 def test_labels_for_a_network_that_takes_none_are_refused(drawn):
     with pytest.raises(LabError, match=r"label=3: the run's network \(SimpleUNet\) takes no labels"):
         drawn("label=3")

@@ -11,8 +11,10 @@ from torch import nn
 from diffusion_lab.config.annotations import describe, fits, type_hints
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.tree import options
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
+from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Process
 from diffusion_lab.sampling import DenoiserTransform, Pipeline
 from diffusion_lab.schedules import Schedule
@@ -67,9 +69,13 @@ def build(settings: TrainConfig) -> Parts:
         parts["out_channels"] = parts["in_channels"] * parameterization.outputs_per_channel
     # Convolutions run faster with the channels innermost, on the CPU and on GPUs.
     network = add("network").to(memory_format=torch.channels_last)
-    if getattr(network, "condition", None) == "label" and data.num_classes is None:
+    if condition_kind(network) == "label" and data.num_classes is None:
         raise LabError(f"network={type(network).__name__} takes labels, and data={type(data).__name__} has none")
     objective, sampler = add("objective"), add("sampler")
+    for group in TRANSFORMS:
+        if node[group] and "_target_" not in node[group]:
+            keys = ", ".join(f"{group}.{key}" for key in node[group])
+            raise LabError(f"{keys}: no option of {group} is chosen; choose one of {', '.join(options(group))} first")
     transforms = [add(group) for group in TRANSFORMS if node[group]]
     optimizer, lr_schedule = add("optimizer"), add("lr_schedule")
     module = DiffusionModule(

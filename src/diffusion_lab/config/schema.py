@@ -203,6 +203,8 @@ class SampleConfig:
         at_least(1, "num_samples", self.num_samples)
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)
+        if self.label == []:
+            raise ValueError("label must name at least one class, or be null for all in turn")
 
 
 def check_folder_name(key: str, name: str) -> None:

@@ -11,6 +11,11 @@ from diffusion_lab.parameterizations.base import Parameterization
 from diffusion_lab.processes import Prediction
 
 
+def condition_kind(network: object) -> str | None:
+    """Return the kind of condition that a network takes, such as ``label``; None if it takes none."""
+    return getattr(network, "condition", None)
+
+
 class Denoiser:
     """(z_t [B, *D], t [B], condition [B, …] or None) → Prediction.
 
@@ -45,7 +50,7 @@ class Denoiser:
         return self.parameterization.prediction(self.raw(z_t, t, condition), z_t, t)
 
     def _check_condition(self, condition: Tensor | None) -> None:
-        kind = getattr(self.network, "condition", None)
+        kind = condition_kind(self.network)
         if kind is not None and condition is None:
             raise LabError(f"{type(self.network).__name__} takes a {kind} for each sample, and was given none")
         if kind is None and condition is not None and isinstance(self.network, nn.Module):

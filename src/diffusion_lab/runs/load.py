@@ -87,11 +87,14 @@ def recorded_settings(folder: RunFolder, node: Mapping[str, Any]) -> TrainConfig
 
 
 def merged(node: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `node` with `changes` merged in level by level; a change with a `_target_` replaces the whole node."""
+    """Return `node` with `changes` merged in, level by level.
+
+    A change that names a `_target_`, or is empty (the option ``none`` of a group), replaces the whole node.
+    """
     result = dict(node)
     for name, change in changes.items():
         before = node.get(name)
-        if isinstance(change, Mapping) and isinstance(before, Mapping) and "_target_" not in change:
+        if isinstance(change, Mapping) and isinstance(before, Mapping) and change and "_target_" not in change:
             result[name] = merged(before, change)
         else:
             result[name] = change

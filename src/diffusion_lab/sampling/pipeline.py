@@ -13,7 +13,7 @@ from tqdm import tqdm
 from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations import Denoiser, Parameterization
+from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
 from diffusion_lab.processes import Process
 from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler
 from diffusion_lab.sampling.loop import Step, draw
@@ -152,11 +152,11 @@ class Pipeline:
     @property
     def labels(self) -> int | None:
         """How many labels the network may be given; None if it takes none."""
-        return self.num_classes if getattr(self.network, "condition", None) == "label" else None
+        return self.num_classes if condition_kind(self.network) == "label" else None
 
     def _condition(self, num_samples: int, given: Tensor | Sequence[int] | None) -> Tensor | None:
         """Return the condition of each sample: the given one, or the classes in turn for a network with labels."""
-        if getattr(self.network, "condition", None) != "label":
+        if condition_kind(self.network) != "label":
             return None if given is None else torch.as_tensor(given)  # which the denoiser refuses
         if self.num_classes is None:
             raise LabError(f"{type(self.network).__name__} takes labels, and the data has none")

@@ -13,7 +13,7 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.data import Batch
 from diffusion_lab.noise import Noise, derived_seed
 from diffusion_lab.objectives import Objective
-from diffusion_lab.parameterizations import Denoiser, Parameterization
+from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
 
 
@@ -93,7 +93,7 @@ class DiffusionModule(pl.LightningModule):
     def _condition(self, batch: Batch, noise: Noise | None = None) -> Tensor | None:
         """Return the labels [b] for a network that takes them, with some dropped while training (given `noise`)."""
         network: Any = self.network
-        if getattr(network, "condition", None) != "label":
+        if condition_kind(network) != "label":
             return None
         label, dropout = batch.label, network.condition_dropout
         if label is not None and noise is not None and dropout:
