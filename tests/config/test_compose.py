@@ -77,11 +77,11 @@ def test_ddpm_mnist_is_the_recipe_of_the_tutorial(settings):
     sampler = parts.pipeline.sampler
     assert (type(sampler).__name__, sampler.variance, sampler.num_steps) == ("Ancestral", "beta", 1000)
     assert cfg.clip == cfg.guidance == {}
-    assert cfg.trainer.max_epochs == 10
-    assert cfg.trainer.max_steps == -1
-    assert cfg.trainer.gradient_clip_val is None
-    assert cfg.trainer.accumulate_grad_batches == 1
-    assert cfg.trainer.precision == "32-true"
+    assert cfg.trainer["max_epochs"] == 10
+    assert cfg.trainer["max_steps"] == -1
+    assert cfg.trainer["gradient_clip_val"] is None
+    assert cfg.trainer["accumulate_grad_batches"] == 1
+    assert cfg.trainer["precision"] == "32-true"
 
 
 def test_the_seed_of_the_config_is_that_of_the_data_and_of_the_noise(settings):

@@ -49,9 +49,10 @@ import sitecustomize
 from diffusion_lab.data.digits import Digits
 from diffusion_lab.sampling.ancestral import Ancestral
 class Sampler(Ancestral):
-    def step(self, *arguments):
-        sitecustomize.tell("draws", "a step")
-        return super().step(*arguments)
+    def step(self, state, *arguments):
+        if len(state.z) > 1:  # every process tries one sample before the run
+            sitecustomize.tell("draws", "a step")
+        return super().step(state, *arguments)
 class Data(Digits):
     def train_dataloader(self):
         sitecustomize.tell("trains", "on its part")
