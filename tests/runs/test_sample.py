@@ -72,6 +72,7 @@ def test_every_draw_has_a_folder_of_its_own_and_says_what_made_it(drawn):
     assert records[0]["sampler"]["num_steps"] == 5
     assert records[0]["transforms"] == {"clip": {"_target_": "diffusion_lab.sampling.ClipX0"}}
     assert records[2]["transforms"] == {}
+    assert {record["weights"] for record in records} == {"raw"}  # the run keeps no average
     assert (records[0]["shape"], records[0]["dtype"], records[0]["condition"]) == ([4, 1, 8, 8], "float32", None)
 
 

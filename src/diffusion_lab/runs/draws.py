@@ -12,7 +12,8 @@ from typing import Any
 from diffusion_lab.codecs import Codec
 from diffusion_lab.config.build import TRANSFORMS, Parts
 from diffusion_lab.config.schema import Sampling, TrainConfig
-from diffusion_lab.run_folder.folder import RunFolder, write_text
+from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.sampling import Draw, Pipeline, Trajectory
 

@@ -58,7 +58,7 @@ def _sample(settings: SampleConfig) -> Path:
         sampler=run.settings.sampler,
         transforms=transforms_of(run.settings),
         condition=labels_of(drawn),
-        weights=settings.weights,
+        weights=settings.weights if run.settings.ema else "raw",
         weights_hash=weights_hash(run.parts.module.state_dict()),
         step=run.step,
         num_samples=settings.num_samples,
