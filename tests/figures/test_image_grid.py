@@ -156,10 +156,10 @@ def test_curves_stand_side_by_side_with_their_labels():
 def test_the_comparison_has_a_named_curve_per_schedule():
     times = torch.tensor([0.0, 1.0])
     signals = {"a": torch.tensor([1.0, 0.5]), "b": torch.tensor([1.0, 0.25])}
-    (axes,) = figures.signal_comparison(signals, times).axes
+    (axes,) = figures.signal_comparison(signals, times, "label").axes
     assert [(line.get_label(), line.get_ydata().tolist()) for line in axes.lines] == [("a", [1, 0.5]), ("b", [1, 0.25])]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
-    assert axes.get_title()
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("label", "time t")
 
 
 def test_with_labels_each_class_is_a_row_with_its_name():

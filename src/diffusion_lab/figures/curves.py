@@ -21,15 +21,13 @@ def curves_figure(curves: Sequence[Any], title: str) -> Figure:
     return figure
 
 
-def signal_comparison(signals: Mapping[str, Tensor], times: Tensor) -> Figure:
+def signal_comparison(signals: Mapping[str, Tensor], times: Tensor, label: str) -> Figure:
     """Draw how much of the data is left over time, [n] from 0 to 1, for several schedules by name; `times` [n]."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for name, signal in signals.items():
         axes.plot(times.numpy(), signal.numpy(), label=name)
-    axes.set(
-        title="Signal that is left, by schedule", xlabel="time t", ylabel=r"$\bar\alpha(t)$, or share that survives"
-    )
+    axes.set(title="Signal that is left, by schedule", xlabel="time t", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend(title="schedule")
     return figure

@@ -44,7 +44,7 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
 
     times = torch.linspace(0, 1, 1001, dtype=torch.float64)
     signals = {name: other.signal(times) for name, other in _schedules_like(schedule).items()}
-    comparison = signal_comparison(signals, times)
+    comparison = signal_comparison(signals, times, schedule.signal_label)
     save_figure(comparison, folder.figures, "schedules", loggers, tag="schedule/comparison")
 
     items, _ = parts.data.split("train", 4)

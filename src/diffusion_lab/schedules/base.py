@@ -32,9 +32,11 @@ class Schedule(ABC):
 
     Attributes:
         steps: T, if the schedule is defined on the grid n/T; None if time is continuous.
+        signal_label: the label of `signal` in a figure.
     """
 
     steps: int | None = None
+    signal_label: str = "signal that is left"
 
     @abstractmethod
     def signal(self, t: Tensor) -> Tensor:
@@ -59,6 +61,8 @@ class GaussianSchedule(Schedule):
     At either end the log-SNR may be infinite: alpha(1) may be 0 and sigma(0) may be 0. A schedule need not reach
     these values: that of EDM ends at a finite sigma on both sides.
     """
+
+    signal_label = r"$\bar\alpha(t)$"
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -106,6 +110,8 @@ class RateSchedule(Schedule):
 
     `survival` falls from 1 at t = 0; it is the probability that a position has not been destroyed by time t.
     """
+
+    signal_label = "share of positions that survive"
 
     @abstractmethod
     def survival(self, t: Tensor) -> Tensor:
