@@ -3,6 +3,7 @@ import torch
 from scipy import stats
 
 from diffusion_lab.distributions import Categorical, Normal
+from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 
 
@@ -27,6 +28,15 @@ def test_a_certain_category_is_always_drawn(certain):
 def test_probabilities_that_sum_to_a_little_less_than_1_never_lead_beyond_the_last_possible_category():
     log_probs = torch.tensor([0.999, 0.0]).log().expand(50_000, 2)[:, None]
     assert bool((Categorical(log_probs).sample(Noise(torch.arange(50_000), 2)) == 0).all())
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf, -800.0, 800.0])
+def test_probabilities_that_are_none_are_refused(value):
+    """They would become category 0, or one that does not exist."""
+    log_probs = torch.zeros(2, 3, 4).log_softmax(-1)
+    log_probs[1, 2] = value
+    with pytest.raises(LabError, match="probabilities of categories are not finite, or all 0"):
+        Categorical(log_probs).sample(Noise(torch.arange(2), 0))
 
 
 def test_a_row_is_drawn_alike_in_any_batch():

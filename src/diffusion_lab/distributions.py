@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 
 
@@ -40,7 +41,17 @@ class Categorical(Distribution):
     log_probs: Tensor
 
     def sample(self, noise: Noise) -> Tensor:
-        """Draw [B, *D] int64 by inversion; a category whose probability is 0 is never drawn."""
+        """Draw [B, *D] int64 by inversion; a category whose probability is 0 is never drawn.
+
+        Raises:
+            LabError: if the probabilities of a position are not finite, or all 0.
+        """
         cumulative = self.log_probs.double().exp().cumsum(-1)
+        total = cumulative[..., -1]
+        if not bool((total.isfinite() & (total > 0)).all()):
+            raise LabError(
+                "probabilities of categories are not finite, or all 0: weights that are not finite do this; "
+                "try checkpoint=best"
+            )
         uniform = noise.uniform(self.log_probs.shape[1:-1]).to(cumulative)  # [B, *D] in [0, 1)
         return (cumulative <= (uniform * cumulative[..., -1])[..., None]).sum(-1)

@@ -6,6 +6,7 @@ from scipy import stats
 
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.distributions import Normal
+from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Sheet
 
 
@@ -62,6 +63,22 @@ def test_likelihoods_are_summed_over_a_sample():
     normal = Normal(torch.zeros_like(x), torch.ones_like(x))
     each = Pixels().log_likelihood(x.reshape(4, 1, 1, 1), Normal(torch.zeros(4, 1, 1, 1), torch.ones(4, 1, 1, 1)))
     torch.testing.assert_close(Pixels().log_likelihood(x, normal), each.reshape(2, 2).sum(1))
+
+
+def test_samples_that_cannot_be_written_leave_those_of_before(tmp_path, monkeypatch):
+    path, x = tmp_path / "x.npy", torch.zeros(2, 1, 4, 4)
+    Pixels().save(x, path)
+    before = path.read_bytes()
+
+    def full(file, array):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(LabError, match=r"cannot write .*No space left"):
+        Pixels().save(x + 1, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_samples_are_saved_in_their_dtype_and_shown_and_animated(tmp_path):

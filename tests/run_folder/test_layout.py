@@ -115,7 +115,9 @@ def test_a_newer_version_is_refused_in_one_line_that_says_what_to_do(copy, tiny)
     newer = LAYOUT_VERSION + 1
     write_version(copy, newer)
     typed = [f"resume={copy.path}", "trainer.max_epochs=3"]
-    for use in (lambda: load_run(copy.path), lambda: train(tiny(*typed), typed), copy.read_config):
+    begun = [f"init_from={copy.path}"]
+    uses = (lambda: load_run(copy.path), lambda: train(tiny(*typed), typed), lambda: train(tiny(*begun), begun))
+    for use in (*uses, copy.read_config):
         with pytest.raises(LabError, match=rf"has version {newer} of the run folder's layout.*: update Diffusion Lab$"):
             use()
 

@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from diffusion_lab.distributions import Distribution
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,9 +54,17 @@ class Codec(nn.Module, ABC):
         return {}
 
     def save(self, samples: Tensor, path: Path) -> list[Path]:
-        """Write samples [N, *D], in their own dtype, to the NumPy file `path`; return the files that were written."""
+        """Write samples [N, *D], in their own dtype, to the NumPy file `path`; return the files that were written.
+
+        Raises:
+            LabError: if the file cannot be written; one that was there before is intact then.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, samples.numpy())
+        try:
+            with atomic_write(path) as file:
+                np.save(file, samples.numpy())
+        except OSError as error:
+            raise LabError(f"cannot write {path}: {error.strerror or error}") from error
         return [path]
 
     def animate(self, states: Sequence[Tensor], path: Path) -> Path | None:

@@ -38,6 +38,7 @@ class Sampling:
         at_least(1, "sampling.num_samples", self.num_samples)
         at_least(1, "sampling.batch_size", self.batch_size)
         at_least(0, "sampling.seed", self.seed)
+        below_2_to_32("sampling.seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,7 @@ class TrainConfig:
         check_folder_name("name", self.name)
         check_tags("tags", self.tags)
         at_least(0, "seed", self.seed)
-        if self.seed >= 2**32:
-            raise ValueError(f"seed must be below 2**32, got {self.seed}")
+        below_2_to_32("seed", self.seed)
         if self.resume is not None and self.init_from is not None:
             raise ValueError(
                 "resume and init_from exclude each other: resume goes on with a run, init_from starts a new one"
@@ -203,6 +203,7 @@ class SampleConfig:
         at_least(1, "num_samples", self.num_samples)
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)
+        below_2_to_32("seed", self.seed)
         if self.label == []:
             raise ValueError("label must name at least one class, or be null for all in turn")
 
@@ -263,6 +264,12 @@ def at_least(least: int, key: str, value: int) -> None:
     """Raise ValueError, naming the key, if the value is smaller."""
     if value < least:
         raise ValueError(f"{key} must be at least {least}, got {value}")
+
+
+def below_2_to_32(key: str, value: int) -> None:
+    """Raise ValueError, naming the key, if the value is no 32-bit seed."""
+    if value >= 2**32:
+        raise ValueError(f"{key} must be below 2**32, got {str(value)[:40]}")
 
 
 def check_tags(key: str, tags: list[str]) -> None:

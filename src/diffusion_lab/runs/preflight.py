@@ -40,7 +40,7 @@ def check_parts_fit(parts: Parts) -> None:
         text = " ".join(str(error).split())[:300]
         raise LabError(
             f"the parts do not go together: one sample could not be passed through them ({type(error).__name__}: "
-            f"{text}); data, codec, process, network, parameterization, objective and sampler decide"
+            f"{text}); data, codec, process, network, parameterization, objective, sampler, guidance and clip decide"
         ) from error
     finally:
         for part, mode in modes.items():

@@ -18,6 +18,7 @@ from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
 from diffusion_lab.runs.load import load_weights, named_checkpoint, recorded_settings
@@ -160,7 +161,9 @@ def _load_first_weights(start: Start, parts: Parts) -> int:
     """
     source = start.checkpoint
     if source is None and start.settings.init_from is not None:
-        source = named_checkpoint(RunFolder.open(start.settings.init_from), "last")
+        origin = RunFolder.open(start.settings.init_from)
+        layout_version(origin.path, origin.read_json("manifest.json"))  # a newer one is refused
+        source = named_checkpoint(origin, "last")
     if source is None:
         return 0
     state: dict[str, Any] = read_checkpoint(source)

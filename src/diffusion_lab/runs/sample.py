@@ -90,4 +90,8 @@ def _labels(run: Run, label: Any, num_samples: int) -> list[int] | None:
     if run.parts.pipeline.labels is None:
         raise LabError(f"label={label}: the run's network ({type(run.parts.network).__name__}) takes no labels")
     typed = [label] if isinstance(label, int) else list(label)
+    for one in typed:
+        if not 0 <= one < run.parts.pipeline.labels:
+            last = run.parts.pipeline.labels - 1
+            raise LabError(f"label={one}: the run's data has the classes 0 to {last}")
     return [typed[i % len(typed)] for i in range(num_samples)]
