@@ -9,6 +9,7 @@ import time
 import pytest
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine import resource_pool
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.machine.resource_pool import Pool
 
@@ -72,6 +73,14 @@ def test_a_request_for_all_is_served_before_later_ones_for_one(tmp_path):
     assert order == ["waits"]
     held.release()
     assert sorted(all_cores.communicate(timeout=30)[0].split()) == ["0", "1"]
+
+
+def test_a_turn_that_comes_at_once_is_not_reported_as_a_wait(tmp_path, monkeypatch):
+    pool, reports = Pool(tmp_path), []
+    turn = Lock.take(tmp_path / "gpu.turn")  # another request, which finds what it needs
+    monkeypatch.setattr(resource_pool.time, "sleep", lambda seconds: turn.release())
+    assert set(pool.take("gpu", ["a"], 1, never, lambda: reports.append("waits"))) == {"a"}
+    assert reports == []
 
 
 def test_released_resources_are_free_again_and_a_request_for_none_takes_none(tmp_path):

@@ -18,6 +18,9 @@ from diffusion_lab.machine.file_lock import Lock
 #: Seconds between two attempts to take what other jobs hold.
 POLL_SECONDS = 0.2
 
+#: Seconds for which a request may wait for its turn before that is reported: most turns take only milliseconds.
+_QUIET_SECONDS = 0.3
+
 
 class Pool:
     """The cores and GPUs that the sweeps of this user on this machine share.
@@ -56,7 +59,7 @@ class Pool:
             names: names of all resources of this kind on this machine.
             count: number of resources to lock, at most that of `names`.
             stopped: returns whether to stop waiting.
-            waiting: called once, before the first wait.
+            waiting: called once, when the resources are found to be in use, or when its turn is long in coming.
 
         Returns:
             The locks by name; None if waiting was stopped.
@@ -64,7 +67,7 @@ class Pool:
         if not count:
             return {}
         turn: Lock | None = None
-        announced = False
+        announced, start = False, time.monotonic()
         try:
             while True:
                 turn = turn or Lock.take(self.directory / f"{kind}.turn")
@@ -73,7 +76,7 @@ class Pool:
                     return held
                 if stopped():
                     return None
-                if not announced:
+                if not announced and (turn or time.monotonic() - start > _QUIET_SECONDS):
                     waiting()
                     announced = True
                 time.sleep(POLL_SECONDS)
