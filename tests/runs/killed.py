@@ -23,9 +23,10 @@ from diffusion_lab.runs.train import train
 from diffusion_lab.training import checkpoint_io
 from diffusion_lab.training.step_losses import read_step_losses
 
-#: One process that has imported everything; the runs are its forks.
+#: One process that has imported what takes long; the runs are its forks. (It does not have the path of the tests, and
+#: would skip a module of theirs without a word.)
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["killed"])
+SERVER.set_forkserver_preload(["diffusion_lab.runs.train", "diffusion_lab.runs.run_figures", "sklearn.datasets"])
 
 #: Columns of the log that tell of time and memory.
 TIMING = ("speed/", "memory/")
