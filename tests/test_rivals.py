@@ -37,11 +37,14 @@ RUN = (
     "sampling.num_samples=12",
 )
 
-#: Types several commands in one process, since every new one loads torch.
+#: Types several commands in one process, since every new one loads torch. RUN stands for the folder of the one run.
 DRIVER = """
 import json, runpy, sys
-for script, *arguments in json.loads(sys.argv[1]):
-    sys.argv = [script, *arguments]
+from pathlib import Path
+runs, commands = Path(sys.argv[1]), json.loads(sys.argv[2])
+for script, *arguments in commands:
+    found = list(runs.iterdir()) if runs.is_dir() else []
+    sys.argv = [script, *(argument.replace("RUN", str(found[0]) if found else "RUN") for argument in arguments)]
     try:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as left:
@@ -66,32 +69,28 @@ def lab(tmp_path_factory):
     return top
 
 
-def typed(lab, *commands):
-    """Run the commands, and return what they said."""
+def typed(lab, name, *commands):
+    """Run the commands, in which RUN is the only run of that name, and return what they said."""
     environment = {**os.environ, "PYTHONPATH": str(lab / "src"), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(commands)],
+        [sys.executable, "-c", DRIVER, str(lab / "outputs" / name), json.dumps(commands)],
         cwd=lab, env=environment, capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def run_of(lab, name):
-    (folder,) = (lab / "outputs" / name).iterdir()
-    return folder
-
-
 @pytest.mark.parametrize(("name", "recipe"), [("images", IMAGES), ("words", WORDS)])
 def test_rivals_train_resume_sample_and_reproduce(lab, name, recipe):
-    typed(lab, ["scripts/train.py", *recipe, *RUN, f"name={name}", "trainer.max_epochs=2"])
-    folder = run_of(lab, name)
     told = typed(
         lab,
-        ["scripts/train.py", f"resume={folder}", "trainer.max_epochs=3"],
-        ["scripts/sample.py", f"run_dir={folder}", "num_samples=12", "sampler.num_steps=3", "trajectory=true"],
-        ["scripts/reproduce.py", f"run_dir={folder}", f"paths.output_dir={lab}/again"],
+        name,
+        ["scripts/train.py", *recipe, *RUN, f"name={name}", "trainer.max_epochs=2"],
+        ["scripts/train.py", "resume=RUN", "trainer.max_epochs=3"],
+        ["scripts/sample.py", "run_dir=RUN", "num_samples=12", "sampler.num_steps=3", "trajectory=true"],
+        ["scripts/reproduce.py", "run_dir=RUN", f"paths.output_dir={lab}/again"],
     )
+    (folder,) = (lab / "outputs" / name).iterdir()
     assert "identical: 9 steps, weights, metrics, samples" in told
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["status"], manifest["steps"]) == ("finished", 9)

@@ -179,12 +179,11 @@ def started(*overrides, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=110, env=environment, **options)
 
 
-def test_a_disk_that_is_full_costs_no_checkpoint_that_was_whole(tmp_path):
+def test_a_disk_that_is_full_costs_no_checkpoint_that_was_whole(tiny, tmp_path):
     """The operating system refuses to write more than a megabyte; the checkpoint is larger."""
     wide = ("network.base_channels=64", "network.channel_multipliers=[2]", "logger=csv")
-    cfg = [*TINY, *wide, f"paths.output_dir={tmp_path}", "console=quiet"]
-    assert started(*cfg, "trainer.max_epochs=1").returncode == 0
-    (folder,) = (tmp_path / "tiny").iterdir()
+    short = "trainer.max_epochs=1"
+    folder = train(tiny(*wide, "console=quiet", short), [short]).path
     checkpoint = folder / "checkpoints" / "last.ckpt"
     before = checkpoint.read_bytes()
     assert len(before) > 2**20

@@ -1,7 +1,6 @@
 """The contenders of the benchmark compute the same, and its numbers are right; nothing is timed here."""
 
 import json
-import os
 import runpy
 import sys
 from functools import partial
@@ -12,6 +11,8 @@ import torch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
+
+from contender_work import break_down, log_each_step, vanish  # noqa: E402
 
 from benchmarks import ceilings, lab, library, plain, rounds  # noqa: E402
 from diffusion_lab.config.build import build  # noqa: E402
@@ -64,13 +65,6 @@ def test_all_contenders_take_the_same_sampling_step(same, index):
     torch.testing.assert_close(mean, expected, rtol=0, atol=1e-3)  # its tables are float32, and cancel near t = 0
 
 
-def log_each_step(name, path, tick):
-    while True:
-        with path.open("a") as file:
-            file.write(f"{name} ")
-        tick()
-
-
 def test_contenders_take_turns_and_keep_their_state(tmp_path):
     path = tmp_path / "log"
     contenders = [rounds.Contender(n, "float32", 1, partial(log_each_step, n, path)) for n in ("(a)", "(b)")]
@@ -81,16 +75,6 @@ def test_contenders_take_turns_and_keep_their_state(tmp_path):
         expected += [first] * turn + [second] * turn
     assert path.read_text().split() == expected
     assert all(len(c.seconds) == 3 and c.first > 0 for c in contenders)
-
-
-def break_down(tick):
-    tick()
-    raise RuntimeError("out of order")
-
-
-def vanish(tick):
-    tick()
-    os._exit(3)
 
 
 @pytest.mark.parametrize(("work", "says"), [(break_down, "out of order"), (vanish, "its process has ended")])
