@@ -232,11 +232,10 @@ def test_files_of_the_code_that_differ_are_named(compared, copy):
     assert name in compared(copy).differences["code"]
 
 
-def test_a_patch_outside_of_the_folder_is_not_read(compared, copy, tmp_path):
-    (tmp_path / "tiny" / "secret.patch").write_text("diff --git a/diffusion_lab/secret.py b/diffusion_lab/secret.py\n")
-    change_json(copy, *session("fingerprint", "code"), to="00ff")
+def test_a_patch_outside_of_the_folder_is_refused(compared, copy):
     change_json(copy, *session("git"), to={"commit": "0" * 40, "patch": "../secret.patch"})
-    assert "secret" not in compared(copy).differences["code"]
+    with pytest.raises(LabError, match=r"manifest\.json is damaged: sessions\[0\]\.git\.patch is '\.\./secret\.patch'"):
+        compared(copy)
 
 
 def test_a_run_that_was_resumed_in_another_environment(compared, copy):
@@ -323,9 +322,15 @@ def test_the_recorded_number_of_threads_is_used_and_then_restored(trained_with, 
     assert trained_with(f"run_dir={copy.path}", "threads=3")[1:] == (3, "3")
 
 
-@pytest.mark.parametrize("sessions", [7, [7], [{"hardware": None, "computing": [1]}]])
-def test_the_number_of_threads_in_a_damaged_manifest_is_ignored(trained_with, copy, sessions):
-    change_json(copy, "manifest.json", "sessions", to=sessions)
+@pytest.mark.parametrize("threads", [0, -1, 10**6, 1.5, "2", True, [2]])
+def test_a_number_of_threads_that_cannot_be_is_refused_before_anything_is_trained(reproduce, copy, threads):
+    change_json(copy, *session("computing", "threads"), to=threads)
+    with pytest.raises(LabError, match=r"manifest\.json is damaged: sessions\[0\]\.computing\.threads is "):
+        reproduce(f"run_dir={copy.path}")
+
+
+def test_without_a_recorded_number_of_threads_the_present_one_is_used(trained_with, copy):
+    change_json(copy, "manifest.json", "sessions", to=[{"hardware": None, "computing": {}}])
     assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
 
 
@@ -396,8 +401,8 @@ def test_a_damaged_file_is_named(compared, copy, file, text):
         compared(copy)
 
 
-def test_strange_manifests_are_no_reason_to_fail(compared, copy):
-    for sessions in (3, [], ["x"], [{"git": 3, "versions": [], "computing": {"variables": 1}, "fingerprint": None}]):
+def test_a_manifest_that_records_little_is_no_reason_to_fail(compared, copy):
+    for sessions in ([], [{}], [{"git": {}, "versions": {}, "computing": {"variables": 1}, "fingerprint": None}]):
         change_json(copy, "manifest.json", "sessions", to=sessions)
         compared(copy)
 

@@ -91,7 +91,7 @@ def compare_results(here: RunFolder, there: RunFolder) -> ResultComparison:
     """
     comparison = ResultComparison()
     _compare_steps(comparison, here, there)
-    if all(folder.read_json("manifest.json").get("status") == "finished" for folder in (here, there)):
+    if all(folder.read_manifest().get("status") == "finished" for folder in (here, there)):
         _compare_final_results(comparison, here, there)
     else:
         checkpoint_here, checkpoint_there = last_checkpoint(here), last_checkpoint(there)
@@ -132,7 +132,7 @@ def _compare_steps(comparison: ResultComparison, here: RunFolder, there: RunFold
 
 
 def _compare_final_results(comparison: ResultComparison, here: RunFolder, there: RunFolder) -> None:
-    manifest_here, manifest_there = (folder.read_json("manifest.json") for folder in (here, there))
+    manifest_here, manifest_there = (folder.read_manifest() for folder in (here, there))
     if "weights" in manifest_here and "weights" in manifest_there:
         comparison.compared.append("weights")
     manifest_keys = ("steps", "weights", "ema_weights")

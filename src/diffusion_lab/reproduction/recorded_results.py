@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import open_bounded, read_csv
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -42,15 +42,12 @@ def logged_metrics(folder: RunFolder) -> dict[str, dict[int, float]]:
     path = folder.path / "csv" / "metrics.csv"
     found: dict[str, dict[int, float]] = {}
     try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row.pop("step")) + 1
-                for metric, value in row.items():
-                    if value and metric != "epoch" and not metric.startswith(_MACHINE_PREFIXES):
-                        found.setdefault(metric, {})[step] = float(value)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        for row in read_csv(path):
+            step = int(row.pop("step")) + 1
+            for metric, value in row.items():
+                if value and metric != "epoch" and not metric.startswith(_MACHINE_PREFIXES):
+                    found.setdefault(metric, {})[step] = float(value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LabError(f"{path} is damaged: {error}") from error
     return found
 
@@ -73,8 +70,9 @@ def final_samples(folder: RunFolder) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open_bounded(path):  # a file whose header declares more than it holds is refused by the map
+            return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise LabError(f"{path} is damaged: {error}") from error
 
 

@@ -84,7 +84,7 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
                 f"{threads} threads, as in the recorded run: more than the {os.cpu_count()} cores of this machine"
             )
     if again is not None:
-        options = there.read_json("manifest.json").get("options")
+        options = there.read_manifest().get("options")
         with _use_threads(threads):
             here = train(again, there.read_overrides(), options if isinstance(options, dict) else {})
         if not is_rank_zero():
@@ -97,7 +97,7 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
         if not verdict.comparison.steps:
             raise LabError(f"{here.path} and {there.path} have no recorded step in common: there is nothing to compare")
         if again is not None:
-            manifest = here.read_json("manifest.json")
+            manifest = here.read_manifest()
             here.write_json("manifest.json", manifest | {"reproduces": str(there.path), "verdict": verdict.line})
         _print_verdict(verdict)
     return verdict
@@ -114,7 +114,7 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
     origin = recorded.init_from
     if origin is not None and not Path(origin).is_dir():
         raise LabError(f"the run started from the weights of {origin} (init_from), which no longer exists")
-    status = there.read_json("manifest.json").get("status")
+    status = there.read_manifest().get("status")
     if status != "finished":
         trainer["max_steps"] = steps
         text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"

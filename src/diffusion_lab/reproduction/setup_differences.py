@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusion_lab
+from diffusion_lab.machine.bounded_read import read_bounded
 from diffusion_lab.run_folder.fingerprint import without_idle_keys
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import changed_files, sections
@@ -28,7 +29,7 @@ def setup_differences(here: RunFolder, there: RunFolder) -> dict[str, str]:
     Raises:
         LabError: naming the file that is damaged.
     """
-    manifests = [folder.read_json("manifest.json") for folder in (here, there)]
+    manifests = [folder.read_manifest() for folder in (here, there)]
     sessions = [RunRecord(folder.path).sessions for folder in (here, there)]
     first = [run_sessions[0] if run_sessions else {} for run_sessions in sessions]
     computing = [_mapping(session, "computing") or _mapping(session, "hardware") for session in first]
@@ -97,7 +98,7 @@ def _read_patch(folder: RunFolder, git: Mapping[str, Any]) -> bytes:
     """A session's uncommitted changes; empty if there are none, or if the recorded name is not that of a patch."""
     name = git.get("patch")
     known = isinstance(name, str) and re.fullmatch(r"code_\d+\.patch", name) and (folder.path / name).is_file()
-    return (folder.path / str(name)).read_bytes() if known else b""
+    return read_bounded(folder.path / str(name)) if known else b""
 
 
 def _describe_later_sessions(sessions: list[dict[str, Any]], which: str) -> str:

@@ -85,7 +85,7 @@ def _print_verdict(stopped: RunFolder, whole: RunFolder) -> bool:
     states = [read_checkpoint(checkpoint_path(folder.path, "last")) for folder in (stopped, whole)]
     differing_state = [key for key in _TRAINING_STATE if not _equal(*(state.get(key) for state in states))]
     identical = not comparison.first_differences and not differing_state
-    kills = len(stopped.read_json("manifest.json").get("sessions", [])) - 1
+    kills = len(stopped.read_manifest().get("sessions", [])) - 1
     compared = ", ".join([f"{comparison.steps:,} steps", *comparison.compared, "optimizer"])
     verdict = f"identical: {compared}; resumed {kills} time{'s' * (kills != 1)}"
     if not identical:

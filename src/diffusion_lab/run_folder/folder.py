@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.machine.bounded_read import check_folder, read_json, read_yaml
 from diffusion_lab.machine.file_lock import Lock
+from diffusion_lab.run_folder.manifest_check import check_manifest
 from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
+
+#: Folders of loggers that keep links of their own, and in which this project writes nothing.
+_OF_LOGGERS = ("wandb",)
 
 
 class RunFolder:
@@ -58,16 +61,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """Open the folder of an existing run.
+        """Open the folder of an existing run, of which nothing may lead out: see `check_folder`.
 
         Raises:
-            LabError: if there is no such folder, or if it is not a run's.
+            LabError: if there is no such folder, if it is not a run's, or if a link in it leads out of it.
         """
         folder = cls(path)
         if not folder.path.is_dir():
             raise LabError(f"there is no run folder {path}")
         if not (folder.path / "config.yaml").is_file():
             raise LabError(f"{path} is no run folder: it has no config.yaml")
+        check_folder(folder.path, _OF_LOGGERS)
         return folder
 
     @contextlib.contextmanager
@@ -99,13 +103,13 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Return the recorded config; its targets are not checked. See `read_recorded_config`."""
-        return read_recorded_config(self.path, self.read_json("manifest.json"))
+        return read_recorded_config(self.path, self.read_manifest())
 
     def read_overrides(self) -> list[str]:
         """Return the overrides that were typed to get the recorded config; none if the file is missing or damaged."""
         try:
-            typed = yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
-        except Exception:  # for the record only, and a damaged YAML file may raise anything
+            typed = read_yaml(self.path / "overrides.yaml")
+        except LabError:  # it is for the record only
             return []
         return [text for text in typed if isinstance(text, str)] if isinstance(typed, list) else []
 
@@ -114,22 +118,14 @@ class RunFolder:
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return the content of the file `name`: see `read_json`."""
+        """Return the content of the file `name`, which is empty if there is no such file: see `read_json`."""
         return read_json(self.path / name)
 
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the content of `manifest.json`, empty if there is no such file.
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; it is empty if there is no such file.
-
-    Raises:
-        LabError: naming the file, if it is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LabError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise LabError(f"{path} is damaged: it holds no mapping")
-    return content
+        Raises:
+            LabError: naming the file, and the field that is not what this project records.
+        """
+        path = self.path / "manifest.json"
+        return check_manifest(read_json(path), path)

@@ -40,7 +40,7 @@ class Manifest:
         self.folder = folder
         self._start = time.monotonic()
         # config.yaml has been written by this code, also where an older version began the run.
-        self.content: dict[str, Any] = folder.read_json("manifest.json") | {"layout_version": LAYOUT_VERSION}
+        self.content: dict[str, Any] = folder.read_manifest() | {"layout_version": LAYOUT_VERSION}
         self.content.setdefault("seed", seed)
         self.content.setdefault("sessions", [])
         self.content["status"] = "running"

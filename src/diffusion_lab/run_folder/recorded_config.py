@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import read_yaml
 from diffusion_lab.run_folder.layout import layout_version, upgraded
 
 _MOST_KEYS = 10_000
@@ -38,10 +39,7 @@ def read_recorded_config(folder: Path, manifest: Mapping[str, Any]) -> dict[str,
     version = layout_version(folder, manifest)
     path = folder / "config.yaml"
     try:
-        text, loader = path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
-            raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
-        config = yaml.load(text, Loader=loader)
+        config = read_yaml(path)
         if not isinstance(config, dict):
             raise ValueError("it holds no mapping")
         for count, (key, value) in enumerate(_values(config), 1):
@@ -50,7 +48,7 @@ def read_recorded_config(folder: Path, manifest: Mapping[str, Any]) -> dict[str,
             if isinstance(value, str) and "${" in value:
                 raise ValueError(f"{key} is {value!r}, and an interpolation in a recorded config is not resolved")
         return upgraded(config, version)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise LabError(f"{path} is damaged: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import json
 import math
@@ -15,8 +14,9 @@ from typing import Any
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
-from diffusion_lab.run_folder.folder import read_json
+from diffusion_lab.machine.bounded_read import read_csv, read_json
 from diffusion_lab.run_folder.layout import NewerLayoutError
+from diffusion_lab.run_folder.manifest_check import check_manifest
 from diffusion_lab.run_folder.recorded_config import read_recorded_config
 from diffusion_lab.run_folder.session_process import process_is_gone, time_of
 
@@ -53,7 +53,8 @@ class RunRecord:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The content of `manifest.json`; it is empty if there is no such file."""
-        return read_json(self.path / "manifest.json")
+        path = self.path / "manifest.json"
+        return check_manifest(read_json(path), path)
 
     @cached_property
     def sessions(self) -> list[dict[str, Any]]:
@@ -159,9 +160,8 @@ class RunRecord:
     def _logged(self) -> list[dict[str, Any]]:
         """Return the rows of `csv/metrics.csv`, with the names and steps of `metrics.json`."""
         try:
-            with (self.path / "csv" / "metrics.csv").open(newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, ValueError, csv.Error):
+            rows = read_csv(self.path / "csv" / "metrics.csv")
+        except LabError:
             return []
         return [
             {"step": step + 1, "train/loss": row.get("train/loss_epoch"), "val/loss": row.get("val/loss")}

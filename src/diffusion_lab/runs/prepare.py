@@ -162,7 +162,7 @@ def _load_first_weights(start: Start, parts: Parts) -> int:
     source = start.checkpoint
     if source is None and start.settings.init_from is not None:
         origin = RunFolder.open(start.settings.init_from)
-        layout_version(origin.path, origin.read_json("manifest.json"))  # a newer one is refused
+        layout_version(origin.path, origin.read_manifest())  # a newer one is refused
         source = named_checkpoint(origin, "last")
     if source is None:
         return 0

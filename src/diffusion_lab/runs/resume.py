@@ -46,7 +46,7 @@ def resumed_settings(folder: RunFolder, changes: Sequence[str]) -> TrainConfig:
     Raises:
         LabError: naming a change that would make it another run, or the limit that leaves nothing to do.
     """
-    version = layout_version(folder.path, folder.read_json("manifest.json"))
+    version = layout_version(folder.path, folder.read_manifest())
     if version != LAYOUT_VERSION:
         raise LabError(
             f"{folder.path} has version {version} of the run folder's layout, whose checkpoints cannot be resumed "
@@ -107,7 +107,7 @@ def find_requeued_run(settings: TrainConfig, overrides: Sequence[str]) -> Path |
         return None
     for config in sorted((Path(settings.paths.output_dir) / settings.name).glob("*/config.yaml"), reverse=True):
         folder = RunFolder(config.parent)
-        sessions = folder.read_json("manifest.json").get("sessions") or [{}]
+        sessions = folder.read_manifest().get("sessions") or [{}]
         same = sessions[-1].get("slurm_job") == job and folder.read_overrides() == list(overrides)
         unfinished = _status(folder) in ("running", "interrupted")
         if same and unfinished and checkpoint_path(folder.path, "last").is_file():
@@ -158,7 +158,7 @@ def check_data(folder: RunFolder, data: DataModule) -> None:
     Raises:
         LabError: naming the split that differs.
     """
-    recorded = folder.read_json("manifest.json").get("data") or {}
+    recorded = folder.read_manifest().get("data") or {}
     for split, found in data.fingerprint().items():
         if recorded.get(split, found) != found:
             raise LabError(
@@ -198,4 +198,4 @@ def warn_of_changed_environment(sessions: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _status(folder: RunFolder) -> Any:
-    return folder.read_json("manifest.json").get("status")
+    return folder.read_manifest().get("status")

@@ -48,7 +48,7 @@ class Objective:
         """
         metrics = folder.read_json("metrics.json")
         if self.metric == "seconds":
-            sessions = folder.read_json("manifest.json").get("sessions", [])
+            sessions = folder.read_manifest().get("sessions", [])
             value: Any = sum(session.get("wall_time_s", 0.0) for session in sessions)
         elif self.metric == "parameters":
             value = parameters

@@ -88,7 +88,7 @@ def _is_unlocked(folder: RunFolder) -> bool:
 def _finished_run(spec: SearchSpec, trial: optuna.Trial) -> RunFolder | None:
     """Return the trial's run if it has finished already, so that only its worker was lost after it; else None."""
     before = _previous_run(spec, trial)
-    if before is None or before.read_json("manifest.json").get("status") != "finished":
+    if before is None or before.read_manifest().get("status") != "finished":
         return None
     return before
 

@@ -63,6 +63,6 @@ class JobRecord:
             # The run may have been resumed since with other limits, and then belongs to another job.
             if where is None or job_key(folder.read_config()) != self.key:
                 return "none", None
-            return str(folder.read_json("manifest.json").get("status")), folder
+            return str(folder.read_manifest().get("status")), folder
         except (LabError, KeyError):
             return "none", None

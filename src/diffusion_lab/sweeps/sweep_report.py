@@ -92,7 +92,7 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
 def _code_has_changed(outcome: Outcome) -> bool:
     """Whether the code has changed since the run of this outcome."""
     try:
-        recorded = RunFolder(str(outcome.folder)).read_json("manifest.json").get("fingerprint") or {}
+        recorded = RunFolder(str(outcome.folder)).read_manifest().get("fingerprint") or {}
     except LabError:
         return False
     return recorded.get("code", code_hash()) != code_hash()

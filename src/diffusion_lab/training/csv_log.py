@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.machine.bounded_read import open_bounded, read_bounded
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -35,8 +36,10 @@ class _AppendingWriter(ExperimentWriter):
             if self._record_new_keys():
                 _write(path, self.metrics_keys, [*_read(path)[1], *self.metrics])
             else:
-                with path.open("a", newline="") as file:
-                    csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
+                text = io.StringIO()
+                csv.DictWriter(text, self.metrics_keys).writerows(self.metrics)
+                with open_bounded(path, "ab") as file:
+                    file.write(text.getvalue().encode())
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
@@ -72,12 +75,13 @@ class AppendingCSVLogger(CSVLogger):
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the header and the rows, both empty if there is no file. An incomplete last row is left out."""
-    if not path.is_file():
+    try:
+        text = read_bounded(path).decode(errors="replace")
+    except FileNotFoundError:
         return [], []
-    with path.open(newline="", errors="replace") as file:
-        reader = csv.DictReader(line for line in file if line.endswith("\n"))
-        rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
-        return list(reader.fieldnames or []), rows
+    reader = csv.DictReader(line for line in io.StringIO(text, newline="") if line.endswith("\n"))
+    rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
+    return list(reader.fieldnames or []), rows
 
 
 def _write(path: Path, keys: list[str], rows: Iterable[Mapping[str, Any]]) -> None:

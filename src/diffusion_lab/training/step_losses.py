@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import open_bounded, read_bounded
 
 FILE = "step_losses.f32"
 
@@ -24,7 +25,10 @@ def read_step_losses(run_dir: str | Path) -> np.ndarray:
     Steps whose loss is not known are NaN. An incomplete last number is left out.
     """
     path = Path(run_dir) / FILE
-    content = path.read_bytes() if path.is_file() else b""
+    try:
+        content = read_bounded(path)
+    except FileNotFoundError:
+        content = b""
     return np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
 
 
@@ -76,7 +80,7 @@ class LossLedger(pl.Callback):
 def write_step_losses(run_dir: Path, first: int, losses: np.ndarray) -> None:
     """Write the losses of the steps from `first` on, in place of all from there on; steps without one become NaN."""
     path = run_dir / FILE
-    with path.open("r+b" if path.exists() else "w+b") as file:
+    with open_bounded(path, "r+b") if os.path.lexists(path) else path.open("xb") as file:
         known = file.seek(0, os.SEEK_END) // 4
         if known < first:
             file.seek(4 * known)

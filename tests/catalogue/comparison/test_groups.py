@@ -86,7 +86,7 @@ def test_an_option_has_the_name_that_was_typed_or_else_that_of_its_class(tmp_pat
     paths = {(s, n): fake_run(tmp_path, schedule=s, seed=n) for s in ("linear", "cosine") for n in (1, 2)}
     (paths["linear", 1] / "manifest.json").unlink()  # the other one knows
     for seed in (1, 2):
-        (paths["cosine", seed] / "manifest.json").write_text('{"options": 3}')
+        (paths["cosine", seed] / "manifest.json").write_text('{"options": {}}')
     found = group_runs(find_runs([tmp_path]), ["schedule"])
     assert sorted(group.column_values["schedule"] for group in found.groups) == ["CosineSchedule", "linear"]
 

@@ -92,6 +92,8 @@ def test_text_from_run_folders_is_escaped(tmp_path):
                 extra={"odd": odd, HOSTILE: 1}, notes=HOSTILE, tags=[HOSTILE], name=f"n{seed}",
             )  # fmt: skip
     path = fake_run(tmp_path, seed="</script>", folder="odd")
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"seed": 3}))
     (path / "metrics.json").write_text(json.dumps({"val/loss": 0.5, HOSTILE: {"samples": 0.5, HOSTILE: 1.0}}))
     text = made(tmp_path, "val/loss", HOSTILE + ".samples")
     elements = Elements(text)

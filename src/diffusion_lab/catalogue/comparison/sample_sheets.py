@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import open_bounded
+
 MAX_SIDE = 320  # pixels
 _MAX_COLUMNS = 6
 
@@ -19,7 +22,8 @@ def sample_sheet(path: Path) -> bytes | None:
             the samples that are shown are read.
     """
     try:
-        samples = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+        with open_bounded(path):
+            samples = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
         if samples.ndim != 4 or samples.dtype.kind != "f":
             return None
         number, channels, height, width = samples.shape
@@ -27,7 +31,7 @@ def sample_sheet(path: Path) -> bytes | None:
             return None
         columns = min(max(MAX_SIDE // max(height, width), 1), _MAX_COLUMNS, int(np.ceil(np.sqrt(number))))
         images = np.asarray(samples[: columns**2], dtype=np.float32)
-    except (OSError, ValueError, OverflowError):
+    except (LabError, OSError, ValueError, OverflowError):
         return None
     pixels = np.rint((np.clip(np.nan_to_num(images), -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
     # The last channel is opacity: the gaps between the images are transparent.
