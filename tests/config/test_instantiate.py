@@ -131,3 +131,27 @@ def test_a_refusal_that_names_its_key_is_left_as_it_is():
 
 def test_a_type_error_of_a_constructor_is_a_refusal_too():
     assert refusal(node(Wheel, radius="wide"), "wheel").startswith("wheel: ")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        node(Wheel, radius=1),
+        {"deep": {"down": node(Wheel, radius=1)}},
+        [node(Cart, front=node(Wheel, radius=1))],
+        node(Cart, front=1, others=[node(Wheel, radius=1)]),
+        {"_target_": ["os.system"]},
+        {"_target_": None},
+    ],
+)
+def test_a_target_that_is_not_allowed_is_not_built_wherever_it_stands(config, monkeypatch):
+    built = []
+    monkeypatch.setattr(Wheel, "__init__", lambda self, radius: built.append(radius))
+    with pytest.raises(LabError, match="is not trusted: it is not run"):
+        make(config, "cart", {}, allowed={f"{Cart.__module__}.Cart"})
+    assert built == []
+
+
+def test_a_target_that_is_allowed_is_built():
+    config = node(Cart, front=node(Wheel, radius=2))
+    assert make(config, "cart", {}, allowed={f"{k.__module__}.{k.__name__}" for k in (Cart, Wheel)}).front.radius == 2

@@ -9,6 +9,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs import load_run
+from diffusion_lab.runs.load import recorded_settings
 
 WHERE = Path("run/config.yaml")
 
@@ -72,4 +73,21 @@ def test_loading_a_run_that_names_a_command_does_not_run_it(config, tmp_path):
     folder.write_config(config, [])
     with pytest.raises(LabError, match=r"os\.system.*it is not run"):
         load_run(folder.path)
+    assert not mark.exists()
+
+
+def test_what_a_folder_recorded_is_built_by_its_allow_list_alone_even_past_the_first_check(config, tmp_path):
+    """As if `trusted` had missed the target: each place that builds parts of recorded settings holds the list too."""
+    from diffusion_lab.runs.validate import validated
+
+    folder = RunFolder.create(tmp_path, "x")
+    mark = tmp_path / "it ran"
+    command = {"_target_": "os.system", "command": f"touch '{mark}'"}
+    places = ["data", "schedule", "network", "sampler", "optimizer", "callbacks.x", "evaluation.x", "ema", "clip"]
+    for place in places:
+        group, _, name = place.partition(".")
+        node = config | {group: config[group] | {name: command} if name else command}
+        settings = recorded_settings(folder, node)
+        with pytest.raises(LabError, match=r"os\.system.*not trusted"):
+            validated(settings)
     assert not mark.exists()

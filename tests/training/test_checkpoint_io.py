@@ -1,5 +1,6 @@
 import errno
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,68 @@ def test_what_is_written_is_read_again(path, checkpoint):
         assert torch.equal(again["state_dict"].pop("w"), checkpoint["state_dict"]["w"])
         assert again == {"state_dict": {}, "global_step": 7, "loops": {"a": [1, None, "x"]}}
     assert list(path.parent.iterdir()) == [path]
+
+
+def laughs():
+    """Twenty lists, each of ten times the one before: more values than any memory holds."""
+    node = ["ha"]
+    for _ in range(20):
+        node = [node] * 10
+    return node
+
+
+WRONG = {
+    "weights that are a number": ({"state_dict": 5}, "state_dict must be a mapping from names to tensors"),
+    "weights with numbers as names": ({"state_dict": {3: torch.zeros(2)}}, "state_dict must be"),
+    "weights that are texts": ({"state_dict": {"w": "abc"}}, "state_dict must be"),
+    "a step that is a text": ({"global_step": "abc"}, "global_step must be a whole number of steps, and is 'abc'"),
+    "a step that is negative": ({"global_step": -1}, "global_step must be"),
+    "a step that is a fraction": ({"global_step": 1.5}, "global_step must be"),
+    "a step of 400 digits": ({"global_step": 10**400}, "global_step must be"),
+    "an epoch that is a list": ({"epoch": [1]}, "epoch must be a whole number of epochs"),
+    "loops that are a list": ({"loops": [1]}, "loops must be a mapping"),
+    "callbacks that are a text": ({"callbacks": "x"}, "callbacks must be a mapping"),
+    "an optimizer that is a mapping": ({"optimizer_states": {}}, "optimizer_states must be a list of mappings"),
+    "an average without weights": ({"ema": {"weights": [1]}}, "ema must be a mapping with weights"),
+    "a tensor of terabytes in four bytes": (
+        {"state_dict": {"w": torch.zeros(1).expand(10**12)}},
+        "a tensor in it declares more values than it holds",
+    ),
+    "such a tensor far inside": (
+        {"optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(1).expand(10**12)}}}]},
+        "a tensor in it declares more values than it holds",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_a_checkpoint_claims_is_checked_when_it_is_read(path, checkpoint, kind):
+    change, said = WRONG[kind]
+    AtomicCheckpointIO().save_checkpoint(checkpoint | change, path)
+    assert said in refusal(path)
+
+
+def test_containers_that_are_shared_a_thousand_million_times_are_looked_at_once(path, checkpoint):
+    AtomicCheckpointIO().save_checkpoint(checkpoint | {"loops": {"a": laughs()}}, path)
+    assert read_checkpoint(path)["global_step"] == 7
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(path, checkpoint):
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+        archive.writestr("archive/data/99", bytes(50_000_000))
+    assert "it is compressed" in refusal(path)
+
+
+def test_a_link_is_no_checkpoint(path, checkpoint, tmp_path):
+    AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    path.rename(tmp_path / "elsewhere.ckpt")
+    path.symlink_to(tmp_path / "elsewhere.ckpt")
+    assert "is a link" in refusal(path)
 
 
 def test_a_newer_checkpoint_replaces_the_older(path, checkpoint):
@@ -126,7 +189,7 @@ def test_a_missing_file_is_refused(path):
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
-    assert refusal(tmp_path) == f"there is no checkpoint {tmp_path}"
+    assert refusal(tmp_path) == f"{tmp_path} is no regular file"
 
 
 @pytest.mark.parametrize("content", [{"weights": 1}, {}, [1, 2], torch.zeros(3)])

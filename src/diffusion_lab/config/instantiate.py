@@ -20,7 +20,13 @@ from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 _SPECIAL = ("_target_", "_partial_")
 
 
-def make(node: Any, key: str, parts: Mapping[str, Any], fixed: Collection[str] = ()) -> Any:
+def make(
+    node: Any,
+    key: str,
+    parts: Mapping[str, Any],
+    fixed: Collection[str] = (),
+    allowed: Collection[str] | None = None,
+) -> Any:
     """Build the object that a config node describes.
 
     Args:
@@ -29,22 +35,24 @@ def make(node: Any, key: str, parts: Mapping[str, Any], fixed: Collection[str] =
         key: the node's dotted key in the config, for messages.
         parts: arguments for constructors whose node leaves them out, by name.
         fixed: names in `parts` that a node may not set itself.
+        allowed: the targets that may be built, for a node that a run folder recorded; None for all, for one that the
+            user typed.
 
     Returns:
         The object, or a container of objects and values where the node is a container.
 
     Raises:
-        LabError: naming the key, if the target does not exist, an argument is unknown, missing or of the wrong
-            type, or the constructor raises an error.
+        LabError: naming the key, if the target does not exist or is not allowed, an argument is unknown, missing or of
+            the wrong type, or the constructor raises an error.
     """
     if isinstance(node, Mapping):
         if "_target_" not in node:
-            return {name: make(value, f"{key}.{name}", parts, fixed) for name, value in node.items()}
-        return _construct(node, key, parts, fixed)
+            return {name: make(value, f"{key}.{name}", parts, fixed, allowed) for name, value in node.items()}
+        return _construct(node, key, parts, fixed, allowed)
     if node == "???":
         raise LabError(f"{key} must be given: it has no default")
     if isinstance(node, list):
-        return [make(value, f"{key}[{index}]", parts, fixed) for index, value in enumerate(node)]
+        return [make(value, f"{key}[{index}]", parts, fixed, allowed) for index, value in enumerate(node)]
     return node
 
 
@@ -104,12 +112,21 @@ def _check_value(value: Any, hint: Any, key: str) -> None:
         raise LabError(f"{key}={shown}: it must be {describe(hint)}{guess}")
 
 
-def _construct(node: Mapping[str, Any], key: str, parts: Mapping[str, Any], fixed: Collection[str]) -> Any:
-    target = _locate(node["_target_"], key)
+def _construct(
+    node: Mapping[str, Any],
+    key: str,
+    parts: Mapping[str, Any],
+    fixed: Collection[str],
+    allowed: Collection[str] | None,
+) -> Any:
+    name = node["_target_"]
+    if allowed is not None and (not isinstance(name, str) or name not in allowed):
+        raise LabError(f"{key}._target_={name!r} was recorded by a run folder and is not trusted: it is not run")
+    target = _locate(name, key)
     partial = node.get("_partial_", False)
     given = {name: value for name, value in node.items() if name not in _SPECIAL}
     check_arguments(target, given, key, parts, fixed, partial)
-    arguments = {name: make(value, f"{key}.{name}", parts, fixed) for name, value in given.items()}
+    arguments = {name: make(value, f"{key}.{name}", parts, fixed, allowed) for name, value in given.items()}
     hints = type_hints(target)
     for name, value in given.items():
         if isinstance(value, Mapping) and "_target_" in value and not fits(arguments[name], hints.get(name, Any)):

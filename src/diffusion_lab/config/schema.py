@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 #: The config node of a part: a plain container, which is checked when the part is built.
 Part = dict[str, Any]
@@ -43,7 +43,13 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training run, in the order of conf/train.yaml."""
+    """The settings of a training run, in the order of conf/train.yaml.
+
+    Attributes:
+        allowed_targets: the targets that may be built from the nodes; None for all. See `recorded_train_config`.
+    """
+
+    allowed_targets: ClassVar[frozenset[str] | None] = None
 
     data: Part
     codec: Part
@@ -99,6 +105,11 @@ class TrainConfig:
         """Return a copy whose paths mean the same from another working directory."""
         paths = Paths(data_dir=_absolute(self.paths.data_dir), output_dir=_absolute(self.paths.output_dir))
         return replace(self, paths=paths, init_from=None if self.init_from is None else _absolute(self.init_from))
+
+
+def recorded_train_config(allowed: frozenset[str]) -> type[TrainConfig]:
+    """Return the schema of settings that a run folder recorded, of which only some targets may be built."""
+    return type("RecordedTrainConfig", (TrainConfig,), {"allowed_targets": allowed})
 
 
 @dataclass(frozen=True)

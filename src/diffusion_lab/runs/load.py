@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.schema import TrainConfig, recorded_train_config
 from diffusion_lab.config.settings import read_settings
+from diffusion_lab.config.targets import known_targets, targets
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
@@ -63,7 +64,7 @@ def load_run(
     """
     folder = RunFolder.open(path)
     node = trusted(folder.read_config(), folder.path / "config.yaml")
-    settings = recorded_settings(folder, merged(node, changes or {}))
+    settings = recorded_settings(folder, merged(node, changes or {}), targets(changes or {}))
     file = named_checkpoint(folder, checkpoint)
     state = read_checkpoint(file)
     with torch.random.fork_rng():
@@ -74,14 +75,16 @@ def load_run(
     return Run(folder, settings, parts, int(state.get("global_step", 0)))
 
 
-def recorded_settings(folder: RunFolder, node: Mapping[str, Any]) -> TrainConfig:
+def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Sequence[str] = ()) -> TrainConfig:
     """Return the settings that a recorded config, perhaps with changes, holds.
+
+    Of their targets, only those of this installation's config tree and the `typed` ones can be built.
 
     Raises:
         LabError: naming the file and the key that does not fit.
     """
     try:
-        return read_settings(TrainConfig, node)
+        return read_settings(recorded_train_config(known_targets() | set(typed)), node)
     except LabError as error:
         raise LabError(f"{folder.path / 'config.yaml'}: {error}") from error
 

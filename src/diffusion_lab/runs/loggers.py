@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
 
 
-def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
-    """Return the loggers of a config node; arguments that are named like the run's folder or name are filled in.
+def make_loggers(settings: TrainConfig, folder: RunFolder) -> list[Any]:
+    """Return the loggers of a run; arguments that are named like the run's folder or name are filled in.
 
     Raises:
-        LabError: with the command that installs the package that a logger needs.
+        LabError: with the command that installs the package that a logger needs, or naming a logger that would write
+            elsewhere.
     """
     name = folder.path.name
     place = {"save_dir": str(folder.path), "name": name, "id": name, "run_name": name}
     # W&B repeats all numbers on the terminal unless it is quiet; where stdout is for programs, it must be silent.
     os.environ.setdefault("WANDB_SILENT" if console.current().redirects_stdout else "WANDB_QUIET", "true")
     made = []
-    for key, logger in node.items():
+    for key, logger in settings.logger.items():
         try:
-            made.append(make(logger, f"logger.{key}", place))
+            made.append(make(logger, f"logger.{key}", place, allowed=settings.allowed_targets))
         except LabError as error:
             missing = error.__cause__
             if not isinstance(missing, ModuleNotFoundError):
@@ -37,7 +40,22 @@ def make_loggers(node: Mapping[str, Any], folder: RunFolder) -> list[Any]:
     for logger in made:
         # Lightning passes this to W&B, which warns that it has no effect.
         getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+        _check_place(logger, folder)
     return [logger for logger in made if logger is not None]
+
+
+def _check_place(logger: Any, folder: RunFolder) -> None:
+    """Check that what a logger writes lies in the run folder; W&B and MLflow have places of their own besides.
+
+    Raises:
+        LabError: naming the logger and its folder.
+    """
+    names = [str(getattr(logger, name, None) or "") for name in ("name", "version", "sub_dir")]
+    if any("$" in name or name.startswith("~") for name in names):  # TensorBoard's logger would fill in variables
+        raise LabError(f"logger: {type(logger).__name__} has a name with a variable of this machine in it: {names}")
+    place = getattr(logger, "log_dir", None)
+    if place is not None and not Path(place).resolve().is_relative_to(folder.path):
+        raise LabError(f"logger: {type(logger).__name__} would write to {place}, which is not in {folder.path}")
 
 
 def close_loggers(loggers: Iterable[Any], status: str) -> None:

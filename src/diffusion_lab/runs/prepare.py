@@ -13,6 +13,7 @@ import torch
 from diffusion_lab import console
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
@@ -21,7 +22,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
-from diffusion_lab.runs.load import load_weights, named_checkpoint, recorded_settings
+from diffusion_lab.runs.load import load_weights, named_checkpoint
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -97,7 +98,7 @@ def resumed_start(folder: RunFolder, overrides: Sequence[str]) -> Start:
 def joined_start(folder: RunFolder) -> Start:
     """Return the start of a process that joins the run in `folder`, which rank 0 has checked and recorded."""
     checkpoint = folder.path / "checkpoints" / "last.ckpt"
-    settings = recorded_settings(folder, folder.read_config())
+    settings = read_settings(TrainConfig, folder.read_config())
     return Start(settings, [], folder=folder, checkpoint=checkpoint if checkpoint.is_file() else None)
 
 
@@ -127,7 +128,7 @@ def prepare(start: Start, callbacks: Sequence[pl.Callback]) -> PreparedRun:
     folder = start.folder or _new_folder(settings)
     try:
         trainer = make_trainer(settings, folder, parts, callbacks)
-        check_against_data(settings.evaluation, parts, trainer)
+        check_against_data(settings, parts, trainer)
     except BaseException:
         if start.folder is None and is_rank_zero():
             folder.discard()

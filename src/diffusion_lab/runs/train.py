@@ -136,7 +136,7 @@ def finish(run: PreparedRun) -> dict[str, Any]:
         drawn, trajectory = draw_recorded(parts.pipeline, settings.sampling, bar)
         save_final_draw(drawn, settings, parts, step, run.folder)
         figures_after_training(parts, run.folder, trainer.loggers, history.epochs, step, drawn, trajectory)
-    metrics |= evaluate(settings.evaluation, parts.data, drawn.samples)
+    metrics |= evaluate(settings, parts.data, drawn.samples)
     run.folder.write_json("metrics.json", metrics)
     return metrics
 

@@ -47,7 +47,7 @@ def validated(settings: TrainConfig) -> Parts:
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
-    _check_made(make(settings.evaluation, "evaluation", {}), "evaluation", Callable)
+    _check_made(make(settings.evaluation, "evaluation", {}, (), settings.allowed_targets), "evaluation", Callable)
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
@@ -61,11 +61,11 @@ def validated(settings: TrainConfig) -> Parts:
     return parts
 
 
-def check_against_data(evaluation: Mapping[str, Any], parts: Parts, trainer: pl.Trainer) -> None:
+def check_against_data(settings: TrainConfig, parts: Parts, trainer: pl.Trainer) -> None:
     """Check the trainer's limits and the evaluations against the data, which must be there.
 
     Args:
-        evaluation: the config node.
+        settings: of the run.
         parts: of the run.
         trainer: of the run.
 
@@ -94,7 +94,7 @@ def check_against_data(evaluation: Mapping[str, Any], parts: Parts, trainer: pl.
             f"trainer.val_check_interval={every}: an epoch has {in_epoch} batches; take fewer, or "
             "trainer.check_val_every_n_epoch=null to count over epochs"
         )
-    for name, made in make(evaluation, "evaluation", {}).items():
+    for name, made in make(settings.evaluation, "evaluation", {}, (), settings.allowed_targets).items():
         if hasattr(made, "check"):
             checked_call(functools.partial(made.check, train.labels), f"evaluation.{name}")
 

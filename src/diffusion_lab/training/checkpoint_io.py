@@ -5,14 +5,18 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import atomic_write
+from diffusion_lab.machine.bounded_read import open_bounded
+from diffusion_lab.training.ema import KEY as EMA_KEY
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -39,16 +43,15 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     Raises:
         LabError: naming the file, if it is missing, damaged or holds anything else.
     """
-    if not path.is_file():
-        raise LabError(f"there is no checkpoint {path}")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not verify the checksums
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise LabError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        with open_bounded(path) as file:
+            _check_archive(file, path)
+            file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
+                checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise LabError(f"there is no checkpoint {path}") from error
     except pickle.UnpicklingError as error:
         raise LabError(f"{path} is damaged, or holds more than tensors and plain values: it was not loaded") from error
     except LabError:
@@ -57,7 +60,83 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise LabError(f"{path} is damaged or not a checkpoint: {_one_line(error)}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise LabError(f"{path} is not a checkpoint of this project: it has no state_dict")
+    try:
+        check_checkpoint(checkpoint)
+    except ValueError as error:
+        raise LabError(f"{path} is damaged: {error}") from error
     return checkpoint
+
+
+def check_checkpoint(checkpoint: dict[str, Any]) -> None:
+    """Check the kinds and ranges of what a checkpoint claims.
+
+    Raises:
+        ValueError: naming the field, and what it must be.
+    """
+    for name, (kind, holds) in _FIELDS.items():
+        if name in checkpoint and not holds(checkpoint[name]):
+            shown = ascii(checkpoint[name]) if isinstance(checkpoint[name], int | str | float) else "another"
+            raise ValueError(f"{name} must be {kind}, and is {shown[:60]}")
+    # Containers may be shared, so that a few of them stand for more than any memory holds: each is looked at once.
+    waiting: list[Any] = [checkpoint]
+    seen = {id(checkpoint)}
+    while waiting:
+        node = waiting.pop()
+        for value in node.values() if isinstance(node, dict) else node:
+            if isinstance(value, Tensor):
+                if value.layout is not torch.strided or value.numel() * value.element_size() > _stored(value):
+                    raise ValueError("a tensor in it declares more values than it holds")
+            elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append(value)
+
+
+def _stored(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes()
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _tensors(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+
+
+def _mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+#: The fields that are read, with what they may be, in words and as a check.
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "state_dict": ("a mapping from names to tensors", _tensors),
+    "global_step": ("a whole number of steps", _count),
+    "epoch": ("a whole number of epochs", _count),
+    "loops": ("a mapping", lambda value: isinstance(value, dict)),
+    "callbacks": (
+        "a mapping from names to mappings",
+        lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value),
+    ),
+    "optimizer_states": ("a list of mappings", _mappings),
+    "lr_schedulers": ("a list of mappings", _mappings),
+    EMA_KEY: (
+        "a mapping with weights",
+        lambda value: isinstance(value, dict) and _tensors(value.get("weights", {})),
+    ),
+}
+
+
+def _check_archive(file: IO[bytes], path: Path) -> None:
+    """Check the checksums of the archive, which torch does not, and that it declares no more bytes than it has."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise LabError(f"{path} is damaged: it is compressed, which checkpoints of torch are not")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise LabError(f"{path} is damaged: it declares more bytes than it has")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise LabError(f"{path} is damaged: the checksum of {damaged!r} in it is wrong")
 
 
 def _one_line(error: Exception) -> str:
