@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from diffusion_lab import console
+from diffusion_lab.config import cli
 from diffusion_lab.console import Console, Json, Quiet, Row, Text, duration, use
 from diffusion_lab.errors import LabError, RunInterrupted
 
@@ -115,3 +116,36 @@ def test_durations_as_people_say_them():
     assert [duration(s) for s in (4.4, 89, 91, 720, 5340, 5400, 12_000)] == [
         "4 s", "89 s", "2 min", "12 min", "89 min", "1 h 30 min", "3 h 20 min",
     ]  # fmt: skip
+
+
+#: Clear the screen, set the title, an 8-bit control sequence, a reversal of the writing direction, and a bell.
+HOSTILE = "\x1b[2J \x1b]0;title\x07 \x9b31m \u202e end\r"
+
+
+@pytest.mark.parametrize("kind", [Text, Quiet, Json])
+def test_no_text_controls_the_terminal(capsys, kind):
+    with use(kind()) as shown:
+        shown.start([Row("data", HOSTILE, {HOSTILE: HOSTILE})])
+        shown.event("epoch", HOSTILE, text=HOSTILE)
+        shown.note(HOSTILE)
+        shown.warning(HOSTILE)
+        shown.end(HOSTILE, HOSTILE, metrics={HOSTILE: 1.0})
+    out, err = capsys.readouterr()
+    assert all(c.isprintable() or c == "\n" for c in out + err)
+    assert "end" in out
+    if kind is Json:  # a program gets every character
+        assert json.loads(out.splitlines()[1])["text"] == HOSTILE
+
+
+@pytest.mark.parametrize("error", [LabError, ValueError, RunInterrupted])
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_no_error_controls_the_terminal(capsys, monkeypatch, error, debug):
+    def fail():
+        raise error(HOSTILE)
+
+    monkeypatch.setenv(cli.DEBUG_VARIABLE, debug)
+    with pytest.raises(SystemExit):
+        cli.exit_on_error(fail)
+    err = capsys.readouterr().err
+    assert "end" in err
+    assert all(c.isprintable() or c == "\n" for c in err)

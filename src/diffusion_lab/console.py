@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.errors import RunInterrupted, printable
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Text(Console):
             self._write(text)
 
     def warning(self, text: str) -> None:
-        tqdm.write(f"Warning: {text}", file=sys.stderr)
+        tqdm.write(printable(f"Warning: {text}"), file=sys.stderr)
 
     def end(self, path: Path, text: str, /, **data: Any) -> None:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        tqdm.write(text, file=sys.stdout)  # above the bar, if there is one
+        tqdm.write(printable(text), file=sys.stdout)  # above the bar, if there is one
         sys.stdout.flush()
 
 
@@ -101,10 +101,10 @@ class Quiet(Console):
     """Warnings, and at the end the path of the results."""
 
     def warning(self, text: str) -> None:
-        print(f"Warning: {text}", file=sys.stderr, flush=True)
+        print(printable(f"Warning: {text}"), file=sys.stderr, flush=True)
 
     def end(self, path: Path, text: str, /, **data: Any) -> None:
-        print(path, file=self.stdout, flush=True)
+        print(printable(str(path)), file=self.stdout, flush=True)
 
 
 class Json(Console):
@@ -124,6 +124,8 @@ class Json(Console):
 
     def event(self, name: str, text: str | None, /, **data: Any) -> None:
         line = json.dumps(_json_value({"event": name, **self._common, **data}), ensure_ascii=False, allow_nan=False)
+        # JSON itself escapes only some of the characters that control a terminal.
+        line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
         print(line, file=self.stdout, flush=True)
 
     def warning(self, text: str) -> None:

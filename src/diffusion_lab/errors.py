@@ -42,3 +42,11 @@ def unknown_key(key: str, names: Collection[str]) -> str:
     """Return the message for a key that does not exist, which suggests the nearest of `names` and lists them."""
     guess = did_you_mean(key.rpartition(".")[2], names)
     return f"there is no key {key}{guess or ':'} accepted are {', '.join(names) or 'none'}"
+
+
+def printable(text: str) -> str:
+    """Return a text for the terminal, in which characters that control it are replaced; line breaks stay.
+
+    Whatever is printed goes through here, since any of it may come from a run folder of somebody else.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from diffusion_lab.config.changes import as_changes
 from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted
+from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted, printable
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
 
@@ -54,15 +54,15 @@ def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:
     try:
         work()
     except RunInterrupted as interruption:
-        print(interruption, file=sys.stderr)
+        print(printable(str(interruption)), file=sys.stderr)
         sys.exit(interruption.status)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
-            traceback.print_exc()
-        print(f"Error: {one_line(error, config_name)}", file=sys.stderr)
+            print(printable(traceback.format_exc()), file=sys.stderr)
+        print(printable(f"Error: {one_line(error, config_name)}"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -79,5 +79,5 @@ def one_line(error: BaseException, config_name: str = "train") -> str:
 
 
 def _usage_error(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    print(f"Error: {' '.join(message.split())} (see --help)", file=sys.stderr)
+    print(printable(f"Error: {' '.join(message.split())} (see --help)"), file=sys.stderr)
     sys.exit(2)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffusion_lab.errors import LabError
+from diffusion_lab.errors import LabError, printable
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.bounded_read import read_csv, read_json
 from diffusion_lab.run_folder.layout import NewerLayoutError
@@ -172,8 +172,7 @@ class RunRecord:
 
 def plain(value: Any, longest: int = 500) -> str:
     """Return a text of a run folder on one line, without characters that control a terminal."""
-    text = " ".join(str(value).split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:longest]
+    return printable(" ".join(str(value).split()))[:longest]
 
 
 def size_on_disk(folder: Path) -> Iterator[int]:

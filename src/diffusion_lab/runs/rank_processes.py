@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import ParallelStrategy
 
 from diffusion_lab import console
+from diffusion_lab.errors import printable
 from diffusion_lab.machine.rank_launcher import RankLauncher
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest
@@ -22,7 +23,7 @@ def use_rank_processes(folder: RunFolder, trainer: pl.Trainer, manifest: Manifes
     def on_lost(lost: str) -> None:
         manifest.end_session("failed", error=lost)
         console.current().stopped("failed", lost)
-        print(f"Error: {lost}", file=sys.stderr, flush=True)
+        print(printable(f"Error: {lost}"), file=sys.stderr, flush=True)
 
     strategy = trainer.strategy
     if isinstance(strategy, ParallelStrategy) and strategy.launcher is not None:
