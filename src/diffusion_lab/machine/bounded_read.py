@@ -36,6 +36,9 @@ _MAY_BE_SPARSE = 2**20
 #: The deepest nesting, the most values and the longest whole numbers, in digits, of JSON and YAML files.
 DEEPEST, MOST_VALUES, MOST_DIGITS = 50, 1_000_000, 20
 
+#: Folders of loggers in a run folder that keep links of their own, and in which this project reads and writes nothing.
+OF_LOGGERS = ("wandb",)
+
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -13,13 +13,10 @@ from typing import Any
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
-from diffusion_lab.machine.bounded_read import check_folder, read_json, read_yaml
+from diffusion_lab.machine.bounded_read import OF_LOGGERS, check_folder, read_json, read_yaml
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.run_folder.manifest_check import check_manifest
 from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
-
-#: Folders of loggers that keep links of their own, and in which this project writes nothing.
-_OF_LOGGERS = ("wandb",)
 
 
 class RunFolder:
@@ -71,7 +68,7 @@ class RunFolder:
             raise LabError(f"there is no run folder {path}")
         if not (folder.path / "config.yaml").is_file():
             raise LabError(f"{path} is no run folder: it has no config.yaml")
-        check_folder(folder.path, _OF_LOGGERS)
+        check_folder(folder.path, OF_LOGGERS)
         return folder
 
     @contextlib.contextmanager

@@ -14,14 +14,14 @@ from typing import Any
 
 from diffusion_lab.errors import LabError, printable
 from diffusion_lab.machine.atomic_write import write_text
-from diffusion_lab.machine.bounded_read import read_csv, read_json
+from diffusion_lab.machine.bounded_read import OF_LOGGERS, check_folder, read_csv, read_json
 from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.manifest_check import check_manifest
 from diffusion_lab.run_folder.recorded_config import read_recorded_config
 from diffusion_lab.run_folder.session_process import process_is_gone, time_of
 
 #: The manifest of a `killed` run says that it is running, and its process is gone; a `damaged` run has no config or
-#: manifest that can be read.
+#: manifest that can be read, or holds a link that leads out of it.
 STATES = ("finished", "running", "interrupted", "failed", "pruned", "killed", "damaged")
 
 #: The file of tags and notes that were given after the run had started; they replace those of its config.
@@ -66,6 +66,7 @@ class RunRecord:
     def state(self) -> str:
         """One of `STATES`."""
         try:
+            check_folder(self.path, OF_LOGGERS)
             status = self.manifest.get("status")
             assert self.config is not None
         except NewerLayoutError:
