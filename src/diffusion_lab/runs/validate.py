@@ -13,7 +13,7 @@ import torch
 from diffusion_lab.config.annotations import describe
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import check_arguments, checked_call, make
-from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.schema import TrainConfig, at_least
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
@@ -39,6 +39,9 @@ def validated(settings: TrainConfig) -> Parts:
     # Not every precision that Lightning takes is sound here: `check_hardware` knows those that are.
     others = {key: value for key, value in settings.trainer.items() if key != "precision"}
     check_arguments(pl.Trainer, others, "trainer", _TRAINER_PARTS, _TRAINER_PARTS)
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"):  # Lightning divides by them
+        if (count := settings.trainer.get(name)) is not None:
+            checked_call(functools.partial(at_least, 1, f"trainer.{name}", count), "trainer")
     check_hardware(settings.trainer)
     pl.seed_everything(settings.seed, verbose=False)
     parts = build(settings)
