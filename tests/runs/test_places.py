@@ -70,3 +70,9 @@ def test_a_run_folder_that_is_reached_through_a_link_is_resumed(run, settings, t
     (tmp_path / "door").symlink_to(run)
     assert resumed(settings, tmp_path / "door").path == run
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+
+
+def test_a_checkpoint_whose_path_was_typed_may_be_reached_through_a_link(run, settings, tmp_path):
+    (tmp_path / "chosen.ckpt").symlink_to(run / "checkpoints" / "best.ckpt")
+    typed = (f"run_dir={run}", f"checkpoint={tmp_path}/chosen.ckpt", "num_samples=2", "console=quiet")
+    assert (sample(settings(*typed, config_name="sample")) / "samples.npy").is_file()

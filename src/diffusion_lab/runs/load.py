@@ -110,7 +110,7 @@ def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
     Raises:
         LabError: if it does not exist, naming the checkpoints that do.
     """
-    path = checkpoint_path(folder.path, checkpoint) if checkpoint in ("last", "best") else Path(checkpoint)
+    path = checkpoint_path(folder.path, checkpoint) if checkpoint in ("last", "best") else Path(checkpoint).resolve()
     if not path.is_file():
         there = sorted(p.stem for p in (folder.path / "checkpoints").glob("*.ckpt"))
         has = f"it has {', '.join(there)}" if there else "it has none yet"
