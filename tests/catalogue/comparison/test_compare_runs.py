@@ -1,5 +1,6 @@
 """The command line of scripts/compare.py."""
 
+import json
 import sys
 
 import pytest
@@ -70,6 +71,13 @@ def test_unfinished_runs_are_left_out_or_included(typed, swept, tmp_path):
     assert stopped.name not in said
     assert damaged.name in said
     assert [line.split()[-1] for line in said.splitlines()[1:5]] == ["3", "3", "4", "3"]
+
+
+def test_a_run_of_a_newer_version_is_left_out_and_the_others_are_compared(typed, swept, tmp_path):
+    newer = fake_run(tmp_path / "outputs", seed=10)
+    manifest = json.loads((newer / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps(manifest | {"layout_version": 99}))
+    assert f"Left out, written by a newer version of this project: {newer.name}." in typed()
 
 
 @pytest.mark.parametrize(

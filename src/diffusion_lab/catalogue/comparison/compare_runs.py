@@ -13,6 +13,7 @@ from diffusion_lab.config.schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.run_record import RunRecord
 
 WRITERS: dict[str, Callable[[Comparison], str]] = {
@@ -58,6 +59,9 @@ def _comparable_runs(
         else:
             try:
                 assert run.metrics is not None
+                assert run.config is not None
+            except NewerLayoutError:
+                left_out.append((run, "written by a newer version of this project"))
             except LabError:
                 left_out.append((run, "damaged"))
             else:
