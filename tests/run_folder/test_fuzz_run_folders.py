@@ -82,6 +82,13 @@ def retyped(node, chance, mark, outside):
 
 
 def spoil_content(path, chance, mark, outside):
+    try:
+        retype_content(path, chance, mark, outside)
+    except Exception:  # another damage has come before
+        cut(path, chance, mark, outside)
+
+
+def retype_content(path, chance, mark, outside):
     if path.suffix == ".json":
         path.write_text(json.dumps(retyped(json.loads(path.read_text()), chance, mark, outside)))
     elif path.suffix == ".yaml":

@@ -133,3 +133,24 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> 
                 f"{expected.get(name, 'absent')} here (network.* and data.* decide)"
             )
     module.load_state_dict(weights)
+
+
+#: Tensors of an optimizer's state that have the shape of their parameter.
+_MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
+
+
+def check_moments(module: nn.Module, optimizer_states: list[dict[str, Any]], where: Path) -> None:
+    """Check that the moments in stored states of the optimizer have the shapes of the parameters of `module`.
+
+    Raises:
+        LabError: naming their file, and the first moment that does not fit.
+    """
+    shapes = [tuple(parameter.shape) for parameter in module.parameters()]
+    for stored in optimizer_states:
+        states = stored.get("state")
+        for index, state in states.items() if isinstance(states, dict) else ():
+            known = isinstance(index, int) and 0 <= index < len(shapes) and isinstance(state, dict)
+            for name in _MOMENTS if known else ():
+                value = state.get(name)
+                if value is not None and (not isinstance(value, Tensor) or tuple(value.shape) != shapes[index]):
+                    raise LabError(f"{where} is damaged: the {name} of parameter {index} in it has another shape")
