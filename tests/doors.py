@@ -11,7 +11,8 @@ from pathlib import Path
 
 from diffusion_lab.config.tree import conf_dir
 
-#: Its forks are real processes, without the seconds that imports take. See `killed.SERVER`.
+#: One process that has imported what takes long; its forks are real processes. (It does not have the path of the tests,
+#: and would skip a module of theirs without a word.)
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["diffusion_lab.runs.train", "diffusion_lab.runs.run_figures", "sklearn.datasets"])
 

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -22,11 +21,7 @@ from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import checkpoint_io
 from diffusion_lab.training.step_losses import read_step_losses
-
-#: One process that has imported what takes long; the runs are its forks. (It does not have the path of the tests, and
-#: would skip a module of theirs without a word.)
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["diffusion_lab.runs.train", "diffusion_lab.runs.run_figures", "sklearn.datasets"])
+from doors import SERVER
 
 #: Columns of the log that tell of time and memory.
 TIMING = ("speed/", "memory/")
