@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,10 +94,9 @@ def _describe_code(folders: tuple[RunFolder, RunFolder], sessions: list[dict[str
 
 
 def _read_patch(folder: RunFolder, git: Mapping[str, Any]) -> bytes:
-    """A session's uncommitted changes; empty if there are none, or if the recorded name is not that of a patch."""
-    name = git.get("patch")
-    known = isinstance(name, str) and re.fullmatch(r"code_\d+\.patch", name) and (folder.path / name).is_file()
-    return read_bounded(folder.path / str(name)) if known else b""
+    """A session's uncommitted changes; empty if there are none, or if their file is gone."""
+    name = git.get("patch")  # checked when the manifest was read
+    return read_bounded(folder.path / name) if name and (folder.path / name).is_file() else b""
 
 
 def _describe_later_sessions(sessions: list[dict[str, Any]], which: str) -> str:

@@ -59,8 +59,7 @@ class RunRecord:
     @cached_property
     def sessions(self) -> list[dict[str, Any]]:
         """The sessions of the run: its first start, and each time that it was resumed."""
-        found = self.manifest.get("sessions")
-        return [session for session in found if isinstance(session, dict)] if isinstance(found, list) else []
+        return self.manifest.get("sessions") or []
 
     @cached_property
     def state(self) -> str:
