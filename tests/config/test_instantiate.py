@@ -31,37 +31,37 @@ def node(kind, **arguments):
 
 def refusal(config, key="cart", parts=None):
     with pytest.raises(LabError) as caught:
-        make(config, key, parts or {})
+        make(config, key, parts or {}, None)
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_a_target_becomes_an_object_with_its_arguments():
-    wheel = make(node(Wheel, radius=2), "wheel", {})
+    wheel = make(node(Wheel, radius=2), "wheel", {}, None)
     assert isinstance(wheel, Wheel)
     assert (wheel.radius, wheel.spokes) == (2, 32)
 
 
 def test_arguments_that_the_node_leaves_out_are_filled_in_by_name():
     parts = {"front": "a part", "seed": 7, "unused": object()}
-    cart = make(node(Cart), "cart", parts)
+    cart = make(node(Cart), "cart", parts, None)
     assert (cart.front, cart.seed, cart.others) == ("a part", 7, ())
 
 
 def test_what_the_node_says_wins_over_a_part():
-    assert make(node(Cart, seed=3), "cart", {"front": None, "seed": 7}).seed == 3
+    assert make(node(Cart, seed=3), "cart", {"front": None, "seed": 7}, None).seed == 3
 
 
 def test_what_follows_from_the_rest_of_the_config_cannot_be_given():
     with pytest.raises(LabError, match=r"cart\.front follows from the rest of the config: it cannot be given"):
-        make(node(Cart, front=3), "cart", {"front": None}, fixed={"front"})
-    assert make(node(Cart, front=3), "cart", {"front": None}).front == 3
+        make(node(Cart, front=3), "cart", {"front": None}, None, fixed={"front"})
+    assert make(node(Cart, front=3), "cart", {"front": None}, None).front == 3
 
 
 def test_nested_nodes_and_lists_are_built_too_and_filled_in():
     config = node(Cart, front=node(Wheel, spokes=8), others=[node(Wheel, radius=1), {"plain": [1, "two", None]}])
-    cart = make(config, "cart", {"radius": 5})
+    cart = make(config, "cart", {"radius": 5}, None)
     assert (cart.front.radius, cart.front.spokes) == (5, 8)
     assert isinstance(cart.others[0], Wheel)
     assert cart.others[0].radius == 1
@@ -69,14 +69,14 @@ def test_nested_nodes_and_lists_are_built_too_and_filled_in():
 
 
 def test_a_mapping_without_a_target_is_a_mapping_of_what_is_in_it():
-    made = make({"a": node(Wheel, radius=1), "b": 2}, "callbacks", {})
+    made = make({"a": node(Wheel, radius=1), "b": 2}, "callbacks", {}, None)
     assert isinstance(made["a"], Wheel)
     assert made["b"] == 2
-    assert make({}, "callbacks", {}) == {}
+    assert make({}, "callbacks", {}, None) == {}
 
 
 def test_a_partial_node_is_a_constructor_that_still_lacks_arguments():
-    partial = make(node(Wheel, spokes=8, _partial_=True), "wheel", {})
+    partial = make(node(Wheel, spokes=8, _partial_=True), "wheel", {}, None)
     assert isinstance(partial, functools.partial)
     assert (partial(3).radius, partial(3).spokes) == (3, 8)
 
@@ -97,7 +97,7 @@ def test_an_unknown_argument_of_a_nested_node_is_named_by_its_whole_key():
 
 
 def test_a_constructor_that_takes_any_argument_gets_them_all():
-    assert make(node(Anything, a=1, b=[2]), "x", {}).options == {"a": 1, "b": [2]}
+    assert make(node(Anything, a=1, b=[2]), "x", {}, None).options == {"a": 1, "b": [2]}
 
 
 @pytest.mark.parametrize("target", ["diffusion_lab.schedules.LinearShedule", "diffusion_lab.shedules.LinearSchedule"])
@@ -148,10 +148,16 @@ def test_a_target_that_is_not_allowed_is_not_built_wherever_it_stands(config, mo
     built = []
     monkeypatch.setattr(Wheel, "__init__", lambda self, radius: built.append(radius))
     with pytest.raises(LabError, match="is not trusted: it is not run"):
-        make(config, "cart", {}, allowed={f"{Cart.__module__}.Cart"})
+        make(config, "cart", {}, {"cart": {f"{Cart.__module__}.Cart"}})
     assert built == []
 
 
 def test_a_target_that_is_allowed_is_built():
     config = node(Cart, front=node(Wheel, radius=2))
-    assert make(config, "cart", {}, allowed={f"{k.__module__}.{k.__name__}" for k in (Cart, Wheel)}).front.radius == 2
+    allowed = {f"{kind.__module__}.{kind.__name__}" for kind in (Cart, Wheel)}
+    assert make(config, "cart.deep[0]", {}, {"cart": allowed}).front.radius == 2
+
+
+def test_a_target_that_is_allowed_elsewhere_is_not_built():
+    with pytest.raises(LabError, match=r"wheel\._target_=.*not trusted"):
+        make(node(Wheel, radius=2), "wheel", {}, {"cart": {f"{Wheel.__module__}.Wheel"}})

@@ -34,8 +34,8 @@ def test_the_config_of_a_run_is_trusted(config):
 
 
 def test_every_known_target_is_a_class_of_the_lab_or_of_what_it_is_built_on():
-    assert "diffusion_lab.schedules.LinearSchedule" in known_targets()
-    roots = {target.split(".")[0] for target in known_targets()}
+    assert "diffusion_lab.schedules.LinearSchedule" in known_targets()["schedule"]
+    roots = {target.split(".")[0] for names in known_targets().values() for target in names}
     assert roots == {"diffusion_lab", "torch", "pytorch_lightning"}
 
 
@@ -48,6 +48,13 @@ def test_a_target_that_the_config_tree_does_not_know_is_refused_by_name(config, 
         node = node.setdefault(name, {})
     node[last] = target
     assert repr(target) in refusal(config)
+
+
+@pytest.mark.parametrize(("group", "other"), [("network", "logger"), ("schedule", "optimizer"), ("trainer", "data")])
+def test_a_target_in_another_place_than_its_own_is_refused(config, group, other):
+    for target in known_targets()[other]:
+        config[group] = {"_target_": target}
+        assert f"as {group}._target_" in refusal(config)
 
 
 @pytest.mark.parametrize("target", [["os.system"], {"a": 1}, None, 3])

@@ -50,7 +50,7 @@ def build(settings: TrainConfig) -> Parts:
     kinds = {"data": DataModule, "schedule": Schedule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
 
     def add(name: str) -> Any:
-        part = parts[name] = make(node[name], name, parts, parts.keys() - {"seed"}, settings.allowed_targets)
+        part = parts[name] = make(node[name], name, parts, settings.allowed_targets, parts.keys() - {"seed"})
         kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name)
         if kind is not None and not fits(part, kind):
             target = node[name].get("_target_", "none")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from diffusion_lab.config.annotations import choices, describe, fits, type_hints
-from diffusion_lab.config.targets import known_targets
+from diffusion_lab.config.targets import known_targets, top_level
 from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
 _SPECIAL = ("_target_", "_partial_")
@@ -24,8 +24,8 @@ def make(
     node: Any,
     key: str,
     parts: Mapping[str, Any],
+    allowed: Mapping[str, Collection[str]] | None,
     fixed: Collection[str] = (),
-    allowed: Collection[str] | None = None,
 ) -> Any:
     """Build the object that a config node describes.
 
@@ -34,9 +34,9 @@ def make(
             with ``_partial_: true`` for a function that still lacks arguments.
         key: the node's dotted key in the config, for messages.
         parts: arguments for constructors whose node leaves them out, by name.
+        allowed: the targets that may be built under each top-level key of the config, for a node that a run folder
+            recorded; None for all, for one that the user typed.
         fixed: names in `parts` that a node may not set itself.
-        allowed: the targets that may be built, for a node that a run folder recorded; None for all, for one that the
-            user typed.
 
     Returns:
         The object, or a container of objects and values where the node is a container.
@@ -47,12 +47,12 @@ def make(
     """
     if isinstance(node, Mapping):
         if "_target_" not in node:
-            return {name: make(value, f"{key}.{name}", parts, fixed, allowed) for name, value in node.items()}
-        return _construct(node, key, parts, fixed, allowed)
+            return {name: make(value, f"{key}.{name}", parts, allowed, fixed) for name, value in node.items()}
+        return _construct(node, key, parts, allowed, fixed)
     if node == "???":
         raise LabError(f"{key} must be given: it has no default")
     if isinstance(node, list):
-        return [make(value, f"{key}[{index}]", parts, fixed, allowed) for index, value in enumerate(node)]
+        return [make(value, f"{key}[{index}]", parts, allowed, fixed) for index, value in enumerate(node)]
     return node
 
 
@@ -116,17 +116,17 @@ def _construct(
     node: Mapping[str, Any],
     key: str,
     parts: Mapping[str, Any],
+    allowed: Mapping[str, Collection[str]] | None,
     fixed: Collection[str],
-    allowed: Collection[str] | None,
 ) -> Any:
     name = node["_target_"]
-    if allowed is not None and (not isinstance(name, str) or name not in allowed):
+    if allowed is not None and (not isinstance(name, str) or name not in allowed.get(top_level(key), ())):
         raise LabError(f"{key}._target_={name!r} was recorded by a run folder and is not trusted: it is not run")
     target = _locate(name, key)
     partial = node.get("_partial_", False)
     given = {name: value for name, value in node.items() if name not in _SPECIAL}
     check_arguments(target, given, key, parts, fixed, partial)
-    arguments = {name: make(value, f"{key}.{name}", parts, fixed, allowed) for name, value in given.items()}
+    arguments = {name: make(value, f"{key}.{name}", parts, allowed, fixed) for name, value in given.items()}
     hints = type_hints(target)
     for name, value in given.items():
         if isinstance(value, Mapping) and "_target_" in value and not fits(arguments[name], hints.get(name, Any)):
@@ -153,5 +153,5 @@ def _locate(path: Any, key: str) -> Any:
     try:
         return pkgutil.resolve_name(path)
     except (AttributeError, ImportError, TypeError, ValueError) as error:
-        guess = did_you_mean(path, known_targets())
+        guess = did_you_mean(path, {name for names in known_targets().values() for name in names})
         raise LabError(f"{key}._target_={path}: there is no such class or function{guess}") from error

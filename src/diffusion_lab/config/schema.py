@@ -7,6 +7,7 @@ Their fields are the keys at the top of conf/train.yaml, conf/sample.yaml and th
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -46,10 +47,11 @@ class TrainConfig:
     """The settings of a training run, in the order of conf/train.yaml.
 
     Attributes:
-        allowed_targets: the targets that may be built from the nodes; None for all. See `recorded_train_config`.
+        allowed_targets: the targets that may be built under each top-level key; None for all. See
+            `recorded_train_config`.
     """
 
-    allowed_targets: ClassVar[frozenset[str] | None] = None
+    allowed_targets: ClassVar[Mapping[str, Collection[str]] | None] = None
 
     data: Part
     codec: Part
@@ -107,7 +109,7 @@ class TrainConfig:
         return replace(self, paths=paths, init_from=None if self.init_from is None else _absolute(self.init_from))
 
 
-def recorded_train_config(allowed: frozenset[str]) -> type[TrainConfig]:
+def recorded_train_config(allowed: Mapping[str, Collection[str]]) -> type[TrainConfig]:
     """Return the schema of settings that a run folder recorded, of which only some targets may be built."""
     return type("RecordedTrainConfig", (TrainConfig,), {"allowed_targets": allowed})
 

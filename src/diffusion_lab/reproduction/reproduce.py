@@ -70,7 +70,7 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
         RunInterrupted: after Ctrl-C.
     """
     silence_library_warnings()
-    speaker = make(settings.console, "console", {}) if is_rank_zero() else console.Console()
+    speaker = make(settings.console, "console", {}, None) if is_rank_zero() else console.Console()
     with console.use(speaker):
         there = RunFolder.open(settings.run_dir)
         other = None if settings.compare_only is None else RunFolder.open(settings.compare_only)

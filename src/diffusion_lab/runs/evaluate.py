@@ -22,7 +22,7 @@ def evaluate(settings: TrainConfig, data: DataModule, samples: Tensor) -> dict[s
     """
     train, test = data.split("train"), data.split("test")
     results = {}
-    for name, run in make(settings.evaluation, "evaluation", {}, (), settings.allowed_targets).items():
+    for name, run in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
         console.current().note(f"evaluation: {name}")
         result = run(samples, train, test)
         results[name] = result.as_dict()

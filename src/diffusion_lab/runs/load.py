@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.schema import TrainConfig, recorded_train_config
 from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.targets import known_targets, targets
+from diffusion_lab.config.targets import allowed_with, targets
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
@@ -75,16 +75,17 @@ def load_run(
     return Run(folder, settings, parts, int(state.get("global_step", 0)))
 
 
-def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Sequence[str] = ()) -> TrainConfig:
+def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Iterable[tuple[str, Any]] = ()) -> TrainConfig:
     """Return the settings that a recorded config, perhaps with changes, holds.
 
-    Of their targets, only those of this installation's config tree and the `typed` ones can be built.
+    Of their targets, only those of this installation's config tree and the `typed` ones (from
+    `config.targets.targets`) can be built, each in its place.
 
     Raises:
         LabError: naming the file and the key that does not fit.
     """
     try:
-        return read_settings(recorded_train_config(known_targets() | set(typed)), node)
+        return read_settings(recorded_train_config(allowed_with(typed)), node)
     except LabError as error:
         raise LabError(f"{folder.path / 'config.yaml'}: {error}") from error
 

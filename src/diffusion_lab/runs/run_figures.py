@@ -108,7 +108,7 @@ def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:
     found = {}
     for option in options("schedule"):
         try:
-            other = make(read_option("schedule", option), "schedule", {})
+            other = make(read_option("schedule", option), "schedule", {}, None)
         except LabError:  # it must be given an argument
             continue
         if isinstance(other, family):

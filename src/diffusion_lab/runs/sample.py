@@ -31,7 +31,7 @@ def sample(settings: SampleConfig) -> Path:
     """
     silence_library_warnings()
     keep_freed_memory()
-    with console.use(make(settings.console, "console", {})):
+    with console.use(make(settings.console, "console", {}, None)):
         return _sample(settings)
 
 

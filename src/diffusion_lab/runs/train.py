@@ -62,7 +62,7 @@ def train(
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
         RunPruned: where one of `callbacks` raised it.
     """
-    speaker = make(settings.console, "console", {}) if is_rank_zero() else console.Console()
+    speaker = make(settings.console, "console", {}, None) if is_rank_zero() else console.Console()
     with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(speaker):
         if settings.resume:
             start = resumed_start(RunFolder.open(settings.resume), overrides)

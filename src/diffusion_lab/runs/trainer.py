@@ -33,9 +33,9 @@ def make_trainer(
     # The progress bar is a callback of this project.
     arguments = {**node, "enable_progress_bar": False, **replaced}
     name, allowed = "pytorch_lightning.Trainer", settings.allowed_targets
-    trainer = make(
-        {**arguments, "_target_": name}, "trainer", filled, filled, None if allowed is None else allowed | {name}
-    )
+    if allowed is not None:
+        allowed = {**allowed, "trainer": {name, *allowed.get("trainer", ())}}
+    trainer = make({**arguments, "_target_": name}, "trainer", filled, allowed, filled)
     if isinstance(node.get("profiler"), str):  # else Lightning writes its table to the log
         trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
     return trainer
@@ -44,8 +44,8 @@ def make_trainer(
 def make_callbacks(settings: TrainConfig, parts: Parts) -> dict[str, Any]:
     """Return the callbacks by name; the pipeline, and whether there is a progress bar, are filled in."""
     bar = settings.trainer.get("enable_progress_bar", True)
-    made = make(settings.callbacks, "callbacks", {"pipeline": parts.pipeline, "bar": bar}, (), settings.allowed_targets)
+    made = make(settings.callbacks, "callbacks", {"pipeline": parts.pipeline, "bar": bar}, settings.allowed_targets)
     if not settings.ema:
         return made
     # First, so that after each step the other callbacks see the average that includes it.
-    return {"ema": make(settings.ema, "ema", {}, (), settings.allowed_targets), **made}
+    return {"ema": make(settings.ema, "ema", {}, settings.allowed_targets), **made}

@@ -50,7 +50,7 @@ def validated(settings: TrainConfig) -> Parts:
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
-    _check_made(make(settings.evaluation, "evaluation", {}, (), settings.allowed_targets), "evaluation", Callable)
+    _check_made(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), "evaluation", Callable)
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
@@ -97,7 +97,7 @@ def check_against_data(settings: TrainConfig, parts: Parts, trainer: pl.Trainer)
             f"trainer.val_check_interval={every}: an epoch has {in_epoch} batches; take fewer, or "
             "trainer.check_val_every_n_epoch=null to count over epochs"
         )
-    for name, made in make(settings.evaluation, "evaluation", {}, (), settings.allowed_targets).items():
+    for name, made in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
         if hasattr(made, "check"):
             checked_call(functools.partial(made.check, train.labels), f"evaluation.{name}")
 

@@ -55,7 +55,7 @@ def search(settings: SearchConfig, typed: Sequence[str]) -> None:
         LabError: if a key is invalid, before anything is written; or if all workers have failed.
         RunInterrupted: after Ctrl-C; the message contains the command that continues the search.
     """
-    with console.use(make(settings.console, "console", {})):
+    with console.use(make(settings.console, "console", {}, None)):
         spec = read_spec(settings, typed)
         check_space(spec)
         shared = SharedStudy(spec)

@@ -42,10 +42,10 @@ def sweep(composed: Sequence[tuple[TrainConfig, Sequence[str], dict[str, Any]]])
         for key in (*SWEEP_KEYS, "console"):
             if getattr(settings, key) != getattr(first, key):
                 raise LabError(f"{key} must have one value for the whole sweep")
-    launcher: Launcher = make(first.launcher, "launcher", {})
+    launcher: Launcher = make(first.launcher, "launcher", {}, None)
     jobs = _jobs(composed)
     folder = RunFolder.create(jobs[0].outputs, "multirun")
-    speaker = make(first.console, "console", {})
+    speaker = make(first.console, "console", {}, None)
     stop = StopSignals()
     with console.use(speaker), stop.handlers_installed():
         sweep_report.show_start(jobs, launcher, folder)
@@ -75,7 +75,7 @@ def single_run_config(settings: Settings) -> Settings:
     """
     if settings.rerun:
         raise LabError("rerun=true is for the jobs of a sweep, which needs -m")
-    if settings.launcher is not None and not isinstance(make(settings.launcher, "launcher", {}), Basic):
+    if settings.launcher is not None and not isinstance(make(settings.launcher, "launcher", {}, None), Basic):
         raise LabError("launcher=… is for the jobs of a sweep, which needs -m")
     return replace(settings, launcher=None, rerun=False)
 
