@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
 
@@ -64,6 +65,40 @@ def test_a_recorded_logger_that_would_write_elsewhere_is_refused(run, settings, 
     with pytest.raises(LabError, match=r"logger: .* would write to|logger: .* has a name with a variable"):
         resumed(settings, run)
     assert sorted(tmp_path.rglob("*")) == entries
+
+
+@pytest.fixture
+def logged_elsewhere(run, settings, tmp_path):
+    """The run, as if it had been logged to a database elsewhere."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["logger"] |= settings("logger=mlflow", f"paths.output_dir={tmp_path}/elsewhere").logger
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+def test_a_recorded_logger_that_sends_data_elsewhere_is_used_only_if_it_is_typed(logged_elsewhere, settings, tmp_path):
+    entries = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LabError, match=r"was logged with mlflow, which sends data out of the run folder.*logger="):
+        resumed(settings, logged_elsewhere)
+    assert sorted(tmp_path.rglob("*")) == entries
+    typed = [
+        f"resume={logged_elsewhere}",
+        "trainer.max_epochs=3",
+        "logger=csv",
+        "logger.csv.flush_logs_every_n_steps=1",
+    ]
+    train(settings(*typed, "console=quiet"), typed)
+    logger = yaml.safe_load((logged_elsewhere / "config.yaml").read_text())["logger"]
+    assert logger.keys() == {"csv"}
+    assert logger["csv"]["flush_logs_every_n_steps"] == 1
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_reproduction_is_logged_in_its_own_folder_alone(logged_elsewhere, settings, tmp_path):
+    again = (f"run_dir={logged_elsewhere}", f"paths.output_dir={tmp_path}/again", "console=quiet")
+    verdict = reproduce(settings(*again, config_name="reproduce"))
+    assert verdict.here.read_config()["logger"].keys() == {"csv", "tensorboard"}
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_run_folder_that_is_reached_through_a_link_is_resumed(run, settings, tmp_path):

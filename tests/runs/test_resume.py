@@ -10,8 +10,10 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import LAYOUT_VERSION
 from diffusion_lab.runs import resume
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import graceful_interrupt
@@ -125,6 +127,30 @@ def test_where_the_data_lie_now_is_recorded_for_any_working_directory(tiny, monk
     folder, _ = stopped(tiny())
     monkeypatch.chdir(tmp_path)
     assert resume.resumed_settings(folder, ["paths.data_dir=there"]).paths.data_dir == str(tmp_path / "there")
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("old", [True, False])
+def test_the_data_are_read_where_the_resumed_run_is_told_that_they_lie(settings, tmp_path, data, old):
+    folder = RunFolder.create(tmp_path / "outputs", "x")
+    there = tmp_path / "there"
+    config = settings(f"data={data}", f"paths.data_dir={there}").as_node()
+    if old:  # as it was recorded before data took paths.data_dir by itself
+        config["data"]["data_dir"] = str(there)
+    folder.write_config(config, [])
+    folder.write_json("manifest.json", {"layout_version": LAYOUT_VERSION, "status": "interrupted"})
+    moved = resume.resumed_settings(folder, [f"paths.data_dir={tmp_path}/moved"])
+    assert build(moved).data.data_dir == tmp_path / "moved"
+    there.mkdir()
+    assert build(resume.resumed_settings(folder, [])).data.data_dir == there
+
+
+def test_no_folder_of_data_is_made_because_a_run_folder_names_it(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path / "usual"))
+    folder = RunFolder.create(tmp_path / "outputs", "x")
+    folder.write_config(settings("data=mnist", f"paths.data_dir={tmp_path}/theirs").as_node(), [])
+    folder.write_json("manifest.json", {"layout_version": LAYOUT_VERSION, "status": "interrupted"})
+    assert build(resume.resumed_settings(folder, [])).data.data_dir == tmp_path / "usual"
 
 
 @pytest.mark.parametrize("damage", [flip, cut])

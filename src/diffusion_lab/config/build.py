@@ -39,14 +39,14 @@ def build(settings: TrainConfig) -> Parts:
     """Build everything but the trainer. Initial weights follow from torch's global generator.
 
     A constructor's argument that carries the name of an earlier part (``data``, ``schedule``, ``process``, ``codec``,
-    ``parameterization``), or of something that one of these provides (``image_size``, ``num_classes``, …), is filled
-    in.
+    ``parameterization``), of something that one of these provides (``image_size``, ``num_classes``, …), or is ``seed``
+    or ``data_dir``, is filled in.
 
     Raises:
         LabError: naming the key that does not fit.
     """
     node = settings.as_node()
-    parts: dict[str, Any] = {"seed": node["seed"]}
+    parts: dict[str, Any] = {"seed": node["seed"], "data_dir": settings.paths.data_dir}
     kinds = {"data": DataModule, "schedule": Schedule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
 
     def add(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -48,8 +49,13 @@ def with_overrides(node: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
     return changed
 
 
-def default_data_dir() -> str:
-    """Return the folder of data that is used where none is chosen."""
+def existing_data_dir(recorded: str) -> str:
+    """Return a recorded folder of data if it exists; else the one that is used where none is chosen.
+
+    No folder is made because a run folder, which may come from anyone, names it.
+    """
+    if Path(recorded).is_dir():
+        return recorded
     return str(OmegaConf.load(conf_dir() / "paths" / "default.yaml").data_dir)
 
 

@@ -15,7 +15,7 @@ import torch
 from diffusion_lab import console
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import Paths, ReproduceConfig, TrainConfig
-from diffusion_lab.config.settings import default_data_dir
+from diffusion_lab.config.settings import existing_data_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import is_rank_zero
@@ -26,6 +26,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import recorded_settings
+from diffusion_lab.runs.loggers import local_loggers
 from diffusion_lab.runs.train import train
 
 
@@ -106,8 +107,8 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
 def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> TrainConfig:
     """Return the recorded settings, adapted to this machine."""
     recorded = recorded_settings(there, trusted(there.read_config(), there.path / "config.yaml"))
-    usual = recorded.paths.data_dir if Path(recorded.paths.data_dir).is_dir() else default_data_dir()
-    paths = Paths(data_dir=settings.paths.data_dir or usual, output_dir=settings.paths.output_dir)
+    data_dir = settings.paths.data_dir or existing_data_dir(recorded.paths.data_dir)
+    paths = Paths(data_dir=data_dir, output_dir=settings.paths.output_dir)
     trainer = dict(recorded.trainer)
     if settings.trainer.accelerator is not None:
         trainer["accelerator"] = settings.trainer.accelerator
@@ -119,7 +120,10 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
         trainer["max_steps"] = steps
         text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"
         console.current().note(text)
-    return replace(recorded, resume=None, console=settings.console, paths=paths, trainer=trainer)
+    logger = local_loggers(recorded.logger)
+    if others := ", ".join(sorted(recorded.logger.keys() - logger)):
+        console.current().note(f"the recorded run was logged with {others}, the reproduction is not")
+    return replace(recorded, resume=None, console=settings.console, paths=paths, trainer=trainer, logger=logger)
 
 
 def _recorded_threads(there: RunFolder) -> int | None:

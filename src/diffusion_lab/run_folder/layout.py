@@ -45,7 +45,7 @@ def upgraded(config: dict[str, Any], version: int) -> dict[str, Any]:
     """Return a recorded config of an older version as one of `LAYOUT_VERSION`."""
     for upgrade in _UPGRADES[version - 1 :]:
         config = upgrade(config)
-    return config
+    return _without_second_data_dir(config)
 
 
 #: Classes whose modules were renamed in version 2.
@@ -71,6 +71,14 @@ def _from_1_to_2(config: dict[str, Any]) -> dict[str, Any]:
         others = {key: value for key, value in sampling.items() if key != "clip_x0"}
         config = config | {"sampling": others, "guidance": {}, "clip": clip}
     return config | {key: value for key, value in _ADDED_BEFORE_2.items() if key not in config}
+
+
+def _without_second_data_dir(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove ``data.data_dir``, which repeats ``paths.data_dir`` in configs of version 1 and the first of version 2."""
+    data = config.get("data")
+    if isinstance(data, dict):
+        return config | {"data": {key: value for key, value in data.items() if key != "data_dir"}}
+    return config
 
 
 def _with_targets_renamed(node: Any, renamed: Mapping[str, str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,19 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
+
+#: Loggers that write to the run folder alone.
+_LOCAL = ("diffusion_lab.training.csv_log.AppendingCSVLogger", "pytorch_lightning.loggers.TensorBoardLogger")
+
+
+def local_loggers(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those nodes of recorded loggers that write to the run folder alone; the others send data elsewhere.
+
+    Where that is, with whose account, is for the person who runs a command, and not for a run folder.
+    """
+    return {
+        key: node for key, node in recorded.items() if not isinstance(node, Mapping) or node.get("_target_") in _LOCAL
+    }
 
 
 def make_loggers(settings: TrainConfig, folder: RunFolder) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,20 +80,26 @@ def new_start(settings: TrainConfig, overrides: Sequence[str], options: Mapping[
     return Start(settings.with_absolute_paths(), list(overrides), chosen)
 
 
-def resumed_start(folder: RunFolder, overrides: Sequence[str]) -> Start:
+def resumed_start(folder: RunFolder, overrides: Sequence[str], loggers: Mapping[str, Any] | None = None) -> Start:
     """Return the start of the run in `folder` from its last good checkpoint.
 
     Args:
         folder: of the run.
         overrides: that were typed for this session; some of them may change the settings.
+        loggers: for this session; None for the recorded ones.
 
     Raises:
         LabError: naming what cannot be changed, or is damaged.
     """
     changes = [override for override in overrides if not override.startswith(_SESSION_KEYS)]
-    settings = resume.resumed_settings(folder, changes)
+    settings = resume.resumed_settings(folder, [c for c in changes if not sets_loggers(c)], loggers)
     checkpoint = resume.last_good_checkpoint(folder)
     return Start(settings, folder.read_overrides() + changes, folder=folder, checkpoint=checkpoint)
+
+
+def sets_loggers(override: str) -> bool:
+    """Return whether an override says something about the loggers."""
+    return re.match(r"[+~]*logger[=.@]", override) is not None or override == "~logger"
 
 
 def joined_start(folder: RunFolder) -> Start:

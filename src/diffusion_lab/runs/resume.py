@@ -12,7 +12,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from diffusion_lab import console
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.settings import with_overrides
+from diffusion_lab.config.settings import existing_data_dir, with_overrides
+from diffusion_lab.config.targets import targets
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import link_or_copy
@@ -21,6 +22,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import LAYOUT_VERSION, layout_version
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import named_checkpoint, recorded_settings
+from diffusion_lab.runs.loggers import local_loggers
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
@@ -40,11 +42,19 @@ _FREE = (
 )
 
 
-def resumed_settings(folder: RunFolder, changes: Sequence[str]) -> TrainConfig:
+def resumed_settings(
+    folder: RunFolder, changes: Sequence[str], loggers: Mapping[str, Any] | None = None
+) -> TrainConfig:
     """Return the settings of the run in `folder`, with changes as ``key=value``.
 
+    Args:
+        folder: of the run.
+        changes: to its config, but for its loggers.
+        loggers: to use instead of the recorded ones; None for those.
+
     Raises:
-        LabError: naming a change that would make it another run, or the limit that leaves nothing to do.
+        LabError: naming a change that would make it another run, the limit that leaves nothing to do, or a recorded
+            logger that would send data elsewhere.
     """
     version = layout_version(folder.path, folder.read_manifest())
     if version != LAYOUT_VERSION:
@@ -59,7 +69,7 @@ def resumed_settings(folder: RunFolder, changes: Sequence[str]) -> TrainConfig:
         if key not in _LIMITS and not any(key == free or key.startswith(f"{free}.") for free in _FREE):
             raise LabError(
                 f"{change}: a resumed run goes on with its own config, of which {' and '.join(_LIMITS)} can be raised, "
-                f"and {', '.join(_FREE)} changed; to start a new run from its weights, use init_from"
+                f"and {', '.join((*_FREE, 'logger'))} changed; to start a new run from its weights, use init_from"
             )
     node = with_overrides(recorded.as_node(), changes)
     for change in changes:
@@ -68,10 +78,21 @@ def resumed_settings(folder: RunFolder, changes: Sequence[str]) -> TrainConfig:
     if not any(change.startswith(_LIMITS) for change in changes) and _status(folder) == "finished":
         was = recorded.trainer.get("max_epochs")
         raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
-    settings = recorded_settings(folder, node)
-    if any(change.startswith("paths.data_dir=") for change in changes):
-        return settings.with_absolute_paths()
-    return settings
+    if not any(change.startswith("paths.data_dir=") for change in changes):
+        node["paths"]["data_dir"] = existing_data_dir(node["paths"]["data_dir"])
+    if loggers is None:
+        _check_loggers(folder, node["logger"])
+    else:
+        node["logger"] = loggers
+    return recorded_settings(folder, node, targets({"logger": loggers})).with_absolute_paths()
+
+
+def _check_loggers(folder: RunFolder, recorded: Mapping[str, Any]) -> None:
+    if others := sorted(recorded.keys() - local_loggers(recorded)):
+        raise LabError(
+            f"{folder.path} was logged with {', '.join(others)}, which sends data out of the run folder, as only the "
+            f"command line may ask for: add logger={others[0]} with its settings, or logger=default for TensorBoard"
+        )
 
 
 def _check_limit(folder: RunFolder, change: str, recorded: Mapping[str, Any], changed: Mapping[str, Any]) -> None:

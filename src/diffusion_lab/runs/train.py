@@ -33,7 +33,16 @@ from diffusion_lab.runs import hparams, start_table
 from diffusion_lab.runs.draws import draw_recorded, save_final_draw
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.loggers import close_loggers
-from diffusion_lab.runs.prepare import PreparedRun, Start, joined_start, new_start, prepare, record_start, resumed_start
+from diffusion_lab.runs.prepare import (
+    PreparedRun,
+    Start,
+    joined_start,
+    new_start,
+    prepare,
+    record_start,
+    resumed_start,
+    sets_loggers,
+)
 from diffusion_lab.runs.rank_processes import use_rank_processes
 from diffusion_lab.runs.resume import find_requeued_run
 from diffusion_lab.runs.run_figures import figures_after_training, figures_before_training
@@ -65,9 +74,10 @@ def train(
     speaker = make(settings.console, "console", {}, None) if is_rank_zero() else console.Console()
     with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(speaker):
         if settings.resume:
-            start = resumed_start(RunFolder.open(settings.resume), overrides)
+            loggers = settings.logger if any(map(sets_loggers, overrides)) else None
+            start = resumed_start(RunFolder.open(settings.resume), overrides, loggers)
         elif (requeued := find_requeued_run(settings, overrides)) is not None:
-            start = resumed_start(RunFolder.open(requeued), [])
+            start = resumed_start(RunFolder.open(requeued), [], settings.logger)
         else:
             start = new_start(settings, overrides, options or {})
         return _run(start, callbacks)
