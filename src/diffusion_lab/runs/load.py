@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +15,16 @@ from diffusion_lab.config.schema import TrainConfig, recorded_train_config
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.targets import allowed_with, targets
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 from diffusion_lab.training.ema import KEY as EMA_KEY
+
+#: Bytes that tables of the schedule and the like may take, besides a network's weights.
+_OTHER_TENSORS = 256 * 2**20
 
 
 class Run:
@@ -67,7 +72,7 @@ def load_run(
     settings = recorded_settings(folder, merged(node, changes or {}), targets(changes or {}))
     file = named_checkpoint(folder, checkpoint)
     state = read_checkpoint(file)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), errors_of(folder), weights_limit(file):
         parts = build(settings)
     average = state.get(EMA_KEY, {}).get("weights") if weights == "ema" else None
     load_weights(parts.module, average or state["state_dict"], file)
@@ -84,10 +89,25 @@ def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Iterabl
     Raises:
         LabError: naming the file and the key that does not fit.
     """
-    try:
+    with errors_of(folder):
         return read_settings(recorded_train_config(allowed_with(typed)), node)
+
+
+@contextmanager
+def errors_of(folder: RunFolder) -> Iterator[None]:
+    """Let errors about settings name the file that recorded them."""
+    try:
+        yield
     except LabError as error:
         raise LabError(f"{folder.path / 'config.yaml'}: {error}") from error
+
+
+def weights_limit(checkpoint: Path) -> AbstractContextManager[None]:
+    """Refuse to build a network that is far larger than the weights in `checkpoint`, before it takes memory.
+
+    A run's network has the size of the weights that are loaded into it.
+    """
+    return allocation_limit(4 * checkpoint.stat().st_size + _OTHER_TENSORS, f"go with the weights in {checkpoint.name}")
 
 
 def merged(node: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import read_settings
-from diffusion_lab.errors import LabError
+from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
 from diffusion_lab.machine.ranks import is_rank_zero
@@ -23,7 +24,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
-from diffusion_lab.runs.load import check_moments, load_weights, named_checkpoint
+from diffusion_lab.runs.load import check_moments, errors_of, load_weights, named_checkpoint, weights_limit
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -122,10 +123,11 @@ def prepare(start: Start, callbacks: Sequence[pl.Callback]) -> PreparedRun:
     settings = start.settings
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
-    try:
+    with (
+        errors_of(start.folder) if start.folder else nullcontext(),
+        weights_limit(start.checkpoint) if start.checkpoint else allocation_limit(),
+    ):
         parts = validated(settings)
-    except LabError as error:
-        raise LabError(f"{start.folder.path / 'config.yaml'}: {error}" if start.folder else str(error)) from error
     if (warning := parts.pipeline.warning) is not None:
         console.current().warning(warning)
     warn_of_lost_updates(settings.trainer)
