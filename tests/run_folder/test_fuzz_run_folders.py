@@ -36,7 +36,8 @@ PROCESSES = range(1000, 1040)
 LONGEST = 10.0
 
 VALUES = [
-    None, True, 0, -1, 5, 3000, 10**6, 10**9, 10**18, 10**400, 1e308, float("nan"), float("inf"), "", "abc", "../../x", "/etc/passwd", "~",
+    None, True, 0, -1, 5, 3000, 10**6, 10**9,
+    10**18, 10**400, 1e308, float("nan"), float("inf"), "", "abc", "../../x", "/etc/passwd", "~",
     "$HOME", "${oc.env:HOME}", "${oc.create:{_target_:os.system,command:'touch MARK'}}", "\x1b[2J\x07", "x" * 10_000,
     [], [[]], [1, "a", None], {}, {"a": {"b": {}}}, {"_target_": "os.system", "command": "touch MARK"},
     {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "OUTSIDE", "name": "../x"},
