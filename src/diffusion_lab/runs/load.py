@@ -22,6 +22,7 @@ from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 from diffusion_lab.training.ema import KEY as EMA_KEY
+from diffusion_lab.training.module import DiffusionModule
 
 #: Bytes that tables of the schedule and the like may take, besides a network's weights.
 _OTHER_TENSORS = 256 * 2**20
@@ -160,18 +161,22 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 
 
-def check_moments(module: nn.Module, optimizer_states: list[dict[str, Any]], where: Path) -> None:
-    """Check that the moments in stored states of the optimizer have the shapes of the parameters of `module`.
+def check_optimizer_states(module: DiffusionModule, stored: list[dict[str, Any]], where: Path) -> None:
+    """Load stored states into an optimizer of the kind that trains `module`, which is then thrown away.
 
     Raises:
-        LabError: naming their file, and the first moment that does not fit.
+        LabError: naming their file, and the first moment that has not the shape of its parameter.
     """
-    shapes = [tuple(parameter.shape) for parameter in module.parameters()]
-    for stored in optimizer_states:
-        states = stored.get("state")
-        for index, state in states.items() if isinstance(states, dict) else ():
-            known = isinstance(index, int) and 0 <= index < len(shapes) and isinstance(state, dict)
-            for name in _MOMENTS if known else ():
-                value = state.get(name)
-                if value is not None and (not isinstance(value, Tensor) or tuple(value.shape) != shapes[index]):
-                    raise LabError(f"{where} is damaged: the {name} of parameter {index} in it has another shape")
+    parameters = list(module.parameters())
+    for state in stored:
+        optimizer = module.optimizer(parameters)
+        try:
+            optimizer.load_state_dict(state)
+            restored = list(optimizer.state.items())
+            for parameter, moments in restored:
+                for name in _MOMENTS:
+                    if name in moments and moments[name].shape != parameter.shape:
+                        raise ValueError(f"{name} has the shape {list(moments[name].shape)} and not that of its weight")
+        except Exception as error:  # a state that was changed makes torch raise anything
+            text = " ".join(str(error).split())
+            raise LabError(f"{where} is damaged: its optimizer cannot be restored ({text})") from error

@@ -24,7 +24,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
-from diffusion_lab.runs.load import check_moments, errors_of, load_weights, named_checkpoint, weights_limit
+from diffusion_lab.runs.load import check_optimizer_states, errors_of, load_weights, named_checkpoint, weights_limit
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
@@ -179,7 +179,7 @@ def _load_first_weights(start: Start, parts: Parts) -> int:
     state: dict[str, Any] = read_checkpoint(source)
     load_weights(parts.module, state["state_dict"], source)
     if start.checkpoint is not None:
-        check_moments(parts.module, state.get("optimizer_states", []), source)
+        check_optimizer_states(parts.module, state.get("optimizer_states", []), source)
     return 0 if start.checkpoint is None else int(state["global_step"])
 
 

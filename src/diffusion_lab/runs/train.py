@@ -16,7 +16,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.errors import RunInterrupted, RunPruned
+from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.machine.rank_launcher import end_with_parent
@@ -119,7 +119,17 @@ def fit(run: PreparedRun) -> PreparedRun:
     with single_process_restored(trainer):
         if run.settings.compile:
             compile_network(parts.network, trainer.strategy.root_device)
-        trainer.fit(parts.module, datamodule=parts.data, ckpt_path=run.start.checkpoint, weights_only=True)
+        started = _TrainingStarted()
+        trainer.callbacks.append(started)  # type: ignore[attr-defined]
+        try:
+            trainer.fit(parts.module, datamodule=parts.data, ckpt_path=run.start.checkpoint, weights_only=True)
+        except LabError:
+            raise
+        except Exception as error:  # what was changed in a checkpoint makes Lightning raise anything
+            if run.start.checkpoint is None or started.yes:
+                raise
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise LabError(f"{run.start.checkpoint} is damaged: training cannot go on from it ({text})") from error
         if not isinstance(trainer.strategy, FullySharded):
             return run
         weights = trainer.strategy.whole_weights()
@@ -128,6 +138,15 @@ def fit(run: PreparedRun) -> PreparedRun:
         whole = build(run.settings)
         whole.module.to(next(iter(weights.values())).dtype).load_state_dict(weights)
         return replace(run, parts=replace(whole, data=parts.data))
+
+
+class _TrainingStarted(pl.Callback):
+    """Says whether the trainer has restored its checkpoint and begun to train."""
+
+    yes = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.yes = True
 
 
 def finish(run: PreparedRun) -> dict[str, Any]:

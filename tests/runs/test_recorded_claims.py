@@ -1,6 +1,7 @@
-"""A recorded config that asks for far more memory than the run had is refused before the memory is taken."""
+"""What a recorded config or checkpoint claims: sizes beyond what the run had, and states of another kind, are refused."""
 
 import pytest
+import torch
 
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError
@@ -36,3 +37,37 @@ def test_a_typed_size_that_no_machine_has_is_refused_before_the_run_has_a_folder
     with pytest.raises(LabError, match=rf"{key.split('.')[0]}.*that this machine has"):
         prepare(new_start(settings, [], {}), ())
     assert not (tmp_path / "o").exists()
+
+
+def spoil(content, *keys, to):
+    *parents, last = keys
+    for key in parents:
+        content = content[key]
+    content[last] = to
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        (("optimizer_states", 0, "state", 0), torch.zeros(3, dtype=torch.int8)),
+        (("optimizer_states", 0, "state", 0, "exp_avg"), torch.zeros(3)),
+        (("optimizer_states", 0, "state", 0, "exp_avg_sq"), "abc"),
+        (("optimizer_states", 0, "param_groups"), {}),
+        (("lr_schedulers", 0), 5),
+        (("loops", "fit_loop"), "abc"),
+        (("loops", "fit_loop", "epoch_progress"), -1),
+        (("callbacks",), {"EMA": 5}),
+    ],
+    ids=lambda value: "-".join(map(str, value[0])),
+)
+def test_a_checkpoint_that_cannot_be_restored_is_said_to_be_damaged(run, settings, spoiled):
+    keys, value = spoiled
+    path = run.path / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    spoil(content, *keys, to=value)
+    path.unlink()
+    torch.save(content, path)
+    for earlier in path.parent.glob("step_*.ckpt"):
+        earlier.unlink()
+    with pytest.raises(LabError, match=r"last\.ckpt is damaged"):
+        train(settings(f"resume={run.path}", "console=quiet"), [f"resume={run.path}", *MORE])
