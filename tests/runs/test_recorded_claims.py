@@ -1,4 +1,4 @@
-"""What a recorded config or checkpoint claims: sizes beyond what the run had, and states of another kind, are refused."""
+"""What a recorded config or checkpoint claims and cannot be: too large sizes, and states of another kind."""
 
 import pytest
 import torch
