@@ -3,7 +3,7 @@
 from diffusion_lab.config.cli import run
 
 #: The config groups of which the run has its own option.
-GROUPS_OF_THE_RUN = ("sampler", "guidance", "clip")
+GROUPS_OF_THE_RUN = ("sampler", "grid", "guidance", "clip")
 
 
 def sample(cfg):

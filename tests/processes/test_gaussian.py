@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from ancestral_sampler import ancestral
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps, GaussianPrediction
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, draw
+from diffusion_lab.sampling import draw
 from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, GaussianSchedule, LinearSchedule
 from oracles import bayes
 from oracles import schedules as exact
@@ -248,7 +249,7 @@ def test_data_keeps_its_scale_when_variance_explodes():
         sigma = process.schedule.sigma(c_noise[:, None].double() / 1000)
         return (sigma * z / (0.25 + sigma**2)).to(z)
 
-    sampler = Ancestral(process, num_steps=200)
+    sampler = ancestral(process, num_steps=200)
     noise = Noise(torch.arange(4000), 0)
     samples = draw(Denoiser(network, Eps(process)), sampler, process.prior((1,), noise.at("prior")), noise)
     assert samples.std().item() == pytest.approx(0.5, rel=0.05)

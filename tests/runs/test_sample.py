@@ -132,7 +132,7 @@ def test_the_samples_of_the_training_run_say_what_made_them(folder):
 
 def test_another_sampler_can_be_chosen_without_repeating_the_run(folder):
     run = load_run(folder, changes={"sampler": {"num_steps": 3}})
-    assert len(run.parts.pipeline.sampler) == 3
+    assert len(run.parts.pipeline.sampler.steps) == 3
 
 
 def test_best_last_and_a_path_name_a_checkpoint(folder):

@@ -2,11 +2,12 @@ import pytest
 import torch
 from scipy import stats
 
+from ancestral_sampler import ancestral
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian, Process
-from diffusion_lab.sampling import Ancestral, State, draw
+from diffusion_lab.sampling import State, draw
 from diffusion_lab.schedules import CosineSchedule, GaussianSchedule, LinearSchedule
 from oracles import finite_data
 from oracles import schedules as exact
@@ -43,7 +44,7 @@ def variances(sampler):
     state = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64)
     noise = FixedNoise(torch.tensor([[0.0], [0.0], [1.0]], dtype=torch.float64))
     variance, history = 1.0, []
-    for t, s in sampler.steps():
+    for t, s in sampler.steps:
         times = (torch.full((3,), time, dtype=torch.float64) for time in (t, s))
         offset, of_state, of_noise = sampler.step(State(state), *times, denoiser, noise).z[:, 0].tolist()
         assert offset == 0
@@ -54,19 +55,19 @@ def variances(sampler):
 
 def test_sigma2_beta_keeps_standard_normal_data_standard_normal():
     """Ho et al. 2020, section 3.2: σ² = β is right for x0 ~ N(0, 1). The last step adds no noise: 1 − β_1."""
-    history = variances(Ancestral(PROCESS, "beta"))
+    history = variances(ancestral(PROCESS, "beta"))
     assert len(history) == STEPS
     assert history[:-1] == pytest.approx([1.0] * (STEPS - 1), rel=1e-11)
     assert history[-1] == pytest.approx(1 - 1e-4, rel=1e-11)
 
 
 def test_beta_tilde_loses_variance_of_standard_normal_data():
-    assert variances(Ancestral(PROCESS, "beta_tilde"))[-1] == pytest.approx(0.9911, abs=5e-5)
+    assert variances(ancestral(PROCESS, "beta_tilde"))[-1] == pytest.approx(0.9911, abs=5e-5)
 
 
 def test_fewer_steps_with_beta_still_keep_the_variance():
     """For any pair, σ²_{t|s} is what the step forward adds."""
-    history = variances(Ancestral(PROCESS, "beta", num_steps=10))
+    history = variances(ancestral(PROCESS, "beta", num_steps=10))
     assert history[:-1] == pytest.approx([1.0] * 9, rel=1e-11)
     assert history[-1] == pytest.approx(float(ALPHA_BAR[100]), rel=1e-11)
 
@@ -94,7 +95,7 @@ def test_the_exact_denoiser_of_a_finite_data_set_returns_its_points(dim, varianc
 
     noise = Noise(torch.arange(n), 0, "finite")
     start = PROCESS.prior((dim,), noise.at("start")).double()
-    samples = draw(Denoiser(network, Eps(PROCESS)), Ancestral(PROCESS, variance, num_steps), start, noise)
+    samples = draw(Denoiser(network, Eps(PROCESS)), ancestral(PROCESS, variance, num_steps), start, noise)
     distance, nearest = torch.cdist(samples, points[1:]).min(1)
     assert distance.max() < 1e-4
     counts = torch.bincount(nearest, minlength=3).numpy()
@@ -102,9 +103,9 @@ def test_the_exact_denoiser_of_a_finite_data_set_returns_its_points(dim, varianc
 
 
 def test_num_steps_respaces_the_grid():
-    sampler = Ancestral(PROCESS, num_steps=10)
-    assert len(sampler) == 10
-    assert [round(t * STEPS) - 1 for t, _ in sampler.steps()] == [
+    sampler = ancestral(PROCESS, num_steps=10)
+    assert len(sampler.steps) == 10
+    assert [round(t * STEPS) - 1 for t, _ in sampler.steps] == [
         999,
         899,
         799,
@@ -116,7 +117,7 @@ def test_num_steps_respaces_the_grid():
         199,
         99,
     ]
-    assert len(Ancestral(PROCESS)) == len(list(Ancestral(PROCESS).steps())) == STEPS
+    assert len(ancestral(PROCESS).steps) == STEPS
 
 
 @pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
@@ -125,7 +126,7 @@ def test_the_step_to_time_0_is_the_predicted_data_without_noise(variance, row):
     denoiser = Denoiser(lambda z, index, labels: 0.3 * z, Eps(PROCESS))
     z, t = torch.linspace(-1, 1, 6).reshape(2, 3), torch.full((2,), row / STEPS, dtype=torch.float64)
     noise = FixedNoise(torch.full((2, 3), 100.0))
-    after = Ancestral(PROCESS, variance).step(State(z), t, torch.zeros_like(t), denoiser, noise)
+    after = ancestral(PROCESS, variance).step(State(z), t, torch.zeros_like(t), denoiser, noise)
     torch.testing.assert_close(after.z, denoiser(z, t).x0)
     assert after.z.dtype == torch.float32
 
@@ -141,7 +142,7 @@ def test_the_step_to_time_0_is_the_predicted_data_without_noise(variance, row):
 )
 def test_arguments_out_of_range_are_refused(arguments, key):
     with pytest.raises(ValueError, match=key):
-        Ancestral(PROCESS, **arguments)
+        ancestral(PROCESS, **arguments)
 
 
 class Continuous(GaussianSchedule):
@@ -165,9 +166,9 @@ class Continuous(GaussianSchedule):
 
 def test_a_continuous_schedule_is_cut_into_as_many_steps_as_are_asked_for():
     process = Gaussian(Continuous())
-    assert list(Ancestral(process, num_steps=4).steps()) == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
+    assert ancestral(process, num_steps=4).steps == [(1, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0)]
     with pytest.raises(ValueError, match=r"sampler\.num_steps must be given"):
-        Ancestral(process)
+        ancestral(process)
 
 
 class Coins(Process):
@@ -182,11 +183,11 @@ class Coins(Process):
 
 
 def test_any_process_is_sampled_by_its_posterior():
-    drawn = draw(lambda *_: None, Ancestral(Coins(), num_steps=2), torch.zeros(1000, 3), Noise(torch.arange(1000), 0))
+    drawn = draw(lambda *_: None, ancestral(Coins(), num_steps=2), torch.zeros(1000, 3), Noise(torch.arange(1000), 0))
     assert drawn.dtype == torch.int64
     assert drawn.double().mean().item() == pytest.approx(0.5, abs=0.05)
     with pytest.raises(ValueError, match=r"sampler\.variance=beta needs a Gaussian process"):
-        Ancestral(Coins(), "beta")
+        ancestral(Coins(), "beta")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_any_process_is_sampled_by_its_posterior():
     ],
 )
 def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, variance, bounded, warns):
-    line = Ancestral(Gaussian(schedule), variance).warning(bounded)
+    line = ancestral(Gaussian(schedule), variance).warning(bounded)
     assert (line is not None) == warns
     if warns:
         assert "31.6" in line
@@ -208,4 +209,4 @@ def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, varianc
 
 def test_every_number_of_steps_of_a_short_schedule_is_possible():
     process = Gaussian(CosineSchedule(10))
-    assert [len(list(Ancestral(process, num_steps=n).steps())) for n in range(1, 11)] == list(range(1, 11))
+    assert [len(ancestral(process, num_steps=n).steps) for n in range(1, 11)] == list(range(1, 11))

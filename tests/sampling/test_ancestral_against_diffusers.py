@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, ClipX0, State
+from diffusion_lab.sampling import ClipX0, State
 from diffusion_lab.schedules import CosineSchedule, LinearSchedule
 
 ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
@@ -51,7 +52,7 @@ def compare(monkeypatch, process, variance, clip, scheduler, pairs, index_of):
     denoiser = Denoiser(predicted_noise, Eps(process))
     if clip:
         denoiser = ClipX0(Pixels())(denoiser)
-    sampler = Ancestral(process, variance)
+    sampler = ancestral(process, variance)
     for number, (t, s) in enumerate(pairs):
         noise = Noise(torch.arange(2), 0, number)
         if s == 0 and t > 1 / STEPS:
@@ -87,7 +88,7 @@ def test_single_steps_agree(monkeypatch, process, variance, clip):
 def test_respaced_steps_agree(monkeypatch, process, variance, clip, num_steps):
     scheduler = their_scheduler(process, variance, clip)
     scheduler.set_timesteps(num_steps)
-    pairs = list(Ancestral(process, variance, num_steps).steps())
+    pairs = ancestral(process, variance, num_steps).steps
     assert [index_of(t) for t, _ in pairs] == scheduler.timesteps.tolist()
     compare(monkeypatch, process, variance, clip, scheduler, pairs, index_of)
 

@@ -1,13 +1,15 @@
 import pytest
 import torch
 
+from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, ClipX0, Sampler, State, draw
+from diffusion_lab.sampling import ClipX0, Sampler, State, draw
 from diffusion_lab.schedules import LinearSchedule
+from grid_schedules import Exploding
 
 PROCESS = Gaussian(LinearSchedule(1000))
 SHAPE = (1, 16, 16)
@@ -22,7 +24,7 @@ def denoiser():
 def sample(denoiser, rows, num_steps=5, **arguments):
     noise = Noise(rows, 0, "sample")
     start = PROCESS.prior(SHAPE, noise.at("start"))
-    sampler = Ancestral(PROCESS, "beta", num_steps)
+    sampler = ancestral(PROCESS, "beta", num_steps)
     return draw(ClipX0(Pixels())(denoiser), sampler, start, noise, **arguments)
 
 
@@ -36,7 +38,7 @@ def test_sample_i_does_not_depend_on_the_batch_it_is_drawn_in(denoiser):
 def test_on_step_is_told_of_every_step(denoiser):
     told, before = [], denoiser.evaluations
     samples = sample(denoiser, torch.arange(2), on_step=told.append)
-    assert [(step.t, step.s) for step in told] == list(Ancestral(PROCESS, num_steps=5).steps())
+    assert [(step.t, step.s) for step in told] == ancestral(PROCESS, num_steps=5).steps
     assert [(step.number, step.total) for step in told] == [(n, 5) for n in range(5)]
     assert all(step.z.shape == (2, *SHAPE) for step in told)
     assert torch.equal(told[-1].z, samples)
@@ -60,13 +62,8 @@ class Recorder(Sampler):
     """Adds its noise to the state, and notes down what it was given."""
 
     def __init__(self):
+        super().__init__([(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)])
         self.seen = []
-
-    def __len__(self):
-        return 3
-
-    def steps(self):
-        yield from [(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)]
 
     def step(self, state, t, s, denoiser, noise):
         self.seen.append((t.tolist(), s.tolist(), noise.normal((1,))))
@@ -85,6 +82,16 @@ def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
     assert torch.equal(start, torch.ones(2, 1))
 
 
+def test_from_the_noise_that_is_left_at_time_0_a_last_step_leads_to_the_predicted_data():
+    process = Gaussian(Exploding())
+    denoiser = Denoiser(lambda z, c_noise, labels: torch.full_like(z, 0.25), Eps(process))
+    sampler = Recorder()
+    sampler.steps = [(1.0, 0.0), (0.0, 0.0)]
+    start, noise = torch.ones(2, 1), Noise(torch.arange(2), 0, "x")
+    left = start + noise.at("step", 0).normal((1,))
+    assert torch.allclose(draw(denoiser, sampler, start, noise), left - 0.002 * 0.25)
+
+
 def test_what_is_drawn_carries_no_gradient(denoiser):
     assert not sample(denoiser, torch.arange(1), num_steps=1).requires_grad
 
@@ -96,6 +103,6 @@ def test_the_condition_of_the_draw_reaches_every_evaluation():
         seen.append(condition)
         return Eps(PROCESS).prediction(z_t, z_t, t)
 
-    draw(denoiser, Ancestral(PROCESS, num_steps=3), torch.zeros(2, 1), Noise(torch.arange(2), 0), labels)
+    draw(denoiser, ancestral(PROCESS, num_steps=3), torch.zeros(2, 1), Noise(torch.arange(2), 0), labels)
     assert len(seen) == 3
     assert all(condition is labels for condition in seen)

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
 from diffusion_lab.networks import Network
 from diffusion_lab.parameterizations import Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Ancestral, ClipX0, Pipeline
+from diffusion_lab.sampling import ClipX0, Pipeline
 from diffusion_lab.schedules import LinearSchedule
 
 PROCESS = Gaussian(LinearSchedule(100))
@@ -36,7 +37,7 @@ class Labelled(Plain):
 
 
 def pipeline(network, num_classes=3, transforms=()):
-    sampler = Ancestral(PROCESS, num_steps=4)
+    sampler = ancestral(PROCESS, num_steps=4)
     return Pipeline(network, Eps(PROCESS), PROCESS, Pixels(), sampler, transforms, (1, 2, 2), num_classes)
 
 

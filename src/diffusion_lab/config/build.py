@@ -16,7 +16,7 @@ from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Process
-from diffusion_lab.sampling import DenoiserTransform, Pipeline
+from diffusion_lab.sampling import DenoiserTransform, Pipeline, TimeGrid
 from diffusion_lab.schedules import Schedule
 from diffusion_lab.training.module import DiffusionModule
 
@@ -47,7 +47,13 @@ def build(settings: TrainConfig) -> Parts:
     """
     node = settings.as_node()
     parts: dict[str, Any] = {"seed": node["seed"], "data_dir": settings.paths.data_dir}
-    kinds = {"data": DataModule, "schedule": Schedule, **type_hints(Pipeline), **type_hints(DiffusionModule)}
+    kinds = {
+        "data": DataModule,
+        "schedule": Schedule,
+        "grid": TimeGrid,
+        **type_hints(Pipeline),
+        **type_hints(DiffusionModule),
+    }
 
     def add(name: str) -> Any:
         part = parts[name] = make(node[name], name, parts, settings.allowed_targets, parts.keys() - {"seed"})
@@ -71,7 +77,9 @@ def build(settings: TrainConfig) -> Parts:
     network = add("network").to(memory_format=torch.channels_last)
     if condition_kind(network) == "label" and data.num_classes is None:
         raise LabError(f"network={type(network).__name__} takes labels, and data={type(data).__name__} has none")
-    objective, sampler = add("objective"), add("sampler")
+    objective = add("objective")
+    add("grid")
+    sampler = add("sampler")
     for group in TRANSFORMS:
         if node[group] and "_target_" not in node[group]:
             keys = ", ".join(f"{group}.{key}" for key in node[group])

@@ -61,6 +61,7 @@ class TrainConfig:
     objective: Part
     network: Part
     sampler: Part
+    grid: Part
     guidance: Part
     clip: Part
     optimizer: Part
@@ -202,6 +203,7 @@ class SampleConfig:
     seed: int
     trajectory: bool
     sampler: Part | None
+    grid: Part | None
     guidance: Part | None
     clip: Part | None
     label: int | list[int] | None

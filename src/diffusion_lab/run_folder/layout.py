@@ -45,7 +45,7 @@ def upgraded(config: dict[str, Any], version: int) -> dict[str, Any]:
     """Return a recorded config of an older version as one of `LAYOUT_VERSION`."""
     for upgrade in _UPGRADES[version - 1 :]:
         config = upgrade(config)
-    return _without_second_data_dir(config)
+    return _as_recorded_now(config)
 
 
 #: Classes whose modules were renamed in version 2.
@@ -73,8 +73,12 @@ def _from_1_to_2(config: dict[str, Any]) -> dict[str, Any]:
     return config | {key: value for key, value in _ADDED_BEFORE_2.items() if key not in config}
 
 
-def _without_second_data_dir(config: dict[str, Any]) -> dict[str, Any]:
-    """Remove ``data.data_dir``, which repeats ``paths.data_dir`` in configs of version 1 and the first of version 2."""
+def _as_recorded_now(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove and add what later configs of one version do not have any more, or have besides; a run stays the same.
+
+    ``data.data_dir`` repeated ``paths.data_dir``. There was one grid, `Trailing`, and no group for it.
+    """
+    config = {"grid": {"_target_": "diffusion_lab.sampling.grids.Trailing"}} | config
     data = config.get("data")
     if isinstance(data, dict):
         return config | {"data": {key: value for key, value in data.items() if key != "data_dir"}}

@@ -27,7 +27,7 @@ class DrawFacts:
     """The settings that decide the samples of a draw.
 
     Attributes:
-        sampler: its config node.
+        sampler, grid: their config nodes.
         transforms: the config node of each transform of the denoiser, by its group, in order.
         condition: the label of each sample; None without labels.
         weights: ``ema`` or ``raw``.
@@ -37,6 +37,7 @@ class DrawFacts:
     """
 
     sampler: Mapping[str, Any]
+    grid: Mapping[str, Any]
     transforms: Mapping[str, Any]
     condition: list[Any] | None
     weights: str
@@ -80,6 +81,7 @@ def save_final_draw(drawn: Draw, settings: TrainConfig, parts: Parts, step: int,
     """Write the samples that are drawn at the end of training, and what made them, to ``samples/final.*``."""
     facts = DrawFacts(
         sampler=settings.sampler,
+        grid=settings.grid,
         transforms=transforms_of(settings),
         condition=labels_of(drawn),
         weights="ema" if settings.ema else "raw",

@@ -61,7 +61,7 @@ def _first_step(parts: Parts, condition: Tensor | None) -> Tensor:
     """Return a sample [1, *D] after one step from the prior, decoded; it is shown, too, to see that it can be."""
     pipeline = parts.pipeline
     noise = Noise(torch.zeros(1, dtype=torch.int64), 0)
-    t, s = (torch.full((1,), time, dtype=torch.float64) for time in next(iter(pipeline.sampler.steps())))
+    t, s = (torch.full((1,), time, dtype=torch.float64) for time in pipeline.sampler.steps[0])
     start = State(pipeline.process.prior(pipeline.shape, noise.at("prior")))
     after = pipeline.sampler.step(start, t, s, lambda z, time: pipeline.denoiser(z, time, condition), noise.at("step"))
     sample = pipeline.codec.decode(after.z)

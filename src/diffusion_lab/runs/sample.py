@@ -36,7 +36,8 @@ def sample(settings: SampleConfig) -> Path:
 
 
 def _sample(settings: SampleConfig) -> Path:
-    changes = {group: node for group in ("sampler", *TRANSFORMS) if (node := getattr(settings, group)) is not None}
+    groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
+    changes = {group: node for group, node in groups.items() if node is not None}
     run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
@@ -56,6 +57,7 @@ def _sample(settings: SampleConfig) -> Path:
     )
     facts = DrawFacts(
         sampler=run.settings.sampler,
+        grid=run.settings.grid,
         transforms=transforms_of(run.settings),
         condition=labels_of(drawn),
         weights=settings.weights if run.settings.ema else "raw",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -12,7 +11,7 @@ from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Gaussian, Process, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.time_grids import trailing
+from diffusion_lab.sampling.grids import TimeGrid
 
 Variance = Literal["beta", "beta_tilde"]
 
@@ -27,7 +26,8 @@ class Ancestral(Sampler):
         process: any process; ``variance`` is for a Gaussian one.
         variance: ``beta`` for σ² = β (the upper bound, right for standard normal data where variance is preserved) or
             ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point); DDPM section 3.2.
-        num_steps: how many steps, evenly spaced in t; all T of the schedule where None.
+        grid: the times of the steps.
+        num_steps: how many steps; all T of the schedule where None.
 
     Where sigma(0) = 0, the last step, to s = 0, adds no noise.
 
@@ -35,27 +35,19 @@ class Ancestral(Sampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
-    def __init__(self, process: Process, variance: Variance = "beta_tilde", num_steps: int | None = None) -> None:
+    def __init__(
+        self, process: Process, grid: TimeGrid, variance: Variance = "beta_tilde", num_steps: int | None = None
+    ) -> None:
         if variance not in get_args(Variance):
             raise ValueError(f"sampler.variance must be one of {', '.join(get_args(Variance))}, got {variance!r}")
         if variance == "beta" and not isinstance(process, Gaussian):
             raise ValueError("sampler.variance=beta needs a Gaussian process; take beta_tilde, the posterior itself")
-        total = process.schedule.steps or num_steps
-        if total is None:
+        count = process.schedule.steps if num_steps is None else num_steps
+        if count is None:
             raise ValueError("sampler.num_steps must be given: the schedule has no steps of its own")
-        if num_steps is not None and not 1 <= num_steps <= total:
-            limit = f"between 1 and schedule.steps={total}" if process.schedule.steps else "at 1 or above"
-            raise ValueError(f"sampler.num_steps must lie {limit}, got {num_steps}")
+        super().__init__(grid.steps(count))
         self.process = process
         self.variance = variance
-        self.total = total
-        self.num_steps = num_steps or total
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def steps(self) -> Iterator[tuple[float, float]]:
-        return trailing(self.total, self.num_steps)
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z_t = state.z
@@ -71,7 +63,7 @@ class Ancestral(Sampler):
         """Return a line if errors of the first step grow without bounds: σ² = β, much noise at once, no clipping."""
         if bounded or self.variance != "beta" or not isinstance(self.process, Gaussian):
             return None
-        t, s = (torch.tensor(time, dtype=torch.float64) for time in next(self.steps()))
+        t, s = (torch.tensor(time, dtype=torch.float64) for time in self.steps[0])
         factor = float(self.process.schedule.alpha(s) / self.process.schedule.alpha(t))
         if factor < _LARGE_FACTOR:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,18 +24,15 @@ class State:
 
 
 class Sampler(ABC):
-    """Yields its own pairs of times and takes one step at a time."""
+    """Knows its own pairs of times, and takes one step at a time.
 
-    @abstractmethod
-    def steps(self) -> Iterator[tuple[float, float]]:
-        """Yield pairs (t, s): the time a step starts at and the time it leads to.
+    Args:
+        steps: pairs (t, s), the time a step starts at and the time it leads to. Where noise is left at t = 0
+            (sigma(0) > 0), a last pair (0, 0) stands for the step to clean data.
+    """
 
-        Where noise is left at t = 0 (sigma(0) > 0), a last pair (0, 0) may stand for the step to clean data.
-        """
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Return the number of steps."""
+    def __init__(self, steps: Sequence[tuple[float, float]]) -> None:
+        self.steps = steps
 
     @abstractmethod
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:

@@ -54,11 +54,14 @@ def draw(
         return torch.full((len(start),), value, dtype=torch.float64, device=noise.rows.device)
 
     state = State(start)
-    for number, (t, s) in enumerate(sampler.steps()):
+    for number, (t, s) in enumerate(sampler.steps):
         here, there = (
             torch.full((len(start),), time, dtype=torch.float64, device=noise.rows.device) for time in (t, s)
         )
-        state = sampler.step(state, here, there, conditioned, noise.at("step", number))
+        if t == s:  # to clean data, from the noise that is left at t = 0
+            state = State(conditioned(state.z, here).x0)
+        else:
+            state = sampler.step(state, here, there, conditioned, noise.at("step", number))
         if on_step is not None:
-            on_step(Step(number, len(sampler), t, s, state.z))
+            on_step(Step(number, len(sampler.steps), t, s, state.z))
     return state.z

@@ -115,7 +115,7 @@ class Pipeline:
         self.network.eval()
         batches = range(0, num_samples, batch_size)
         bar = tqdm(
-            total=len(batches) * len(self.sampler),
+            total=len(batches) * len(self.sampler.steps),
             desc="sampling",
             unit="step",
             disable=not (progress and sys.stderr.isatty()),

@@ -4,18 +4,13 @@ import torch
 
 from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling.base import Sampler, State
-from diffusion_lab.sampling.time_grids import trailing
+from diffusion_lab.sampling.grids import TimeGrid
 
 
 class DDIM(Sampler):
-    def __init__(self, process: Gaussian, num_steps: int = 50) -> None:
-        self.process, self.num_steps = process, num_steps
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def steps(self):
-        return trailing(self.process.schedule.steps or self.num_steps, self.num_steps)
+    def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 50) -> None:
+        super().__init__(grid.steps(num_steps))
+        self.process = process
 
     def step(self, state, t, s, denoiser, noise):
         prediction, schedule = denoiser(state.z, t), self.process.schedule

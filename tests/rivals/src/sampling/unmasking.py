@@ -3,18 +3,13 @@
 from diffusion_lab.processes.absorbing import Absorbing
 
 from diffusion_lab.sampling.base import Sampler, State
-from diffusion_lab.sampling.time_grids import trailing
+from diffusion_lab.sampling.grids import TimeGrid
 
 
 class Unmasking(Sampler):
-    def __init__(self, process: Absorbing, num_steps: int = 8) -> None:
-        self.process, self.num_steps = process, num_steps
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def steps(self):
-        return trailing(self.num_steps, self.num_steps)
+    def __init__(self, process: Absorbing, grid: TimeGrid, num_steps: int = 8) -> None:
+        super().__init__(grid.steps(num_steps))
+        self.process = process
 
     def step(self, state, t, s, denoiser, noise):
         return State(self.process.posterior(state.z, denoiser(state.z, t), t, s).sample(noise))

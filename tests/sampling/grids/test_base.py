@@ -1,0 +1,43 @@
+import itertools
+
+import pytest
+
+from diffusion_lab.sampling import grids
+from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.schedules import CosineSchedule, LinearSchedule
+from grid_schedules import Exploding, Flow
+
+GRIDS = [getattr(grids, name) for name in grids.__all__ if name != "TimeGrid"]
+SCHEDULES = [LinearSchedule(), CosineSchedule(), LinearSchedule(60), Flow(), Exploding()]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
+def test_every_grid_has_as_many_falling_steps_as_it_is_asked_for_and_ends_at_clean_data(grid, schedule, steps):
+    found = grid(schedule).steps(steps)
+    assert len(found) == steps
+    assert all(s == t for (_, s), (t, _) in itertools.pairwise(found))
+    assert all(1 >= t > s for t, s in found[:-1])
+    assert found[-1][1] == 0
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_there_is_no_grid_of_no_steps(steps):
+    with pytest.raises(ValueError, match=r"sampler\.num_steps must be 1 or more, got"):
+        grids.Trailing(Flow()).steps(steps)
+
+
+@pytest.mark.parametrize("grid", [grids.Trailing, grids.Leading, grids.Linspace, grids.Quadratic])
+def test_rows_are_not_visited_twice(grid):
+    with pytest.raises(ValueError, match=r"sampler\.num_steps must lie between 1 and schedule\.steps=60, got 61"):
+        grid(LinearSchedule(60)).steps(61)
+
+
+def test_a_grid_that_does_not_fall_is_refused():
+    class Flat(TimeGrid):
+        def times(self, num_steps):
+            return [0.5] * num_steps
+
+    with pytest.raises(ValueError, match="grid=Flat has no 3 different times"):
+        Flat(Flow()).steps(3)
