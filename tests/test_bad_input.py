@@ -49,7 +49,7 @@ BAD = {
     "hydra/launcher=slurm": ["hydra/launcher=slurm", "choose from basic"],
     "data=": ["data=", f"choose from {choices('data')}"],
     "data=null": ["data=null", f"choose from {choices('data')}"],
-    "data=[mnist,digits]": ["no key data.data_dir"],
+    "data=[mnist,digits]": ["no key data.validation"],
     "+schedule=cosine": ["schedule is chosen already", "without the +"],
     # What is missing.
     "~seed": ["seed is missing", "an integer"],

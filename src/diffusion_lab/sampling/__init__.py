@@ -3,24 +3,36 @@
 from diffusion_lab.sampling.ancestral import Ancestral
 from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, State
 from diffusion_lab.sampling.clip_x0 import ClipX0
+from diffusion_lab.sampling.ddim import DDIM
+from diffusion_lab.sampling.dpm_solver_pp import DPMSolverPP2M
 from diffusion_lab.sampling.dynamic_threshold import DynamicThreshold
+from diffusion_lab.sampling.euler import Euler
 from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.sampling.heun import Heun
+from diffusion_lab.sampling.ipndm import IPNDM
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
 from diffusion_lab.sampling.trajectory import Trajectory
+from diffusion_lab.sampling.unipc import UniPC
 
 __all__ = [
+    "DDIM",
+    "IPNDM",
     "Ancestral",
     "ClipX0",
+    "DPMSolverPP2M",
     "DenoiserFn",
     "DenoiserTransform",
     "Draw",
     "DynamicThreshold",
+    "Euler",
+    "Heun",
     "Pipeline",
     "Sampler",
     "State",
     "Step",
     "TimeGrid",
     "Trajectory",
+    "UniPC",
     "draw",
 ]

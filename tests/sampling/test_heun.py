@@ -1,0 +1,60 @@
+import math
+
+import pytest
+import torch
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.sampling import Heun, draw
+from diffusion_lab.sampling.grids import Karras, Trailing
+from diffusion_lab.schedules import LinearSchedule
+from grid_schedules import Exploding, Flow, Preserving
+from oracles.gaussian_ode import VARIANCE, ExactDenoiser, error, evaluations, orders
+
+
+def test_its_error_is_that_of_the_closed_form_and_falls_with_order_2():
+    assert [error(Heun, n) for n in (20, 40, 80)] == pytest.approx([1.78e-2, 4.17e-3, 1.01e-3], rel=4e-3)
+    assert orders(Heun) == pytest.approx([2, 2], abs=0.06)
+
+
+def test_it_evaluates_the_network_twice_for_each_step_but_the_last():
+    assert evaluations(Heun, 18, Exploding(), Karras) == 35
+    assert evaluations(Heun, 5, LinearSchedule(), Trailing) == 9
+
+
+def test_a_step_from_pure_noise_is_one_of_ddim():
+    """At alpha = 0 the state has no scale in sigma/alpha: one evaluation there, too."""
+    assert evaluations(Heun, 5, Flow(), Trailing) == 8
+    assert error(Heun, 200, Flow()) < 1e-3
+
+
+@pytest.mark.parametrize("schedule", [Exploding(), Preserving(10.0, -10.0)])
+def test_with_churn_the_samples_have_the_distribution_of_the_data(schedule):
+    """Noise that is added and removed by an exact denoiser leaves N(0, 0.25) as it is."""
+    process, rows = Gaussian(schedule), torch.arange(20_000)
+    noise = Noise(rows, 0, "churn")
+    start = process.prior((1,), noise.at("prior")).double()
+    sampler = Heun(process, Karras(schedule), 60, churn=20.0)
+    samples = draw(ExactDenoiser(process), sampler, start, noise)
+    assert float(samples.std()) == pytest.approx(math.sqrt(VARIANCE), rel=0.03)
+    plain = draw(ExactDenoiser(process), Heun(process, Karras(schedule), 60), start, noise)
+    again = torch.corrcoef(torch.stack([samples[:, 0], plain[:, 0]]))[0, 1]
+    assert abs(float(again)) < 0.95  # it is random
+
+
+def test_churn_is_only_added_between_its_bounds():
+    process, noise = Gaussian(Exploding()), Noise(torch.arange(4), 0)
+    start = torch.ones(4, 1, dtype=torch.float64)
+    draws = [
+        draw(ExactDenoiser(process), Heun(process, Karras(process.schedule), 10, **more), start, noise)
+        for more in ({}, {"churn": 20.0, "churn_min": 1e6}, {"churn": 20.0, "churn_max": 1e-9}, {"churn": 20.0})
+    ]
+    assert torch.equal(draws[0], draws[1])
+    assert torch.equal(draws[0], draws[2])
+    assert not torch.allclose(draws[0], draws[3])
+
+
+@pytest.mark.parametrize("name", ["churn", "churn_min", "churn_noise"])
+def test_amounts_of_noise_are_not_negative(name):
+    with pytest.raises(ValueError, match=rf"sampler\.{name} must be 0 or more, got -1"):
+        Heun(Gaussian(Flow()), Trailing(Flow()), 5, **{name: -1.0})
