@@ -2,7 +2,22 @@
 
 from diffusion_lab.parameterizations.base import Parameterization, Regression
 from diffusion_lab.parameterizations.denoiser import Denoiser, condition_kind
+from diffusion_lab.parameterizations.edm_preconditioning import EDM
 from diffusion_lab.parameterizations.eps import Eps
 from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
+from diffusion_lab.parameterizations.v import V
+from diffusion_lab.parameterizations.velocity import Velocity
+from diffusion_lab.parameterizations.x0 import X0
 
-__all__ = ["Denoiser", "Eps", "GaussianPrediction", "Parameterization", "Regression", "condition_kind"]
+__all__ = [
+    "EDM",
+    "X0",
+    "Denoiser",
+    "Eps",
+    "GaussianPrediction",
+    "Parameterization",
+    "Regression",
+    "V",
+    "Velocity",
+    "condition_kind",
+]

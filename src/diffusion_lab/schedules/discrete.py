@@ -18,13 +18,15 @@ class DiscreteSchedule(GaussianSchedule):
     Times beyond the ends of [0, 1], and log-SNRs beyond the range, stand for the nearest end.
 
     Args:
-        betas: [T] float64 with values in (0, 1); the last one may be 1 (zero terminal SNR, Lin et al. 2023).
+        betas: [T] float64 with values in (0, 1); the last one may be 1.
+        zero_terminal_snr: shift and scale alpha so that alpha(1) = 0 and its first value stays (Lin et al. 2023,
+            algorithm 1): no signal is left at t = 1, as in the prior.
 
     Raises:
         ValueError: if a beta lies outside (0, 1).
     """
 
-    def __init__(self, betas: Tensor) -> None:
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
         if betas.ndim != 1 or len(betas) == 0:
             raise ValueError(f"betas must be one row of at least one number, got the shape {tuple(betas.shape)}")
         if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all() and 0 < betas[-1] <= 1):
@@ -32,7 +34,7 @@ class DiscreteSchedule(GaussianSchedule):
                 "every beta must lie strictly between 0 and 1 (the last may be 1), "
                 f"got {betas.min():.4g} to {betas.max():.4g}"
             )
-        self.betas = betas.double().cpu()
+        self.betas = _without_last_signal(betas.double().cpu()) if zero_terminal_snr else betas.double().cpu()
         self.steps: int = len(betas)
         log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-self.betas).cumsum(0)])
         self.alpha_bar = log_alpha_bar.exp()  # [T + 1]
@@ -105,6 +107,12 @@ class DiscreteSchedule(GaussianSchedule):
         if device not in self._on_device:
             self._on_device[device] = self._log_snr.to(device)
         return self._on_device[device]
+
+
+def _without_last_signal(betas: Tensor) -> Tensor:
+    alpha = torch.log1p(-betas).cumsum(0).div(2).exp()
+    alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    return torch.cat([betas[:1], 1 - (alpha[1:] / alpha[:-1]) ** 2])
 
 
 def _vanishing(left: Tensor, fraction: Tensor) -> Tensor:

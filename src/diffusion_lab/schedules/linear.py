@@ -14,6 +14,7 @@ class LinearSchedule(DiscreteSchedule):
         steps: T, the number of steps.
         beta_start: the first beta of a process of 1000 steps.
         beta_end: the last beta of a process of 1000 steps.
+        zero_terminal_snr: see `DiscreteSchedule`.
 
     The betas are multiplied by 1000/T, so that every T destroys the data alike.
 
@@ -21,7 +22,9 @@ class LinearSchedule(DiscreteSchedule):
         ValueError: if a scaled beta lies outside (0, 1), as it does for T <= 20 with the usual ends.
     """
 
-    def __init__(self, steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> None:
+    def __init__(
+        self, steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02, zero_terminal_snr: bool = False
+    ) -> None:
         if steps < 2:
             raise ValueError(f"schedule.steps must be at least 2, got {steps}")
         betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64) * (1000 / steps)
@@ -30,4 +33,4 @@ class LinearSchedule(DiscreteSchedule):
                 f"schedule.steps={steps}: the betas, scaled by 1000/steps, run from {betas[0]:.4g} to "
                 f"{betas[-1]:.4g}, and each must lie strictly between 0 and 1; take more steps or smaller betas"
             )
-        super().__init__(betas)
+        super().__init__(betas, zero_terminal_snr)
