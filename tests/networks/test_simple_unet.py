@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffusion_lab.networks import SimpleUNet
-from diffusion_lab.networks.simple_unet import SinusoidalEmbedding, conv_of_upsampled, group_norm
+from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
 
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):

@@ -2,5 +2,6 @@
 
 from diffusion_lab.networks.base import Network
 from diffusion_lab.networks.simple_unet import SimpleUNet
+from diffusion_lab.networks.unet import UNet
 
-__all__ = ["Network", "SimpleUNet"]
+__all__ = ["Network", "SimpleUNet", "UNet"]

@@ -2,6 +2,7 @@
 
 from diffusion_lab.sampling.ancestral import Ancestral
 from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, State
+from diffusion_lab.sampling.classifier_free import ClassifierFree
 from diffusion_lab.sampling.clip_x0 import ClipX0
 from diffusion_lab.sampling.ddim import DDIM
 from diffusion_lab.sampling.dpm_solver_pp import DPMSolverPP2M
@@ -19,6 +20,7 @@ __all__ = [
     "DDIM",
     "IPNDM",
     "Ancestral",
+    "ClassifierFree",
     "ClipX0",
     "DPMSolverPP2M",
     "DenoiserFn",

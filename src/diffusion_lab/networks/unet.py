@@ -1,0 +1,248 @@
+"""The residual U-Net with attention of ADM (Dhariwal & Nichol 2021; Nichol & Dhariwal 2021; Ho et al. 2020).
+
+Its last convolutions start at zero, so that at first a block is the identity and the raw output 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_lab.networks.base import Network
+from diffusion_lab.networks.layers import SinusoidalEmbedding, group_norm
+
+#: The most groups that channels are normalized in.
+_MOST_GROUPS = 32
+
+
+class UNet(Network):
+    """Levels of residual blocks, with attention at some sizes, joined by skips; each level below halves the image.
+
+    Args:
+        in_channels, out_channels, image_size: filled in from the data and the parameterization.
+        num_classes: filled in from the data; None for data without labels.
+        base_channels: width of the first level, a multiple of 8.
+        channel_multipliers: width of each level as a multiple of `base_channels`.
+        num_blocks: residual blocks of each level on the way down; one more on the way up.
+        attention_sizes: sides of the images at which each block is followed by self-attention.
+        head_channels: width of an attention head; it divides the width of each level with attention.
+        dropout: the share of each block's hidden values that is dropped while training, from 0 to below 1.
+        scale_shift: the time scales and shifts the normalized values (ADM); else it is added before normalizing (DDPM).
+        learned_resampling: halve and double images by residual blocks that resample inside (ADM); else by pooling and
+            repeating.
+        labels: whether the network takes a label for each sample, whose embedding is added to that of the time.
+        condition_dropout: see `Network`; only with labels.
+
+    Raises:
+        ValueError: naming the key, if the sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        image_size: int,
+        num_classes: int | None = None,
+        base_channels: int = 64,
+        channel_multipliers: Sequence[int] = (1, 2, 2),
+        num_blocks: int = 2,
+        attention_sizes: Sequence[int] = (7, 8),
+        head_channels: int = 32,
+        dropout: float = 0.0,
+        scale_shift: bool = True,
+        learned_resampling: bool = True,
+        labels: bool = False,
+        condition_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        levels = len(channel_multipliers)
+        if levels < 1 or min(channel_multipliers) < 1:
+            raise ValueError(
+                f"network.channel_multipliers needs one or more positive integers, got {list(channel_multipliers)}"
+            )
+        if image_size % 2 ** (levels - 1):
+            raise ValueError(
+                f"network.channel_multipliers has {levels} levels, between which the image is halved, and "
+                f"data.image_size={image_size} does not halve evenly {levels - 1} times"
+            )
+        if base_channels < 8 or base_channels % 8:
+            raise ValueError(f"network.base_channels must be a multiple of 8, got {base_channels}")
+        if num_blocks < 1:
+            raise ValueError(f"network.num_blocks must be 1 or more, got {num_blocks}")
+        for name, share in {"dropout": dropout, "condition_dropout": condition_dropout}.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"network.{name} must be at least 0 and below 1, got {share}")
+        if labels and num_classes is None:
+            raise ValueError("network.labels=true needs data with labels")
+        widths = [base_channels * m for m in channel_multipliers]
+        sizes = [image_size // 2**level for level in range(levels)]
+        for width, size in zip(widths, sizes, strict=True):
+            if (size in attention_sizes or size == sizes[-1]) and width % head_channels:
+                raise ValueError(
+                    f"network.head_channels must divide the width of each level with attention, got {head_channels} "
+                    f"for {width} channels at {size}×{size}"
+                )
+        time_dim = 4 * base_channels
+        if labels:
+            self.condition = "label"  # type: ignore[misc]
+            self.condition_dropout = condition_dropout
+            self.label_embedding = nn.Embedding(num_classes + 1, time_dim)  # type: ignore[operator]
+        self.position = SinusoidalEmbedding(base_channels)
+        self.time_embedding = nn.Sequential(
+            nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim)
+        )
+
+        def block(before: int, after: int, resample: str | None = None) -> ResidualBlock:
+            return ResidualBlock(before, after, time_dim, dropout, scale_shift, resample)
+
+        def resampling(width: int, direction: str) -> nn.Module:
+            return block(width, width, direction) if learned_resampling else _Resample(direction)
+
+        self.first = nn.Conv2d(in_channels, base_channels, 3, padding=1)
+        self.down = nn.ModuleList()
+        skips, width = [base_channels], base_channels
+        for level, (after, size) in enumerate(zip(widths, sizes, strict=True)):
+            for _ in range(num_blocks):
+                self.down.append(_Stage(block(width, after), _attention(after, head_channels, size in attention_sizes)))
+                width = after
+                skips.append(width)
+            if level < levels - 1:
+                self.down.append(_Stage(resampling(width, "down"), nn.Identity()))
+                skips.append(width)
+        self.middle = _Stage(block(width, width), SelfAttention(width, head_channels))
+        self.after_middle = block(width, width)
+        self.up = nn.ModuleList()
+        for level, (after, size) in reversed(list(enumerate(zip(widths, sizes, strict=True)))):
+            for _ in range(num_blocks + 1):
+                joined = block(width + skips.pop(), after)
+                self.up.append(_Stage(joined, _attention(after, head_channels, size in attention_sizes)))
+                width = after
+            if level:
+                self.up.append(_Stage(resampling(width, "up"), nn.Identity(), takes_skip=False))
+        self.norm = _norm(width)
+        self.out = _zeroed(nn.Conv2d(width, out_channels, 3, padding=1))
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
+        time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
+        if self.condition == "label":
+            time = time + self.label_embedding(condition)
+        elif condition is not None:
+            raise ValueError("network=unet takes labels only with network.labels=true")
+        x = self.first(x)
+        skips = [x]
+        for stage in self.down:
+            x = stage(x, time)
+            skips.append(x)
+        x = self.after_middle(self.middle(x, time), time)
+        for stage in self.up:
+            x = stage(torch.cat([x, skips.pop()], dim=1) if stage.takes_skip else x, time)
+        return self.out(nn.functional.silu(group_norm(self.norm, x)))
+
+
+class ResidualBlock(nn.Module):
+    """Norm → SiLU → conv 3×3 → norm with the time → SiLU → dropout → conv 3×3 from zero, added to the input.
+
+    Args:
+        before, after: channels.
+        time_dim: size of the time embedding.
+        dropout: the share of hidden values that is dropped while training.
+        scale_shift: whether the time scales and shifts the normalized values, or is added before.
+        resample: ``down``, ``up`` or None: both branches are resampled before the first convolution.
+    """
+
+    def __init__(
+        self, before: int, after: int, time_dim: int, dropout: float, scale_shift: bool, resample: str | None = None
+    ) -> None:
+        super().__init__()
+        self.norm_1 = _norm(before)
+        self.resample = nn.Identity() if resample is None else _Resample(resample)
+        self.conv_1 = nn.Conv2d(before, after, 3, padding=1)
+        self.time = nn.Linear(time_dim, 2 * after if scale_shift else after)
+        self.scale_shift = scale_shift
+        self.norm_2 = _norm(after)
+        self.dropout = dropout
+        self.conv_2 = _zeroed(nn.Conv2d(after, after, 3, padding=1))
+        self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Map x [B, before, H, W] and time [B, time_dim] to [B, after, H', W']."""
+        h = self.conv_1(self.resample(nn.functional.silu(group_norm(self.norm_1, x))))
+        told = self.time(nn.functional.silu(time))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = told.chunk(2, dim=1)
+            h = torch.addcmul(shift, group_norm(self.norm_2, h), 1 + scale)
+        else:
+            h = group_norm(self.norm_2, h + told)
+        h = nn.functional.silu(h)
+        h = nn.functional.dropout(h, self.dropout, self.training) if self.dropout else h
+        return self.skip(self.resample(x)) + self.conv_2(h)
+
+
+class SelfAttention(nn.Module):
+    """Norm → attention among all positions → linear map from zero, added to the input.
+
+    Args:
+        channels: a multiple of `head_channels`.
+        head_channels: width of a head.
+    """
+
+    def __init__(self, channels: int, head_channels: int) -> None:
+        super().__init__()
+        self.heads = channels // head_channels
+        self.norm = _norm(channels)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.out = _zeroed(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """Map x [B, C, H, W] to the same shape."""
+        batch, channels, height, width = x.shape
+        positions = group_norm(self.norm, x).flatten(2).transpose(1, 2)  # [B, H·W, C]
+        split = self.query_key_value(positions).reshape(batch, height * width, 3, self.heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, H·W, C/heads]
+        seen = nn.functional.scaled_dot_product_attention(query, key, value)
+        seen = self.out(seen.transpose(1, 2).reshape(batch, height * width, channels))
+        return x + seen.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+class _Stage(nn.Module):
+    """A block and what follows it."""
+
+    def __init__(self, block: nn.Module, after: nn.Module, takes_skip: bool = True) -> None:
+        super().__init__()
+        self.block = block
+        self.after = after
+        self.takes_skip = takes_skip
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.after(self.block(x, time))
+
+
+class _Resample(nn.Module):
+    """Halve an image by averaging, or double it by repeating."""
+
+    def __init__(self, direction: str) -> None:
+        super().__init__()
+        self.down = direction == "down"
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        return nn.functional.avg_pool2d(x, 2) if self.down else nn.functional.interpolate(x, scale_factor=2.0)
+
+
+def _attention(channels: int, head_channels: int, present: bool) -> nn.Module:
+    return SelfAttention(channels, head_channels) if present else nn.Identity()
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Return a normalization in at most 32 groups of at least 4 channels each."""
+    groups = next(g for g in range(min(_MOST_GROUPS, channels // 4), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def _zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

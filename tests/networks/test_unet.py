@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from diffusion_lab.networks import UNet
+from diffusion_lab.networks.unet import SelfAttention
+
+
+def small(image_size=16, in_channels=1, out_channels=1, awake=True, **arguments):
+    """A small network; `awake`: with weights in the place of the zeros that it starts from."""
+    torch.manual_seed(0)
+    options = {"base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1, "head_channels": 8} | arguments
+    network = UNet(in_channels, out_channels, image_size, **options)
+    if awake:
+        for parameter in network.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "multipliers", "blocks", "attention"),
+    [(28, (1, 2, 2), 2, (7,)), (32, (1, 2, 2, 2), 1, (8, 4)), (16, (1,), 1, ()), (8, (2, 1), 3, (8, 4))],
+)
+@pytest.mark.parametrize("learned_resampling", [True, False])
+def test_the_output_has_the_size_of_the_input(channels, size, multipliers, blocks, attention, learned_resampling):
+    network = small(
+        size,
+        channels,
+        2 * channels,
+        channel_multipliers=multipliers,
+        num_blocks=blocks,
+        attention_sizes=attention,
+        learned_resampling=learned_resampling,
+    )
+    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
+    assert out.shape == (2, 2 * channels, size, size)
+    assert bool(out.isfinite().all())
+
+
+def test_at_first_the_output_is_zero_and_every_weight_is_trained():
+    network = small(labels=True, num_classes=3, awake=False)
+    x, c_noise, labels = torch.randn(2, 1, 16, 16), torch.tensor([1.0, 9.0]), torch.tensor([0, 3])
+    assert not network(x, c_noise, labels).any()
+    network = small(labels=True, num_classes=3)
+    network(x, c_noise, labels).square().sum().backward()
+    assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
+
+
+@pytest.mark.parametrize("scale_shift", [True, False])
+def test_each_sample_depends_on_its_own_image_time_and_label(scale_shift):
+    network = small(labels=True, num_classes=3, scale_shift=scale_shift).eval()
+    x, c_noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0]), torch.tensor([0, 1, 2])
+    before = network(x, c_noise, labels)
+    one = torch.eye(3)[1]
+    for changed in (
+        (x + one[:, None, None, None], c_noise, labels),
+        (x, c_noise + one, labels),
+        (x, c_noise, torch.tensor([0, 3, 2])),
+    ):
+        difference = (network(*changed) - before).abs().amax((1, 2, 3))
+        assert difference[1] > 1e-4
+        assert difference[[0, 2]].max() < 1e-5
+
+
+def test_attention_is_softmax_of_the_products_of_its_heads():
+    torch.manual_seed(0)
+    attention = SelfAttention(8, 4)
+    torch.nn.init.normal_(attention.out.weight)
+    x = torch.randn(2, 8, 3, 3)
+    positions = attention.norm(x).flatten(2).transpose(1, 2)
+    query, key, value = attention.query_key_value(positions).chunk(3, dim=-1)
+    heads = []
+    for head in (slice(0, 4), slice(4, 8)):
+        weights = torch.softmax(query[..., head] @ key[..., head].transpose(1, 2) / 2, dim=-1)
+        heads.append(weights @ value[..., head])
+    expected = x + attention.out(torch.cat(heads, -1)).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(attention(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_without_labels_it_takes_none():
+    network = small()
+    assert network.condition is None
+    with pytest.raises(ValueError, match="takes labels only with"):
+        network(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channel_multipliers": ()}, r"network\.channel_multipliers needs one or more"),
+        ({"channel_multipliers": (1,) * 6}, r"network\.channel_multipliers has 6 levels.*16 does not halve evenly 5"),
+        ({"base_channels": 12}, r"network\.base_channels must be a multiple of 8, got 12"),
+        ({"num_blocks": 0}, r"network\.num_blocks must be 1 or more"),
+        ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
+        ({"condition_dropout": -0.1}, r"network\.condition_dropout must be at least 0"),
+        ({"labels": True}, r"network\.labels=true needs data with labels"),
+        ({"head_channels": 3}, r"network\.head_channels must divide the width"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small(**arguments)
