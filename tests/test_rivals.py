@@ -20,9 +20,9 @@ from diffusion_lab.config.tree import conf_dir
 RIVALS = Path(__file__).parent / "rivals"
 
 IMAGES = (
-    "data=digits", "data.image_size=8", "schedule=sigmoid", "schedule.steps=50", "parameterization=v",
-    "objective=huber", "network=labelled_mlp", "codec=halved", "sampler=ddim", "sampler.num_steps=5",
-    "guidance=classifier_free", "callbacks.samples.every_n_epochs=1",
+    "data=digits", "data.image_size=8", "schedule=square_root", "schedule.steps=50", "parameterization=scaled_score",
+    "objective=huber", "network=labelled_mlp", "codec=halved", "sampler=renoising", "sampler.num_steps=5",
+    "guidance=negative_label", "callbacks.samples.every_n_epochs=1",
 )  # fmt: skip
 WORDS = (
     "data=letters", "codec=characters", "schedule=log_linear", "process=absorbing", "parameterization=substitution",
@@ -128,7 +128,7 @@ def test_every_option_still_composes_with_its_partners(lab):
             "--rootdir", str(lab), "-o", f"pythonpath={lab / 'tests'}",
             "tests/config/test_compose.py", "tests/test_layers.py",
             # Those that list options, and those that build some of the new ones.
-            "-k", "misspelled or layer or file_names or sigmoid or labelled or letters or classifier_free",
+            "-k", "misspelled or layer or file_names or square_root or labelled or letters or negative_label",
         ],
         cwd=lab, env=environment, capture_output=True, text=True, timeout=110,
     )  # fmt: skip

@@ -78,6 +78,10 @@ class Noise:
         """Return the same rows at the address with `path` appended."""
         return Noise(self.rows, self.seed, *self.path, *path)
 
+    def shared(self) -> Noise:
+        """Return as many rows at the same address that are all row 0: numbers that a whole batch has in common."""
+        return Noise(torch.zeros_like(self.rows), self.seed, *self.path)
+
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Return [B, *shape] float32, independent standard normal; |value| < 6.7."""
         size = math.prod(shape)

@@ -12,7 +12,7 @@ from oracles import schedules as exact
 
 STEPS = 100
 PROCESS = Gaussian(LinearSchedule(STEPS))
-OBJECTIVE = Simple(PROCESS, Eps(PROCESS), UniformTimes(PROCESS))
+OBJECTIVE = Simple(PROCESS, Eps(PROCESS), UniformTimes(PROCESS, 64))
 ALPHA_BAR = torch.tensor([float(a) for a in exact.linear(STEPS).alpha_bar], dtype=torch.float64)
 
 

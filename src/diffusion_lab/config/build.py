@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
+from diffusion_lab.objectives import TimeSampler, Weight
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Process
 from diffusion_lab.sampling import DenoiserTransform, Pipeline, TimeGrid
@@ -51,6 +53,8 @@ def build(settings: TrainConfig) -> Parts:
         "data": DataModule,
         "schedule": Schedule,
         "grid": TimeGrid,
+        "time_sampling": TimeSampler,
+        "weight": Weight,
         **type_hints(Pipeline),
         **type_hints(DiffusionModule),
     }
@@ -77,7 +81,13 @@ def build(settings: TrainConfig) -> Parts:
     network = add("network").to(memory_format=torch.channels_last)
     if condition_kind(network) == "label" and data.num_classes is None:
         raise LabError(f"network={type(network).__name__} takes labels, and data={type(data).__name__} has none")
+    parts["batch_size"] = data.batch_size
+    add("time_sampling")
+    if node["weight"]:
+        add("weight")
     objective = add("objective")
+    if node["weight"] and "weight" not in inspect.signature(type(objective)).parameters:
+        raise LabError(f"objective={type(objective).__name__} has weights of its own: take weight=none")
     add("grid")
     sampler = add("sampler")
     for group in TRANSFORMS:

@@ -58,6 +58,8 @@ class TrainConfig:
     schedule: Part
     process: Part
     parameterization: Part
+    time_sampling: Part
+    weight: Part
     objective: Part
     network: Part
     sampler: Part

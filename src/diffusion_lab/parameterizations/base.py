@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_lab.errors import LabError
 from diffusion_lab.processes import Noised, Prediction, Process
 
 
@@ -44,6 +45,14 @@ class Parameterization(ABC):
 
 class Regression(Parameterization):
     """A parameterization whose raw output is held against a target of the same shape."""
+
+    def data_error(self, t: Tensor) -> Tensor:
+        """Return k [B] float64 with ‖x0 error‖² = k ‖raw error‖² at times t [B], by which weights are converted.
+
+        Raises:
+            LabError: if this parameterization does not say, and so goes with weight=none alone.
+        """
+        raise LabError(f"parameterization={type(self).__name__} goes with weight=none alone: it has no data_error")
 
     @abstractmethod
     def target(self, noised: Noised) -> Tensor:

@@ -44,6 +44,9 @@ class EDM(Regression):
         x0 = per_sample(of_z, z_t) * z_t + per_sample(of_raw, z_t) * raw
         return GaussianPrediction.of(self.process, z_t, t, x0, "x0")
 
+    def data_error(self, t: Tensor) -> Tensor:
+        return (self.sigma_data * self.process.schedule.sigma(t) / self._scale(t)) ** 2
+
     def target(self, noised: Noised) -> Tensor:
         assert isinstance(noised, GaussianNoised)
         schedule, scale, z0 = self.process.schedule, self._scale(noised.t), noised.z0

@@ -34,6 +34,9 @@ class Eps(Regression):
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> GaussianPrediction:
         return GaussianPrediction.of(self.process, z_t, t, raw, "eps")
 
+    def data_error(self, t: Tensor) -> Tensor:
+        return torch.exp(-self.process.schedule.log_snr(t))
+
     def target(self, noised: Noised) -> Tensor:
         assert isinstance(noised, GaussianNoised)
         return noised.eps

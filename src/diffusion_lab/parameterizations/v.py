@@ -24,6 +24,10 @@ class V(Regression):
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> GaussianPrediction:
         return GaussianPrediction.of(self.process, z_t, t, raw, "v")
 
+    def data_error(self, t: Tensor) -> Tensor:
+        alpha, sigma = self.process.schedule.alpha(t), self.process.schedule.sigma(t)
+        return (sigma / (alpha**2 + sigma**2)) ** 2
+
     def target(self, noised: Noised) -> Tensor:
         assert isinstance(noised, GaussianNoised)
         schedule, z0 = self.process.schedule, noised.z0

@@ -43,6 +43,11 @@ class Velocity(Regression):
         x0 = per_sample(d_sigma / wronskian, z_t) * z_t - per_sample(sigma / wronskian, z_t) * raw
         return GaussianPrediction.of(self.process, z_t, t, x0, "x0")
 
+    def data_error(self, t: Tensor) -> Tensor:
+        schedule = self.process.schedule
+        sigma = schedule.sigma(t)
+        return (sigma / (schedule.alpha(t) * schedule.d_sigma(t) - sigma * schedule.d_alpha(t))) ** 2
+
     def target(self, noised: Noised) -> Tensor:
         assert isinstance(noised, GaussianNoised)
         schedule, z0 = self.process.schedule, noised.z0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.parameterizations.base import Regression
@@ -23,6 +24,9 @@ class X0(Regression):
 
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> GaussianPrediction:
         return GaussianPrediction.of(self.process, z_t, t, raw, "x0")
+
+    def data_error(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t, dtype=torch.float64)
 
     def target(self, noised: Noised) -> Tensor:
         return noised.z0

@@ -76,9 +76,15 @@ def _from_1_to_2(config: dict[str, Any]) -> dict[str, Any]:
 def _as_recorded_now(config: dict[str, Any]) -> dict[str, Any]:
     """Remove and add what later configs of one version do not have any more, or have besides; a run stays the same.
 
-    ``data.data_dir`` repeated ``paths.data_dir``. There was one grid, `Trailing`, and no group for it.
+    ``data.data_dir`` repeated ``paths.data_dir``. There was one grid, `Trailing`, and no group for it; no weights; and
+    the distribution of times was a part of the objective.
     """
-    config = {"grid": {"_target_": "diffusion_lab.sampling.grids.Trailing"}} | config
+    if "sampler" in config:
+        config = {"grid": {"_target_": "diffusion_lab.sampling.grids.Trailing"}, "weight": {}} | config
+    objective = config.get("objective")
+    if isinstance(objective, dict) and "times" in objective:
+        others = {key: value for key, value in objective.items() if key != "times"}
+        config = config | {"objective": others, "time_sampling": objective["times"]}
     data = config.get("data")
     if isinstance(data, dict):
         return config | {"data": {key: value for key, value in data.items() if key != "data_dir"}}

@@ -10,11 +10,11 @@ from diffusion_lab.objectives import Objective, TimeSampler
 class Masked(Objective):
     units = {"loss": "nats per token", "accuracy": "share of masked tokens"}  # noqa: RUF012
 
-    def __init__(self, process: Absorbing, parameterization: Substitution, times: TimeSampler) -> None:
-        self.process, self.times = process, times
+    def __init__(self, process: Absorbing, parameterization: Substitution, time_sampling: TimeSampler) -> None:
+        self.process, self.time_sampling = process, time_sampling
 
     def __call__(self, denoiser, z0, noise, condition=None):
-        t = self.times(noise.at("time"))
+        t = self.time_sampling(noise.at("time"))
         noised = self.process.sample(z0, t, noise.at("noise"))
         log_probs, masked = denoiser(noised.z_t, t, condition).x0, noised.z_t == self.process.mask
         nll = -log_probs.gather(-1, z0[..., None])[..., 0]
