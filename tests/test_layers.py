@@ -146,7 +146,10 @@ def test_only_the_training_module_and_the_builder_take_the_parts_together():
     takers = {
         path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "objectives" in lab_packages(path)
     }
-    assert {taker for taker in takers if not taker.startswith("objectives/")} <= {"training/module.py", "config/build.py"}
+    assert {taker for taker in takers if not taker.startswith("objectives/")} <= {
+        "training/module.py",
+        "config/build.py",
+    }
 
 
 def test_the_command_line_imports_no_torch_by_its_source():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
@@ -17,24 +18,30 @@ _ADAMS_BASHFORTH = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24
 class IPNDM(GaussianSampler):
     """Adams and Bashforth's method for d(z/alpha)/dr = eps with r = sigma/alpha, of an order that rises to `order`.
 
-    Its coefficients are those of even steps, whatever the grid is; the slopes are the predicted noise of the last
-    steps. One evaluation of the network for each step. It is strong below ten steps.
+    The slopes are the predicted noise of the last steps. One evaluation of the network for each step. It is strong
+    below ten steps.
 
     Args:
         process: a Gaussian process; variance need not be preserved.
         grid: the times of the steps.
         num_steps: how many steps.
         order: how many slopes are used at most, from 1 (DDIM) to 4.
+        variable_step: use the coefficients of the steps' true lengths (iPNDM_v). False: those of even steps, as
+            published; they leave noise behind under a schedule that begins at a sigma/alpha of tens of thousands, as
+            the cosine schedule does.
 
     Raises:
         ValueError: naming the key, if an argument is out of its range.
     """
 
-    def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 10, order: int = 4) -> None:
+    def __init__(
+        self, process: Gaussian, grid: TimeGrid, num_steps: int = 10, order: int = 4, variable_step: bool = True
+    ) -> None:
         super().__init__(process, grid, num_steps)
         if not 1 <= order <= len(_ADAMS_BASHFORTH):
             raise ValueError(f"sampler.order must lie between 1 and {len(_ADAMS_BASHFORTH)}, got {order}")
         self.order = order
+        self.variable_step = variable_step
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z = state.z
@@ -42,8 +49,27 @@ class IPNDM(GaussianSampler):
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
         if not bool((alpha_t > 0).all()):  # z/alpha is infinite: a step of DDIM, whose slope is not remembered
             return State(per_sample(alpha_s, z) * prediction.x0 + per_sample(sigma_s, z) * prediction.eps)
-        slopes = [prediction.eps, *state.history.values()][: self.order]
-        slope = sum(c * d for c, d in zip(_ADAMS_BASHFORTH[len(slopes) - 1], slopes, strict=True))
+        level = sigma_t / alpha_t
+        ages = range(len(state.history) // 2)
+        slopes = [prediction.eps, *(state.history[f"eps_{age}"] for age in ages)][: self.order]
+        levels = [level, *(state.history[f"level_{age}"] for age in ages)][: self.order]
+        slope = torch.zeros_like(z)
+        for weight, before in zip(self._weights(torch.stack(levels), sigma_s / alpha_s), slopes, strict=True):
+            slope = slope + per_sample(weight, z) * before
         ratio = alpha_s / alpha_t
         after = per_sample(ratio, z) * z + per_sample(sigma_s - sigma_t * ratio, z) * slope
-        return State(after, {f"eps_{age}": slope for age, slope in enumerate(slopes[: self.order - 1])})
+        history: dict[str, Tensor] = {}
+        for age in range(min(len(slopes), self.order - 1)):
+            history |= {f"eps_{age}": slopes[age], f"level_{age}": levels[age]}
+        return State(after, history)
+
+    def _weights(self, levels: Tensor, end: Tensor) -> Tensor:
+        """Return the weights [n, B] of the slopes at `levels` [n, B], the newest first, for the step to `end` [B]."""
+        count = len(levels)
+        if not self.variable_step:
+            return torch.tensor(_ADAMS_BASHFORTH[count - 1], dtype=levels.dtype)[:, None].expand_as(levels).to(levels)
+        # The mean over the step of the polynomial through the slopes; the step is from x = 0 to 1.
+        x = ((levels - levels[0]) / (end - levels[0])).T  # [B, n]
+        powers = torch.stack([x**j for j in range(count)], dim=1)  # [B, j, n]
+        means = 1 / torch.arange(1, count + 1, dtype=x.dtype, device=x.device)
+        return torch.linalg.solve(powers, means.expand(len(x), -1)).T
