@@ -1,0 +1,154 @@
+"""The diffusion transformer, DiT with adaLN-Zero (Peebles & Xie 2023)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_lab.networks.base import Network
+from diffusion_lab.networks.layers import SinusoidalEmbedding
+
+#: Size of the sinusoidal embedding of the time.
+_TIME_FREQUENCIES = 256
+
+
+class DiT(Network):
+    """A transformer over patches of the image, each of whose blocks is modulated by the time and the label.
+
+    The modulation of each block, that of the last layer and the last layer itself start at zero: at first a block is
+    the identity and the raw output 0.
+
+    Args:
+        in_channels, out_channels, image_size: filled in from the data and the parameterization.
+        num_classes: filled in from the data; None for data without labels.
+        patch_size: side of a patch; it divides the image size.
+        width: size of a token, a multiple of 4 and of `heads`.
+        depth: number of blocks.
+        heads: number of attention heads.
+        mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.
+        dropout: the share of what each block adds that is dropped while training, from 0 to below 1.
+        labels: whether the network takes a label for each sample, whose embedding is added to that of the time.
+        condition_dropout: see `Network`; only with labels.
+
+    Raises:
+        ValueError: naming the key, if the sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        image_size: int,
+        num_classes: int | None = None,
+        patch_size: int = 4,
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 3,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        labels: bool = False,
+        condition_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if patch_size < 1 or image_size % patch_size:
+            raise ValueError(f"network.patch_size must divide data.image_size={image_size}, got {patch_size}")
+        if width < 4 or width % 4 or heads < 1 or width % heads:
+            raise ValueError(f"network.width must be a multiple of 4 and of network.heads={heads}, got {width}")
+        if depth < 1:
+            raise ValueError(f"network.depth must be 1 or more, got {depth}")
+        if not mlp_ratio > 0:
+            raise ValueError(f"network.mlp_ratio must be positive, got {mlp_ratio}")
+        for name, share in {"dropout": dropout, "condition_dropout": condition_dropout}.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"network.{name} must be at least 0 and below 1, got {share}")
+        if labels and num_classes is None:
+            raise ValueError("network.labels=true needs data with labels")
+        if labels:
+            self.condition = "label"  # type: ignore[misc]
+            self.condition_dropout = condition_dropout
+            self.label_embedding = nn.Embedding(num_classes + 1, width)  # type: ignore[operator]
+            nn.init.normal_(self.label_embedding.weight, std=0.02)
+        self.patch_size = patch_size
+        self.side = image_size // patch_size
+        self.patches = nn.Linear(in_channels * patch_size**2, width)
+        self.position = SinusoidalEmbedding(width // 2)
+        self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
+        self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(Block(width, heads, int(mlp_ratio * width), dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, out_channels * patch_size**2)
+        linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+        asleep = [self.modulation, self.out, *(block.modulation for block in self.blocks)]
+        for layer in linear:
+            nn.init.zeros_(layer.bias)
+            if layer in asleep:
+                nn.init.zeros_(layer.weight)
+            elif layer in list(self.time_embedding):
+                nn.init.normal_(layer.weight, std=0.02)
+            else:
+                nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
+        told = self.time_embedding(self.time(c_noise).to(x.dtype))  # [B, width]
+        if self.condition == "label":
+            told = told + self.label_embedding(condition)
+        elif condition is not None:
+            raise ValueError("network=dit takes labels only with network.labels=true")
+        told = nn.functional.silu(told)
+        batch, channels, _, _ = x.shape
+        p, side = self.patch_size, self.side
+        patches = x.reshape(batch, channels, side, p, side, p).permute(0, 2, 4, 1, 3, 5).reshape(batch, side**2, -1)
+        tokens = self.patches(patches) + self._positions(x)  # [B, side², width]
+        for block in self.blocks:
+            tokens = block(tokens, told)
+        shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
+        raw = self.out(torch.addcmul(shift, self.norm(tokens), 1 + scale))  # [B, side², out · p²]
+        raw = raw.reshape(batch, side, side, -1, p, p).permute(0, 3, 1, 4, 2, 5)
+        return raw.reshape(batch, -1, side * p, side * p)
+
+    def _positions(self, like: Tensor) -> Tensor:
+        """Return the embedding of each patch's row and column: [side², width], in the dtype of `like`."""
+        of_one = self.position(torch.arange(self.side, device=like.device))  # [side, width/2]
+        rows, columns = of_one.repeat_interleave(self.side, 0), of_one.repeat(self.side, 1)
+        return torch.cat([rows, columns], dim=1).to(like.dtype)
+
+
+class Block(nn.Module):
+    """Attention and a perceptron, each added to the tokens times a gate, after a norm that is scaled and shifted.
+
+    Args:
+        width: size of a token.
+        heads: number of attention heads.
+        hidden: hidden size of the perceptron.
+        dropout: the share of what is added that is dropped while training.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.modulation = nn.Linear(width, 6 * width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attended = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
+
+    def forward(self, tokens: Tensor, told: Tensor) -> Tensor:
+        """Map tokens [B, L, width] and what is told of time and label [B, width] to tokens [B, L, width]."""
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
+        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1))
+        tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
+        hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
+        return torch.addcmul(tokens, gate_2, self._dropped(hidden))
+
+    def _attention(self, tokens: Tensor) -> Tensor:
+        batch, length, width = tokens.shape
+        split = self.query_key_value(tokens).reshape(batch, length, 3, self.heads, -1)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, width/heads]
+        seen = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.attended(seen.transpose(1, 2).reshape(batch, length, width))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x

@@ -1,0 +1,132 @@
+import pytest
+import torch
+from torch import nn
+
+from diffusion_lab.config.tree import read_option
+from diffusion_lab.networks import DiT
+from diffusion_lab.networks.dit import Block
+
+
+def small(image_size=16, in_channels=1, out_channels=1, awake=True, **arguments):
+    """A small network; `awake`: with weights in the place of the zeros that it starts from."""
+    torch.manual_seed(0)
+    network = DiT(in_channels, out_channels, image_size, **{"width": 16, "depth": 2, "heads": 2} | arguments)
+    if awake:
+        for parameter in network.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("size", "patch"), [(28, 4), (28, 2), (16, 1), (32, 8), (8, 8)])
+def test_the_output_has_the_size_of_the_input(channels, size, patch):
+    network = small(size, channels, 2 * channels, patch_size=patch)
+    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
+    assert out.shape == (2, 2 * channels, size, size)
+    assert bool(out.isfinite().all())
+
+
+def test_at_first_the_output_is_zero_and_every_weight_is_trained():
+    """adaLN-Zero: Peebles & Xie 2023, section 3.2."""
+    network = small(labels=True, num_classes=3, awake=False)
+    x, c_noise, labels = torch.randn(2, 1, 16, 16), torch.tensor([1.0, 9.0]), torch.tensor([0, 3])
+    assert not network(x, c_noise, labels).any()
+    tokens = torch.randn(2, 16, 16)
+    assert torch.equal(network.blocks[0](tokens, torch.randn(2, 16)), tokens)
+    network = small(labels=True, num_classes=3)
+    network(x, c_noise, labels).square().sum().backward()
+    assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
+
+
+def test_a_patch_goes_out_where_it_came_in():
+    """With the blocks asleep and the last layer a copy of its token, a bright patch is bright in the output alone."""
+    network = small(patch_size=4, width=16, awake=False)
+    with torch.no_grad():
+        network.patches.weight.copy_(torch.eye(16))
+        network.out.weight.copy_(torch.eye(16))
+        network.position.forward = lambda position: torch.zeros(len(position), 8)
+    x = torch.randn(1, 1, 16, 16)
+    out = network(x, torch.tensor([3.0]))
+    for row in range(0, 16, 4):
+        for column in range(0, 16, 4):
+            patch = x[0, 0, row : row + 4, column : column + 4]
+            found = out[0, 0, row : row + 4, column : column + 4]
+            torch.testing.assert_close(found, nn.functional.layer_norm(patch, (4, 4)), rtol=1e-4, atol=1e-4)
+
+
+def test_each_sample_depends_on_its_own_image_time_and_label():
+    network = small(labels=True, num_classes=3).eval()
+    x, c_noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0]), torch.tensor([0, 1, 2])
+    before, one = network(x, c_noise, labels), torch.eye(3)[1]
+    for changed in (
+        (x + one[:, None, None, None] * torch.rand(16, 16), c_noise, labels),
+        (x, c_noise + one, labels),
+        (x, c_noise, torch.tensor([0, 3, 2])),
+    ):
+        difference = (network(*changed) - before).abs().amax((1, 2, 3))
+        assert difference[1] > 1e-4
+        assert difference[[0, 2]].max() < 1e-5
+
+
+def test_the_far_corner_reaches_every_pixel():
+    network, x = small(), torch.zeros(1, 1, 16, 16, requires_grad=True)
+    network(x, torch.tensor([5.0]))[0, 0, 0, 0].backward()
+    assert x.grad[0, 0, -1, -1] != 0
+
+
+def test_its_positions_differ_from_each_other():
+    positions = small()._positions(torch.zeros(1))
+    assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
+
+
+def test_a_block_is_that_of_the_library_with_its_weights():
+    """nn.MultiheadAttention with the same weights, and the modulation by hand."""
+    torch.manual_seed(0)
+    block, library = Block(16, 4, 32, 0.0), nn.MultiheadAttention(16, 4, batch_first=True)
+    with torch.no_grad():
+        library.in_proj_weight.copy_(block.query_key_value.weight)
+        library.in_proj_bias.copy_(block.query_key_value.bias)
+        library.out_proj.load_state_dict(block.attended.state_dict())
+    tokens, told = torch.randn(2, 5, 16), torch.randn(2, 16)
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = block.modulation(told)[:, None].chunk(6, -1)
+    normed = nn.functional.layer_norm(tokens, (16,), eps=1e-6) * (1 + scale_1) + shift_1
+    expected = tokens + gate_1 * library(normed, normed, normed)[0]
+    normed = nn.functional.layer_norm(expected, (16,), eps=1e-6) * (1 + scale_2) + shift_2
+    expected = expected + gate_2 * block.mlp(normed)
+    torch.testing.assert_close(block(tokens, told), expected, rtol=1e-4, atol=1e-5)
+
+
+L, XL = {"width": 1024, "depth": 24, "heads": 16}, {"width": 1152, "depth": 28, "heads": 16}
+
+
+@pytest.mark.parametrize(("size", "millions"), [("dit_s", 33), ("dit_b", 130), (L, 458), (XL, 675)])
+def test_the_named_sizes_have_the_parameters_of_the_paper(size, millions):
+    """Peebles & Xie 2023, tables 1 and 4: in 4 channels at 32×32 with patches of 2, 8 channels out, 1,000 classes."""
+    node = read_option("network", size) if isinstance(size, str) else size
+    node = {key: value for key, value in node.items() if key != "_target_"}
+    with torch.device("meta"):
+        network = DiT(4, 8, 32, num_classes=1000, **node | {"patch_size": 2, "labels": True})
+    assert round(sum(p.numel() for p in network.parameters()) / 1e6) == pytest.approx(millions, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"patch_size": 3}, r"network\.patch_size must divide data\.image_size=16, got 3"),
+        ({"width": 18}, r"network\.width must be a multiple of 4"),
+        ({"heads": 3}, r"network\.width must be a multiple of 4 and of network\.heads=3"),
+        ({"depth": 0}, r"network\.depth must be 1 or more"),
+        ({"mlp_ratio": 0.0}, r"network\.mlp_ratio must be positive"),
+        ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
+        ({"labels": True}, r"network\.labels=true needs data with labels"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small(**arguments)
+
+
+def test_without_labels_it_takes_none():
+    with pytest.raises(ValueError, match="takes labels only with"):
+        small()(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
