@@ -3,6 +3,7 @@
 from diffusion_lab.objectives.base import Objective, squared_error
 from diffusion_lab.objectives.constant_weight import ConstantWeight
 from diffusion_lab.objectives.edm_weight import EDMWeight
+from diffusion_lab.objectives.hybrid import Hybrid
 from diffusion_lab.objectives.log_normal_times import LogNormalTimes
 from diffusion_lab.objectives.logit_normal_times import LogitNormalTimes
 from diffusion_lab.objectives.min_snr import MinSNR
@@ -11,12 +12,14 @@ from diffusion_lab.objectives.sigmoid_weight import SigmoidWeight
 from diffusion_lab.objectives.simple import Simple
 from diffusion_lab.objectives.time_sampler import TimeSampler
 from diffusion_lab.objectives.uniform_times import UniformTimes
+from diffusion_lab.objectives.variational_bound import VariationalBound, bound_term
 from diffusion_lab.objectives.weight import Weight
 
 __all__ = [
     "P2",
     "ConstantWeight",
     "EDMWeight",
+    "Hybrid",
     "LogNormalTimes",
     "LogitNormalTimes",
     "MinSNR",
@@ -25,6 +28,8 @@ __all__ = [
     "Simple",
     "TimeSampler",
     "UniformTimes",
+    "VariationalBound",
     "Weight",
+    "bound_term",
     "squared_error",
 ]

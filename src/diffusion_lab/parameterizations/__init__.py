@@ -5,6 +5,7 @@ from diffusion_lab.parameterizations.denoiser import Denoiser, condition_kind
 from diffusion_lab.parameterizations.edm_preconditioning import EDM
 from diffusion_lab.parameterizations.eps import Eps
 from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
+from diffusion_lab.parameterizations.learned_variance import LearnedVariance, LearnedVariancePrediction
 from diffusion_lab.parameterizations.v import V
 from diffusion_lab.parameterizations.velocity import Velocity
 from diffusion_lab.parameterizations.x0 import X0
@@ -15,6 +16,8 @@ __all__ = [
     "Denoiser",
     "Eps",
     "GaussianPrediction",
+    "LearnedVariance",
+    "LearnedVariancePrediction",
     "Parameterization",
     "Regression",
     "V",

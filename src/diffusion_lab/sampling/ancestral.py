@@ -9,11 +9,12 @@ from torch import Tensor
 
 from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import LearnedVariance, Parameterization
 from diffusion_lab.processes import Gaussian, Process, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
 from diffusion_lab.sampling.grids import TimeGrid
 
-Variance = Literal["beta", "beta_tilde"]
+Variance = Literal["beta", "beta_tilde", "learned"]
 
 #: A first step that multiplies the state by more than this carries errors of the network into the thousands.
 _LARGE_FACTOR = 10
@@ -25,9 +26,11 @@ class Ancestral(Sampler):
     Args:
         process: any process; ``variance`` is for a Gaussian one.
         variance: ``beta`` for σ² = β (the upper bound, right for standard normal data where variance is preserved) or
-            ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point); DDPM section 3.2.
+            ``beta_tilde`` for σ² = β̃ (the lower bound, right for data that is one point; DDPM section 3.2); or
+            ``learned`` for that of the prediction (Nichol & Dhariwal 2021, eq. 15).
         grid: the times of the steps.
         num_steps: how many steps; all T of the schedule where None.
+        parameterization: has a learned variance, where that is to be used.
 
     Where sigma(0) = 0, the last step, to s = 0, adds no noise.
 
@@ -36,12 +39,19 @@ class Ancestral(Sampler):
     """
 
     def __init__(
-        self, process: Process, grid: TimeGrid, variance: Variance = "beta_tilde", num_steps: int | None = None
+        self,
+        process: Process,
+        grid: TimeGrid,
+        variance: Variance = "beta_tilde",
+        num_steps: int | None = None,
+        parameterization: Parameterization | None = None,
     ) -> None:
         if variance not in get_args(Variance):
             raise ValueError(f"sampler.variance must be one of {', '.join(get_args(Variance))}, got {variance!r}")
         if variance == "beta" and not isinstance(process, Gaussian):
             raise ValueError("sampler.variance=beta needs a Gaussian process; take beta_tilde, the posterior itself")
+        if variance == "learned" and not isinstance(parameterization, LearnedVariance):
+            raise ValueError("sampler.variance=learned needs parameterization=learned_variance")
         count = process.schedule.steps if num_steps is None else num_steps
         if count is None:
             raise ValueError("sampler.num_steps must be given: the schedule has no steps of its own")
@@ -51,12 +61,18 @@ class Ancestral(Sampler):
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z_t = state.z
-        posterior = self.process.posterior(z_t, denoiser(z_t, t), t, s)
+        prediction = denoiser(z_t, t)
+        posterior = self.process.posterior(z_t, prediction, t, s)
         if self.variance == "beta":
             assert isinstance(self.process, Gaussian)
             assert isinstance(posterior, Normal)
             std = per_sample((self.process.step_variance(t, s) * (s > 0)).sqrt(), z_t)
             posterior = Normal(posterior.mean, std)
+        if self.variance == "learned":
+            assert isinstance(self.process, Gaussian)
+            assert isinstance(posterior, Normal)
+            std = (prediction.log_variance(self.process, t, s) / 2).exp()
+            posterior = Normal(posterior.mean, std * per_sample((s > 0).double(), z_t))
         return State(posterior.sample(noise))
 
     def warning(self, bounded: bool) -> str | None:
