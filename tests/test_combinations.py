@@ -1,0 +1,157 @@
+"""Each pair of options trains and samples a step, or is refused in one line."""
+
+import itertools
+
+import pytest
+from hydra.errors import HydraException
+
+from covering import covering_array
+from diffusion_lab.config.tree import options
+from diffusion_lab.errors import LabError
+from diffusion_lab.runs.validate import validated
+
+#: The groups of diffusion.
+GROUPS = {
+    group: [option for option in options(group) if option not in ("dit_s", "dit_b")]
+    for group in (
+        "schedule", "parameterization", "objective", "time_sampling", "weight", "network", "sampler", "grid",
+        "guidance", "clip", "ema",
+    )
+}  # fmt: skip
+#: Keys that change what an option is, with what is typed for each value.
+KEYS = {
+    "labels": {"no": (), "yes": ("network.labels=true",)},
+    "huber": {"no": (), "yes": ("objective.huber=0.5",)},
+    "terminal": {"no": (), "yes": ("schedule.zero_terminal_snr=true",)},
+    "mean": {
+        "eps": (),
+        "v": ("parameterization.mean._target_=diffusion_lab.parameterizations.V",),
+    },
+    "variance": {"fixed": (), "beta": ("sampler.variance=beta",), "learned": ("sampler.variance=learned",)},
+    "num_steps": {"1": ("sampler.num_steps=1",), "7": ("sampler.num_steps=7",)},
+}
+EVERY = GROUPS | {key: list(values) for key, values in KEYS.items()}
+
+#: What makes the networks small.
+SMALL = {
+    "simple_unet": ("network.base_channels=8",),
+    "unet": (
+        "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_blocks=1",
+        "network.head_channels=8",
+    ),
+    "dit": ("network.width=16", "network.depth=1", "network.heads=2"),
+}  # fmt: skip
+
+
+def pairs(group, chosen, other, refused):
+    """All pairs of the options `chosen` of one group and `refused` of another, each written ``a b``, ``*`` for all."""
+    return {
+        ((group, one), (other, two))
+        for one in (EVERY[group] if chosen == "*" else chosen.split())
+        for two in (EVERY[other] if refused == "*" else refused.split())
+    }
+
+
+def but(group, names):
+    return " ".join(option for option in EVERY[group] if option not in names.split())
+
+
+#: Pairs that mean nothing together, and what their refusal says.
+REFUSED = {
+    "leaves no signal": pairs("schedule", "flow", "parameterization", "eps")
+    | pairs("terminal", "yes", "parameterization", "eps"),
+    "needs a finite slope": pairs("terminal", "yes", "parameterization", "velocity")
+    | pairs("terminal", "yes", "sampler", "euler"),
+    "they do not fit together": pairs(
+        "objective", "hybrid", "parameterization", but("parameterization", "learned_variance")
+    ),
+    "needs one output for each input": pairs("objective", "simple", "parameterization", "learned_variance"),
+    "need a schedule of T steps": pairs("objective", "hybrid vlb", "schedule", "flow edm"),
+    "has weights of its own": pairs("objective", "hybrid vlb", "weight", but("weight", "none")),
+    "needs a network that takes labels": pairs("guidance", "classifier_free", "labels", "no")
+    | pairs("guidance", "classifier_free", "network", "simple_unet"),
+    "needs parameterization=learned_variance": pairs(
+        "variance", "learned", "parameterization", but("parameterization", "learned_variance")
+    ),
+    "there is no key": pairs("huber", "yes", "objective", "hybrid vlb")
+    | pairs("terminal", "yes", "schedule", "flow edm")
+    | pairs("labels", "yes", "network", "simple_unet")
+    | pairs("variance", "beta learned", "sampler", but("sampler", "ancestral"))
+    | pairs("mean", "v", "parameterization", but("parameterization", "learned_variance")),
+}  # fmt: skip
+FORBIDDEN = set().union(*REFUSED.values())
+
+
+def typed(row):
+    """The overrides of a row."""
+    chosen = [f"{group}={row[group]}" for group in GROUPS]
+    keys = [override for key, values in KEYS.items() for override in values[row[key]]]
+    small = ("data=digits", "data.image_size=8", "data.batch_size=8", "trainer=cpu", *SMALL[row["network"]])
+    return [*chosen, *small, *keys]
+
+
+def impossible(row):
+    """Whether a row has the one triple that is refused."""
+    no_signal = row["schedule"] == "flow" or row["terminal"] == "yes"
+    return row["parameterization"] == "learned_variance" and row["mean"] == "eps" and no_signal
+
+
+def check(row, settings):
+    """A training step's loss and a sampling step, by what every run goes through before it begins."""
+    if impossible(row):
+        with pytest.raises(LabError, match="leaves no signal"):
+            validated(settings(*typed(row)))
+    else:
+        validated(settings(*typed(row)))
+
+
+ROWS, IMPOSSIBLE = covering_array(EVERY, 2, FORBIDDEN)
+
+
+def test_the_rows_cover_every_pair_that_is_not_refused():
+    seen = {frozenset(pair) for row in ROWS for pair in itertools.combinations(row.items(), 2)}
+    for one, other in itertools.combinations(sorted(EVERY), 2):
+        for items in itertools.product(*([(group, option) for option in EVERY[group]] for group in (one, other))):
+            refused = items in FORBIDDEN or items[::-1] in FORBIDDEN or frozenset(items) in IMPOSSIBLE
+            assert refused != (frozenset(items) in seen), items
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_options_that_go_together_train_and_sample_a_step(settings, number):
+    check(ROWS[number], settings)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_each_three_options_that_go_together_train_and_sample_a_step(settings):
+    rows, _ = covering_array(EVERY, 3, FORBIDDEN, tries=3)
+    for row in rows:
+        check(row, settings)
+
+
+DEFAULTS = {
+    "schedule": "cosine", "parameterization": "v", "objective": "simple", "time_sampling": "uniform", "weight": "none",
+    "network": "unet", "sampler": "ancestral", "grid": "trailing", "guidance": "none", "clip": "x0", "ema": "none",
+    "labels": "yes", "huber": "no", "terminal": "no", "mean": "eps", "variance": "fixed", "num_steps": "7",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "pair"), [(said, pair) for said, found in REFUSED.items() for pair in sorted(found)], ids=str
+)
+def test_options_that_mean_nothing_together_are_refused_in_one_line(settings, said, pair):
+    learned = {"parameterization": "learned_variance", "objective": "hybrid", "mean": "v"}
+    partners = {"hybrid": learned, "learned_variance": learned, "simple_unet": {"labels": "no"}}
+    row = dict(DEFAULTS)
+    for _, option in pair:
+        row |= partners.get(option, {})
+    row |= dict(pair)
+    if row["parameterization"] != "learned_variance":
+        row["mean"] = dict(pair).get("mean", "eps")
+    if said == "there is no key":  # the command line's sentence about it has tests of its own
+        with pytest.raises(HydraException, match="Could not override"):
+            settings(*typed(row))
+        return
+    with pytest.raises(LabError, match=said) as caught:
+        validated(settings(*typed(row)))
+    assert "\n" not in str(caught.value)
