@@ -11,6 +11,9 @@ from diffusion_lab.schedules import Schedule
 #: The number of rows on which grids of whole steps lie where the schedule's time is continuous.
 CONTINUOUS_ROWS = 1000
 
+#: A recorded number of steps is a claim, and a grid holds a pair of times for each of them.
+MOST_STEPS = 100_000
+
 
 class TimeGrid(ABC):
     """Which times a sampler visits.
@@ -42,8 +45,8 @@ class TimeGrid(ABC):
         Raises:
             ValueError: naming the keys, if there is no such grid.
         """
-        if num_steps < 1:
-            raise ValueError(f"sampler.num_steps must be 1 or more, got {num_steps}")
+        if not 1 <= num_steps <= MOST_STEPS:
+            raise ValueError(f"sampler.num_steps must lie between 1 and {MOST_STEPS}, got {num_steps}")
         times = [float(t) for t in self.times(num_steps)]
         pairs = list(itertools.pairwise([*times, 0.0]))
         if len(pairs) != num_steps or any(not t > s for t, s in pairs[:-1]):
