@@ -159,3 +159,10 @@ def test_a_folder_that_is_reached_through_a_link_may_be_used_and_one_with_links_
     with pytest.raises(RefusedFileError, match="neither a file nor a folder"):
         check_folder(run)
     check_folder(run.parent / "outside", spared=["x"])
+
+
+@pytest.mark.parametrize(("text", "kind"), [("1: a", "int"), ("null: a", "NoneType"), ("a: {true: b}", "bool")])
+def test_a_key_that_is_no_text_is_named_by_its_kind(tmp_path, text, kind):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(LabError, match=rf"x\.yaml is damaged: a key in it is a {kind}, not a text"):
+        read_yaml(tmp_path / "x.yaml")

@@ -150,8 +150,9 @@ def check_values(content: Any) -> None:
             if count > MOST_VALUES:
                 raise ValueError(f"it has more than {MOST_VALUES:,} values")
             if isinstance(value, dict):
-                if wrong := next((key for key in value if not isinstance(key, str)), None) is not None:
-                    raise ValueError(f"a key in it is a {type(wrong).__name__}, not a text")
+                for key in value:
+                    if not isinstance(key, str):
+                        raise ValueError(f"a key in it is a {type(key).__name__}, not a text")
                 waiting.append((value.values(), depth + 1))
             elif isinstance(value, list):
                 waiting.append((value, depth + 1))
