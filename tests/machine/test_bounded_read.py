@@ -166,3 +166,25 @@ def test_a_key_that_is_no_text_is_named_by_its_kind(tmp_path, text, kind):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(LabError, match=rf"x\.yaml is damaged: a key in it is a {kind}, not a text"):
         read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: " + "[" * 900_000, "nested more than 50 deep"),
+        ("- " * 900_000 + "a", "nested more than 50 deep"),
+        ("seed: 1" + ":1" * 900_000, "a number in it has 1,800,001 characters"),
+        ("seed: " + "9" * 1_000_000, "a number in it has 1,000,000 characters"),
+    ],
+)
+def test_yaml_that_would_end_its_reader_is_refused_before_it_is_loaded(tmp_path, text, said):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(LabError, match=rf"x\.yaml is damaged: .*{said}"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("text", [",".join("a" * 60_000) + "\n" + "0,1\n" * 60_000, "s\n" + "1\n" * 9_000_000])
+def test_a_table_of_more_cells_than_any_run_writes_is_refused_before_it_is_read(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(LabError, match=r"x\.csv is damaged: it declares [\d,]+ cells"):
+        read_csv(tmp_path / "x.csv")

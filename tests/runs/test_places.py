@@ -62,7 +62,7 @@ def test_a_recorded_logger_that_would_write_elsewhere_is_refused(run, settings, 
             config["logger"][logger][name] = value.replace("/elsewhere", f"{tmp_path}/elsewhere")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     entries = sorted(tmp_path.rglob("*"))
-    with pytest.raises(LabError, match=r"logger: .* would write to|logger: .* has a name with a variable"):
+    with pytest.raises(LabError, match=r"config\.yaml: logger\."):
         resumed(settings, run)
     assert sorted(tmp_path.rglob("*")) == entries
 
@@ -111,3 +111,63 @@ def test_a_checkpoint_whose_path_was_typed_may_be_reached_through_a_link(run, se
     (tmp_path / "chosen.ckpt").symlink_to(run / "checkpoints" / "best.ckpt")
     typed = (f"run_dir={run}", f"checkpoint={tmp_path}/chosen.ckpt", "num_samples=2", "console=quiet")
     assert (sample(settings(*typed, config_name="sample")) / "samples.npy").is_file()
+
+
+@pytest.mark.parametrize(
+    ("logger", "name", "value"),
+    [
+        ("tensorboard", "save_dir", "file:///tmp/elsewhere"),
+        ("tensorboard", "save_dir", "ftp://127.0.0.1:1/x"),
+        ("tensorboard", "save_dir", "."),
+        ("tensorboard", "name", "../../../elsewhere/a"),
+        ("tensorboard", "version", "../../x"),
+        ("tensorboard", "filename_suffix", "x" * 400),
+        ("tensorboard", "_partial_", True),
+        ("tensorboard", "comment", {"_target_": "pytorch_lightning.loggers.MLFlowLogger"}),
+        ("csv", "save_dir", "elsewhere"),
+        ("csv", "flush_logs_every_n_steps", [1]),
+    ],
+)
+def test_a_logger_s_place_is_not_for_a_run_folder_to_say(run, settings, tmp_path, monkeypatch, logger, name, value):
+    """It is refused before the logger is made, which may open an address."""
+    monkeypatch.setattr("lightning_fabric.utilities.cloud_io.url_to_fs", None)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["logger"][logger][name] = value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    entries = sorted(tmp_path.rglob("*"))
+    again = (f"run_dir={run}", f"paths.output_dir={tmp_path}/again", "console=quiet")
+    for door in (
+        lambda: resumed(settings, run),
+        lambda: reproduce(settings(*again, config_name="reproduce")),
+    ):
+        with pytest.raises(LabError, match=rf"config\.yaml.*logger\.{logger}\.{name}|config\.yaml names the target"):
+            door()
+    assert sorted(tmp_path.rglob("*")) == entries
+
+
+def test_a_list_in_the_place_of_a_logger_is_refused(run, settings):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["logger"]["x"] = [dict(config["logger"]["csv"])]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(LabError, match=r"config\.yaml: logger\.x must be one logger"):
+        resumed(settings, run)
+
+
+@pytest.mark.parametrize("name", ["csv/hparams.yaml", "figures/loss.png", "csv/metrics.csv", "step_losses.f32"])
+def test_a_file_with_a_second_name_is_not_overwritten(run, settings, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.write_bytes((run / name).read_bytes() if (run / name).is_file() else b"theirs")
+    (run / name).unlink(missing_ok=True)
+    (run / name).hardlink_to(outside)
+    before = outside.read_bytes()
+    with pytest.raises(LabError, match=r"has a second name \(a hard link\).*copy the run folder"):
+        resumed(settings, run)
+    assert outside.read_bytes() == before
+
+
+def test_no_more_processes_are_started_than_the_machine_has_cores(run, settings):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["trainer"] |= {"devices": 4096, "strategy": "ddp"}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(LabError, match=r"config\.yaml: trainer\.devices=4096: the run had 4096 processes"):
+        resumed(settings, run)

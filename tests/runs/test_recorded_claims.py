@@ -1,5 +1,7 @@
 """What a recorded config or checkpoint claims and cannot be: too large sizes, and states of another kind."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -53,6 +55,11 @@ def spoil(content, *keys, to):
         (("optimizer_states", 0, "state", 0, "exp_avg"), torch.zeros(3)),
         (("optimizer_states", 0, "state", 0, "exp_avg_sq"), "abc"),
         (("optimizer_states", 0, "param_groups"), {}),
+        (("optimizer_states", 0, "param_groups", 0, "lr"), float("nan")),
+        (("optimizer_states", 0, "param_groups", 0, "betas"), ("a", "b")),
+        (("optimizer_states", 0, "param_groups", 0, "lr"), torch.zeros(3, 3)),
+        (("state_dict", "network.out.bias"), torch.zeros(1, device="meta")),
+        (("state_dict", "network.out.bias"), torch.zeros(1, dtype=torch.complex64)),
         (("lr_schedulers", 0), 5),
         (("loops", "fit_loop"), "abc"),
         (("loops", "fit_loop", "epoch_progress"), -1),
@@ -70,4 +77,35 @@ def test_a_checkpoint_that_cannot_be_restored_is_said_to_be_damaged(run, setting
     for earlier in path.parent.glob("step_*.ckpt"):
         earlier.unlink()
     with pytest.raises(LabError, match=r"last\.ckpt is damaged"):
+        train(settings(f"resume={run.path}", "console=quiet"), [f"resume={run.path}", *MORE])
+
+
+def test_a_tensor_that_stands_often_in_a_checkpoint_is_refused_before_it_is_copied(run):
+    path = run.path / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    one = torch.zeros(2**20)
+    content["optimizer_states"][0]["state"][0] |= {f"x{n}": one for n in range(800)}
+    path.unlink()
+    torch.save(content, path)
+    with pytest.raises(LabError, match=r"last\.ckpt is damaged: tensors in it share so much memory"):
+        load_run(run.path, device="cpu")
+
+
+def test_a_network_of_millions_of_blocks_is_refused_before_it_is_built(run):
+    config = run.read_config()
+    config["network"] = {"_target_": "diffusion_lab.networks.DiT", "depth": 10_000_000, "width": 4, "heads": 1}
+    run.write_config(config, [])
+    with pytest.raises(LabError, match=r"config\.yaml: network: it makes more than 50,000 tensors"):
+        load_run(run.path, device="cpu")
+
+
+@pytest.mark.parametrize("cell", ["9" * 5000, "x" * 200_000])
+def test_a_cell_that_is_no_step_does_not_end_a_resumed_run(run, settings, cell):
+    path = run.path / "csv" / "metrics.csv"
+    lines = path.read_text().splitlines()
+    column = lines[0].split(",").index("step")
+    fields = lines[1].split(",")
+    fields[column] = cell
+    path.write_text("\n".join([lines[0], ",".join(fields), *lines[2:]]) + "\n")
+    with contextlib.suppress(LabError):  # any other error fails
         train(settings(f"resume={run.path}", "console=quiet"), [f"resume={run.path}", *MORE])

@@ -9,6 +9,9 @@ from diffusion_lab.data.base import Split
 from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.data.loader import permutation
 
+#: Side of the largest images that 8×8 pixels are made.
+_LARGEST = 256
+
 
 class Digits(ImageDataModule):
     """1,797 digits of 8×8 pixels, upsampled; 80 % to train on, 10 % to validate and 10 % to test on.
@@ -33,8 +36,8 @@ class Digits(ImageDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, limit_train, seed)
-        if image_size < 8:
-            raise ValueError(f"data.image_size must be at least 8, got {image_size}")
+        if not 8 <= image_size <= _LARGEST:
+            raise ValueError(f"data.image_size must lie between 8 and {_LARGEST}, got {image_size}")
         self.image_size = image_size
         self.split_seed = split_seed
 

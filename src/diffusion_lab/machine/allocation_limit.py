@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+#: The most tensors that are made: networks that are far deeper than any would be built for minutes.
+MOST_TENSORS = 50_000
+
 
 @contextmanager
 def allocation_limit(limit: int | None = None, reason: str = "this machine has") -> Iterator[None]:
@@ -25,7 +28,7 @@ def allocation_limit(limit: int | None = None, reason: str = "this machine has")
         reason: where the limit comes from, as in "more than the 8 GB that `reason`".
 
     Raises:
-        MemoryError: before the tensor that exceeds the limit is made.
+        MemoryError: before the tensor that exceeds the limit is made, or at more than `MOST_TENSORS`.
     """
     with _Limit(_machine_memory() if limit is None else limit, reason):
         yield
@@ -37,6 +40,7 @@ class _Limit(TorchDispatchMode):
         self._limit = limit
         self._reason = reason
         self._taken = 0
+        self._made = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -44,6 +48,9 @@ class _Limit(TorchDispatchMode):
         kwargs = kwargs or {}
         if "device" in kwargs and not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs))):
             self._taken += _size(func, args, kwargs)
+            self._made += 1
+            if self._made > MOST_TENSORS:
+                raise MemoryError(f"it makes more than {MOST_TENSORS:,} tensors")
             if self._taken > self._limit:
                 raise MemoryError(
                     f"its tensors take {self._taken / 1e9:,.3g} GB and more, above the {self._limit / 1e9:,.3g} GB "

@@ -36,6 +36,9 @@ _MAY_BE_SPARSE = 2**20
 #: The deepest nesting, the most values and the longest whole numbers, in digits, of JSON and YAML files.
 DEEPEST, MOST_VALUES, MOST_DIGITS = 50, 1_000_000, 20
 
+#: The most cells of a CSV file, and the longest number that YAML may hold without quotes, in characters.
+MOST_CELLS, _LONGEST_NUMBER = 8_000_000, 100
+
 #: Folders of loggers in a run folder that keep links of their own, and in which this project reads and writes nothing.
 OF_LOGGERS = ("wandb",)
 
@@ -106,8 +109,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         text = read_bounded(path).decode()
-        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _YAML_LOADER)):
-            raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
+        _check_events(text)
         content = yaml.load(text, Loader=_YAML_LOADER)  # a safe loader
         check_values(content)
     except RefusedFileError:
@@ -124,13 +126,62 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
         LabError: naming the file, if it is damaged or refused.
     """
     try:
-        return list(csv.DictReader(io.StringIO(read_bounded(path).decode(errors="replace"), newline="")))
+        text = read_bounded(path).decode(errors="replace")
+        check_csv(text)
+        return list(csv.DictReader(io.StringIO(text, newline="")))
     except FileNotFoundError:
         return []
     except RefusedFileError:
         raise
     except (OSError, ValueError, csv.Error) as error:
         raise LabError(f"{path} is damaged: {_one_line(error)}") from error
+
+
+def check_csv(text: str) -> None:
+    """Check the size of a table: as many cells as its header has columns, in each line.
+
+    Raises:
+        ValueError: if there are too many.
+    """
+    header, _, _ = text.partition("\n")
+    cells = (header.count(",") + 1) * (text.count("\n") + 1)
+    if cells > MOST_CELLS:
+        raise ValueError(f"it declares {cells:,} cells, and such files may have {MOST_CELLS:,}")
+
+
+def check_second_names(folder: Path) -> None:
+    """Check that what is changed in a folder is in that folder alone; checkpoints are never changed in place.
+
+    Raises:
+        RefusedFileError: naming the first file that has a second name (a hard link), perhaps in another folder.
+    """
+    for path in _entries(folder.resolve(), frozenset(OF_LOGGERS)):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and path.suffix != ".ckpt":
+            raise RefusedFileError(
+                f"{path} has a second name (a hard link), perhaps in another folder, and may not be changed: copy the "
+                "run folder and resume the copy"
+            )
+
+
+def _check_events(text: str) -> None:
+    """Check the nesting, aliases and numbers of YAML text, whose loader would recurse and compute without bounds."""
+    depth = 0
+    for event in yaml.parse(text, _YAML_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases, and a few of them can stand for more than any memory holds")
+        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise ValueError(f"it is nested more than {DEEPEST} deep")
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _is_long_number(event.value):
+            raise ValueError(f"a number in it has {len(event.value):,} characters")
+
+
+def _is_long_number(value: str) -> bool:
+    return len(value) > _LONGEST_NUMBER and value[0] in "+-.:0123456789"
 
 
 def check_values(content: Any) -> None:

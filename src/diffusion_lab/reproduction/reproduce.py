@@ -27,6 +27,7 @@ from diffusion_lab.run_folder.run_record import RunRecord, plain
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.load import recorded_settings
 from diffusion_lab.runs.loggers import local_loggers
+from diffusion_lab.runs.resume import check_processes
 from diffusion_lab.runs.train import train
 
 
@@ -120,8 +121,9 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
         trainer["max_steps"] = steps
         text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"
         console.current().note(text)
-    logger = local_loggers(recorded.logger)
-    if others := ", ".join(sorted(recorded.logger.keys() - logger)):
+    check_processes(there, recorded.trainer)
+    logger = local_loggers(recorded.logger, there.path / "config.yaml")
+    if others := ", ".join(sorted(key for key, node in recorded.logger.items() if node and key not in logger)):
         console.current().note(f"the recorded run was logged with {others}, the reproduction is not")
     return replace(recorded, resume=None, console=settings.console, paths=paths, trainer=trainer, logger=logger)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -154,7 +155,27 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> 
                 f"{where} is of another network: {name} is {stored.get(name, 'absent')} there, and "
                 f"{expected.get(name, 'absent')} here (network.* and data.* decide)"
             )
-    module.load_state_dict(weights)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise LabError(
+            f"{where} is damaged: its weights cannot be loaded ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _same_kind(value: Any, usual: Any) -> bool:
+    """Return whether a recorded setting of an optimizer is of the kind of the usual one."""
+    if isinstance(usual, bool) or usual is None:
+        return value is None or isinstance(value, bool)
+    if isinstance(usual, int | float):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(usual, tuple | list):
+        return (
+            isinstance(value, tuple | list)
+            and len(value) == len(usual)
+            and all(_same_kind(a, b) for a, b in zip(value, usual, strict=True))
+        )
+    return isinstance(value, type(usual))
 
 
 #: Tensors of an optimizer's state that have the shape of their parameter.
@@ -172,6 +193,10 @@ def check_optimizer_states(module: DiffusionModule, stored: list[dict[str, Any]]
         optimizer = module.optimizer(parameters)
         try:
             optimizer.load_state_dict(state)
+            for group in state["param_groups"]:
+                for name, usual in {**optimizer.defaults, "initial_lr": 0.0}.items():
+                    if name in group and not _same_kind(group[name], usual):
+                        raise ValueError(f"{name} is of another kind")
             restored = list(optimizer.state.items())
             for parameter, moments in restored:
                 for name in _MOMENTS:

@@ -18,14 +18,41 @@ from diffusion_lab.run_folder.folder import RunFolder
 _LOCAL = ("diffusion_lab.training.csv_log.AppendingCSVLogger", "pytorch_lightning.loggers.TensorBoardLogger")
 
 
-def local_loggers(recorded: Mapping[str, Any]) -> dict[str, Any]:
+#: Their arguments that a run folder may set, besides numbers and switches: a plain word.
+_ARGUMENTS = ("name", "version", "sub_dir", "prefix", "flush_logs_every_n_steps", "default_hp_metric", "log_graph")
+
+
+def local_loggers(recorded: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return those nodes of recorded loggers that write to the run folder alone; the others send data elsewhere.
 
     Where that is, with whose account, is for the person who runs a command, and not for a run folder.
+
+    Args:
+        recorded: the node ``logger`` of a recorded config.
+        path: its file.
+
+    Raises:
+        LabError: naming the file and the key of an argument that would lead elsewhere; Lightning's loggers open what a
+            folder's name says, which may be an address, when they are made.
     """
-    return {
-        key: node for key, node in recorded.items() if not isinstance(node, Mapping) or node.get("_target_") in _LOCAL
-    }
+    local = {}
+    for key, node in recorded.items():
+        if node is None:
+            continue
+        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
+            raise LabError(f"{path}: logger.{key} must be one logger, with a _target_")
+        if node["_target_"] not in _LOCAL:
+            continue
+        for name, value in node.items():
+            plain = value is None or isinstance(value, bool | int | float)
+            word = isinstance(value, str) and re.fullmatch(r"[\w\-]*(\.[\w\-]+)*", value) is not None
+            if name != "_target_" and not (name in _ARGUMENTS and (plain or word)):
+                raise LabError(
+                    f"{path}: logger.{key}.{name}={ascii(value)[:60]}: a run folder may set {', '.join(_ARGUMENTS)} "
+                    "of its loggers, each to a number or a word"
+                )
+        local[key] = node
+    return local
 
 
 def make_loggers(settings: TrainConfig, folder: RunFolder) -> list[Any]:
@@ -66,9 +93,9 @@ def _check_place(logger: Any, folder: RunFolder) -> None:
     names = [str(getattr(logger, name, None) or "") for name in ("name", "version", "sub_dir")]
     if any("$" in name or name.startswith("~") for name in names):  # TensorBoard's logger would fill in variables
         raise LabError(f"logger: {type(logger).__name__} has a name with a variable of this machine in it: {names}")
-    place = getattr(logger, "log_dir", None)
-    if place is not None and not Path(place).resolve().is_relative_to(folder.path):
-        raise LabError(f"logger: {type(logger).__name__} would write to {place}, which is not in {folder.path}")
+    for place in (getattr(logger, "log_dir", None), getattr(logger, "root_dir", None)):
+        if place is not None and not Path(place).resolve().is_relative_to(folder.path.resolve()):
+            raise LabError(f"logger: {type(logger).__name__} would write to {place}, which is not in {folder.path}")
 
 
 def close_loggers(loggers: Iterable[Any], status: str) -> None:

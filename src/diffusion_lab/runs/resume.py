@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from diffusion_lab import console
@@ -17,6 +18,7 @@ from diffusion_lab.config.targets import targets
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import link_or_copy
+from diffusion_lab.machine.bounded_read import check_second_names
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import LAYOUT_VERSION, layout_version
@@ -63,6 +65,7 @@ def resumed_settings(
             f"here: start a new run from its weights with init_from={folder.path}, or resume it with the version "
             "of the code that made it"
         )
+    check_second_names(folder.path)
     recorded = recorded_settings(folder, trusted(folder.read_config(), folder.path / "config.yaml"))
     for change in changes:
         key = change.partition("=")[0]
@@ -80,6 +83,7 @@ def resumed_settings(
         raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
     if not any(change.startswith("paths.data_dir=") for change in changes):
         node["paths"]["data_dir"] = existing_data_dir(node["paths"]["data_dir"])
+    check_processes(folder, node["trainer"])
     if loggers is None:
         _check_loggers(folder, node["logger"])
     else:
@@ -87,8 +91,24 @@ def resumed_settings(
     return recorded_settings(folder, node, targets({"logger": loggers})).with_absolute_paths()
 
 
+def check_processes(folder: RunFolder, trainer: Mapping[str, Any]) -> None:
+    """Check that a recorded run does not start more processes than this machine has cores and GPUs.
+
+    Raises:
+        LabError: naming the file and the key.
+    """
+    devices = trainer.get("devices")
+    most = max(os.cpu_count() or 1, torch.cuda.device_count())
+    if isinstance(devices, int) and devices > most:
+        raise LabError(
+            f"{folder.path / 'config.yaml'}: trainer.devices={devices}: the run had {devices} processes, and this "
+            f"machine has {most} cores or GPUs for them"
+        )
+
+
 def _check_loggers(folder: RunFolder, recorded: Mapping[str, Any]) -> None:
-    if others := sorted(recorded.keys() - local_loggers(recorded)):
+    local = local_loggers(recorded, folder.path / "config.yaml")
+    if others := sorted(key for key, node in recorded.items() if node is not None and key not in local):
         raise LabError(
             f"{folder.path} was logged with {', '.join(others)}, which sends data out of the run folder, as only the "
             f"command line may ask for: add logger={others[0]} with its settings, or logger=default for TensorBoard"

@@ -67,6 +67,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
+#: Bytes that may be shared among the tensors of a checkpoint in any case.
+_SHARED = 2**20
+
+
 def check_checkpoint(checkpoint: dict[str, Any]) -> None:
     """Check the kinds and ranges of what a checkpoint claims.
 
@@ -80,15 +84,22 @@ def check_checkpoint(checkpoint: dict[str, Any]) -> None:
     # Containers may be shared, so that a few of them stand for more than any memory holds: each is looked at once.
     waiting: list[Any] = [checkpoint]
     seen = {id(checkpoint)}
+    declared, storages = 0, {}
     while waiting:
         node = waiting.pop()
         for value in node.values() if isinstance(node, dict) else node:
             if isinstance(value, Tensor):
                 if value.layout is not torch.strided or value.numel() * value.element_size() > _stored(value):
                     raise ValueError("a tensor in it declares more values than it holds")
+                if value.is_meta or value.is_quantized or value.is_complex():
+                    raise ValueError("a tensor in it is no plain tensor of real numbers")
+                declared += value.numel() * value.element_size()
+                storages[value.untyped_storage().data_ptr()] = _stored(value)
             elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
                 seen.add(id(value))
                 waiting.append(value)
+    if declared > 4 * sum(storages.values()) + _SHARED:  # some weights may be shared, and each may be loaded apart
+        raise ValueError("tensors in it share so much memory that they would be far larger when they are loaded")
 
 
 def _stored(tensor: Tensor) -> int:

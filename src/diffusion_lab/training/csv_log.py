@@ -15,7 +15,10 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
-from diffusion_lab.machine.bounded_read import open_bounded, read_bounded
+from diffusion_lab.machine.bounded_read import check_csv, open_bounded, read_bounded
+
+#: The most digits of a step.
+_MOST_DIGITS = 20
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -70,18 +73,27 @@ class AppendingCSVLogger(CSVLogger):
         path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
         keys, rows = _read(path)
         if keys:
-            _write(path, keys, [row for row in rows if (row.get("step") or "").isdecimal() and int(row["step"]) < step])
+            _write(path, keys, [row for row in rows if (at := _step(row)) is not None and at < step])
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the header and the rows, both empty if there is no file. An incomplete last row is left out."""
     try:
         text = read_bounded(path).decode(errors="replace")
+        check_csv(text)
+        reader = csv.DictReader(line for line in io.StringIO(text, newline="") if line.endswith("\n"))
+        rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
+        return list(reader.fieldnames or []), rows
     except FileNotFoundError:
         return [], []
-    reader = csv.DictReader(line for line in io.StringIO(text, newline="") if line.endswith("\n"))
-    rows = [{key: value for key, value in row.items() if key is not None} for row in reader]
-    return list(reader.fieldnames or []), rows
+    except (ValueError, csv.Error) as error:
+        raise LabError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _step(row: Mapping[str, Any]) -> int | None:
+    """Return the step of a row; None if it has none."""
+    text = row.get("step") or ""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
 
 
 def _write(path: Path, keys: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
