@@ -118,14 +118,14 @@ def test_a_checkpoint_whose_path_was_typed_may_be_reached_through_a_link(run, se
     [
         ("tensorboard", "save_dir", "file:///tmp/elsewhere"),
         ("tensorboard", "save_dir", "ftp://127.0.0.1:1/x"),
-        ("tensorboard", "save_dir", "."),
+        pytest.param("tensorboard", "save_dir", ".", marks=pytest.mark.full),
         ("tensorboard", "name", "../../../elsewhere/a"),
-        ("tensorboard", "version", "../../x"),
+        pytest.param("tensorboard", "version", "../../x", marks=pytest.mark.full),
         ("tensorboard", "filename_suffix", "x" * 400),
-        ("tensorboard", "_partial_", True),
+        pytest.param("tensorboard", "_partial_", True, marks=pytest.mark.full),
         ("tensorboard", "comment", {"_target_": "pytorch_lightning.loggers.MLFlowLogger"}),
-        ("csv", "save_dir", "elsewhere"),
-        ("csv", "flush_logs_every_n_steps", [1]),
+        pytest.param("csv", "save_dir", "elsewhere", marks=pytest.mark.full),
+        pytest.param("csv", "flush_logs_every_n_steps", [1], marks=pytest.mark.full),
     ],
 )
 def test_a_logger_s_place_is_not_for_a_run_folder_to_say(run, settings, tmp_path, monkeypatch, logger, name, value):
