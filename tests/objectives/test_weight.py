@@ -102,6 +102,15 @@ def test_errors_beyond_the_limit_of_huber_count_linearly():
     assert loss(None, 2.0) == pytest.approx([4.0] * 3)
 
 
+def test_the_gradient_of_huber_is_that_of_the_square_within_its_limit_and_constant_beyond():
+    process = Gaussian(LinearSchedule())
+    raw = torch.tensor([[0.0, 0.3, 2.0, -2.0]], requires_grad=True)
+    denoiser = Denoiser(lambda x, c, labels: raw, X0(process))
+    objective = Simple(process, X0(process), UniformTimes(process, 1), None, 0.5)
+    objective(denoiser, torch.zeros(1, 4), Noise(torch.arange(1), 0))["loss"].sum().backward()
+    assert raw.grad.tolist()[0] == pytest.approx([0, 2 * 0.3 / 4, 2 * 0.5 / 4, -2 * 0.5 / 4])
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

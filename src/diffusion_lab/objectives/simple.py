@@ -62,7 +62,8 @@ class Simple(Objective):
         noised = self.process.sample(z0, t, noise.at("noise"))
         error = squared_error(denoiser.raw(noised.z_t, t, condition), self.parameterization.target(noised))
         if self.huber is not None:
-            error = torch.where(error <= self.huber**2, error, 2 * self.huber * error.sqrt() - self.huber**2)
+            beyond = error.clamp(min=self.huber**2)  # never 0, where the square root has no derivative
+            error = torch.where(error < beyond, error, 2 * self.huber * beyond.sqrt() - self.huber**2)
         loss = error.flatten(1).mean(1)
         if self.weight is not None:
             assert isinstance(self.process, Gaussian)
