@@ -5,9 +5,9 @@ import torch
 
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import Heun, draw
+from diffusion_lab.sampling import DDIM, Heun, draw
 from diffusion_lab.sampling.grids import Karras, Trailing
-from diffusion_lab.schedules import LinearSchedule
+from diffusion_lab.schedules import CosineSchedule, LinearSchedule, SigmoidSchedule
 from grid_schedules import Exploding, Flow, Preserving
 from oracles.gaussian_ode import VARIANCE, ExactDenoiser, error, evaluations, orders
 
@@ -26,6 +26,21 @@ def test_a_step_from_pure_noise_is_one_of_ddim():
     """At alpha = 0 the state has no scale in sigma/alpha: one evaluation there, too."""
     assert evaluations(Heun, 5, Flow(), Trailing) == 8
     assert error(Heun, 200, Flow()) < 1e-3
+
+
+@pytest.mark.parametrize("schedule", [CosineSchedule(), SigmoidSchedule(), LinearSchedule(zero_terminal_snr=True)])
+@pytest.mark.parametrize("steps", [10, 20, 50])
+def test_it_leaves_no_noise_behind_where_nearly_no_signal_is_left_at_the_start(schedule, steps):
+    """It is at least as near to the data's standard deviation as DDIM."""
+    process = Gaussian(schedule)
+    start = process.prior((1,), Noise(torch.arange(4000), 0)).double()
+
+    def std(make):
+        sampler = make(process, Trailing(schedule), steps)
+        return float(draw(ExactDenoiser(process), sampler, start, Noise(torch.arange(4000), 1)).std())
+
+    ours, theirs = (abs(std(make) - math.sqrt(VARIANCE)) for make in (Heun, DDIM))
+    assert ours < theirs
 
 
 @pytest.mark.parametrize("schedule", [Exploding(), Preserving(10.0, -10.0)])

@@ -9,6 +9,9 @@ from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling.base import Sampler
 from diffusion_lab.sampling.grids import TimeGrid
 
+#: Below this log-SNR a state is taken for pure noise: sigma/alpha is above 1,800 there.
+_PURE_NOISE = -15.0
+
 
 class GaussianSampler(Sampler):
     """A sampler of a Gaussian process at the times of a grid.
@@ -33,6 +36,14 @@ class GaussianSampler(Sampler):
     def half_log_snr(self, t: Tensor) -> Tensor:
         """Return lambda = log(alpha/sigma) [B] float64, which may be infinite (Lu et al. 2022)."""
         return self.process.schedule.log_snr(t) / 2
+
+    def has_signal(self, t: Tensor) -> bool:
+        """Return whether states at times t [B] hold more than noise.
+
+        Solvers in z/alpha and sigma/alpha, which are infinite or nearly so where there is none, take a step of first
+        order from there: an error of such a slope, times such a level, would be left in the samples.
+        """
+        return bool((self.process.schedule.log_snr(t) > _PURE_NOISE).all())
 
     def to_data(self, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return the factors [B] float64 of z and x0 in the step of first order from t to s.

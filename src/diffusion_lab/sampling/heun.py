@@ -17,8 +17,9 @@ from diffusion_lab.sampling.grids import TimeGrid
 class Heun(GaussianSampler):
     """The trapezoidal rule for d(z/alpha)/dr = eps, where r = sigma/alpha is EDM's noise level for any schedule.
 
-    Two evaluations of the network for each step; one for a step that ends without noise or starts without signal, where
-    the rule has no second slope or no scale: 2·num_steps − 1 for most grids.
+    Two evaluations of the network for each step; one for the last step, which ends without noise, and for a step that
+    starts without signal (see `has_signal`): 2·num_steps − 1 for EDM's and the linear schedule, 2·num_steps − 2 for the
+    cosine schedule at trailing times.
 
     Args:
         process: a Gaussian process; variance need not be preserved.
@@ -56,7 +57,7 @@ class Heun(GaussianSampler):
         of_z, of_x0 = self.to_data(t, s)
         euler = per_sample(of_z, z) * z + per_sample(of_x0, z) * prediction.x0
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
-        if not bool(((alpha_t > 0) & (sigma_s > 0)).all()):
+        if not (self.has_signal(t) and bool((sigma_s > 0).all())):
             return State(euler)
         half = alpha_s * (sigma_s / alpha_s - sigma_t / alpha_t) / 2
         return State(euler + per_sample(half, z) * (denoiser(euler, s).eps - prediction.eps))

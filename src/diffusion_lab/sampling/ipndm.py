@@ -47,7 +47,7 @@ class IPNDM(GaussianSampler):
         z = state.z
         prediction = denoiser(z, t)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
-        if not bool((alpha_t > 0).all()):  # z/alpha is infinite: a step of DDIM, whose slope is not remembered
+        if not self.has_signal(t):  # a step of DDIM, whose slope is not remembered
             return State(per_sample(alpha_s, z) * prediction.x0 + per_sample(sigma_s, z) * prediction.eps)
         level = sigma_t / alpha_t
         ages = range(len(state.history) // 2)
