@@ -46,6 +46,7 @@ def error(make, num_steps, schedule=None):
     schedule = schedule or Preserving(10.0, -10.0)
     process = Gaussian(schedule)
     sampler = make(process, Trailing(schedule), num_steps)
+    sampler.steps = [(n / num_steps, (n - 1) / num_steps) for n in range(num_steps, 0, -1)]  # to t = 0, clean or not
     start = torch.ones(1, 1, dtype=torch.float64)
     end = draw(ExactDenoiser(process), sampler, start, Noise(torch.arange(1), 0, "x"))
     return abs(float(end) - scale(schedule, 0.0) / scale(schedule, 1.0))

@@ -5,10 +5,11 @@ from scipy import stats
 from ancestral_sampler import ancestral
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations import Denoiser, Eps
+from diffusion_lab.parameterizations import Denoiser, Eps, GaussianPrediction
 from diffusion_lab.processes import Gaussian, Process
-from diffusion_lab.sampling import State, draw
-from diffusion_lab.schedules import CosineSchedule, GaussianSchedule, LinearSchedule
+from diffusion_lab.sampling import Ancestral, State, draw
+from diffusion_lab.sampling.grids import UniformLogSNR
+from diffusion_lab.schedules import CosineSchedule, EDMSchedule, FlowSchedule, GaussianSchedule, LinearSchedule
 from oracles import finite_data
 from oracles import schedules as exact
 
@@ -210,3 +211,26 @@ def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, varianc
 def test_every_number_of_steps_of_a_short_schedule_is_possible():
     process = Gaussian(CosineSchedule(10))
     assert [len(ancestral(process, num_steps=n).steps) for n in range(1, 11)] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("schedule", [EDMSchedule(), FlowSchedule()])
+def test_the_upper_bound_is_warned_of_where_variance_is_not_preserved(schedule):
+    process = Gaussian(schedule)
+    assert "take sampler.variance=beta_tilde" in ancestral(process, "beta", 10).warning(bounded=True)
+    assert ancestral(process, "beta_tilde", 10).warning(bounded=True) is None
+    assert ancestral(PROCESS, "beta").warning(bounded=True) is None
+
+
+@pytest.mark.parametrize("variance", ["beta", "beta_tilde"])
+def test_a_step_to_a_time_with_noise_adds_noise_also_at_time_0(variance):
+    process = Gaussian(EDMSchedule(sigma_min=0.1))
+    sampler = Ancestral(process, UniformLogSNR(process.schedule), variance, 10)
+    t, s = (torch.full((2000,), time, dtype=torch.float64) for time in sampler.steps[-2])
+    assert s[0] == 0
+
+    def zero(z, t):
+        return GaussianPrediction.of(process, z, t, torch.zeros_like(z), "x0")
+
+    after = sampler.step(State(torch.zeros(2000, 1).double()), t, s, zero, Noise(torch.arange(2000), 0)).z
+    expected = process.step_variance(t, s) if variance == "beta" else process.posterior_variance(t, s)
+    assert float(after.std()) == pytest.approx(float(expected[0].sqrt()), rel=0.06)

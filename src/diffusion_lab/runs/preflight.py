@@ -10,7 +10,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.figures import grid_sheet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
-from diffusion_lab.sampling import State
+from diffusion_lab.sampling import State, take_step
 
 
 def check_parts_fit(parts: Parts) -> None:
@@ -61,9 +61,9 @@ def _first_step(parts: Parts, condition: Tensor | None) -> Tensor:
     """Return a sample [1, *D] after one step from the prior, decoded; it is shown, too, to see that it can be."""
     pipeline = parts.pipeline
     noise = Noise(torch.zeros(1, dtype=torch.int64), 0)
-    t, s = (torch.full((1,), time, dtype=torch.float64) for time in pipeline.sampler.steps[0])
     start = State(pipeline.process.prior(pipeline.shape, noise.at("prior")))
-    after = pipeline.sampler.step(start, t, s, lambda z, time: pipeline.denoiser(z, time, condition), noise.at("step"))
+    sampler, noise = pipeline.sampler, noise.at("step")
+    after = take_step(sampler, start, sampler.steps[0], lambda z, t: pipeline.denoiser(z, t, condition), noise)
     sample = pipeline.codec.decode(after.z)
     pipeline.codec.show(grid_sheet(sample, "one step"))
     return sample

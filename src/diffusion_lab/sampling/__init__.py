@@ -11,7 +11,7 @@ from diffusion_lab.sampling.euler import Euler
 from diffusion_lab.sampling.grids import TimeGrid
 from diffusion_lab.sampling.heun import Heun
 from diffusion_lab.sampling.ipndm import IPNDM
-from diffusion_lab.sampling.loop import Step, draw
+from diffusion_lab.sampling.loop import Step, draw, take_step
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
 from diffusion_lab.sampling.trajectory import Trajectory
 from diffusion_lab.sampling.unipc import UniPC
@@ -37,4 +37,5 @@ __all__ = [
     "Trajectory",
     "UniPC",
     "draw",
+    "take_step",
 ]

@@ -19,6 +19,9 @@ Variance = Literal["beta", "beta_tilde", "learned"]
 #: A first step that multiplies the state by more than this carries errors of the network into the thousands.
 _LARGE_FACTOR = 10
 
+#: How far alpha² + sigma² may be from 1 where variance is said to be preserved.
+_PRESERVED = 1e-3
+
 
 class Ancestral(Sampler):
     """Each step draws from the posterior of the predicted data.
@@ -32,7 +35,7 @@ class Ancestral(Sampler):
         num_steps: how many steps; all T of the schedule where None.
         parameterization: has a learned variance, where that is to be used.
 
-    Where sigma(0) = 0, the last step, to s = 0, adds no noise.
+    A step to where sigma = 0 adds no noise.
 
     Raises:
         ValueError: naming the key, if an argument is out of its range.
@@ -63,25 +66,34 @@ class Ancestral(Sampler):
         z_t = state.z
         prediction = denoiser(z_t, t)
         posterior = self.process.posterior(z_t, prediction, t, s)
-        if self.variance == "beta":
+        if self.variance != "beta_tilde":
             assert isinstance(self.process, Gaussian)
             assert isinstance(posterior, Normal)
-            std = per_sample((self.process.step_variance(t, s) * (s > 0)).sqrt(), z_t)
-            posterior = Normal(posterior.mean, std)
-        if self.variance == "learned":
-            assert isinstance(self.process, Gaussian)
-            assert isinstance(posterior, Normal)
-            std = (prediction.log_variance(self.process, t, s) / 2).exp()
-            posterior = Normal(posterior.mean, std * per_sample((s > 0).double(), z_t))
+            if self.variance == "beta":
+                std = per_sample(self.process.step_variance(t, s).sqrt(), z_t)
+            else:
+                std = (prediction.log_variance(self.process, t, s) / 2).exp()
+            noisy = (self.process.schedule.sigma(s) > 0).double()
+            posterior = Normal(posterior.mean, std * per_sample(noisy, z_t))
         return State(posterior.sample(noise))
 
     def warning(self, bounded: bool) -> str | None:
-        """Return a line if errors of the first step grow without bounds: σ² = β, much noise at once, no clipping."""
-        if bounded or self.variance != "beta" or not isinstance(self.process, Gaussian):
+        """Return a line about σ² = β where it fails.
+
+        It is the right variance for standard normal data where variance is preserved; elsewhere it is too large. And
+        errors of the first step grow without bounds where much noise goes at once and nothing is clipped.
+        """
+        if self.variance != "beta" or not isinstance(self.process, Gaussian):
             return None
+        schedule = self.process.schedule
         t, s = (torch.tensor(time, dtype=torch.float64) for time in self.steps[0])
-        factor = float(self.process.schedule.alpha(s) / self.process.schedule.alpha(t))
-        if factor < _LARGE_FACTOR:
+        if abs(float(schedule.alpha(s) ** 2 + schedule.sigma(s) ** 2) - 1) > _PRESERVED:
+            return (
+                "sampler.variance=beta is too large where the schedule does not preserve variance, and "
+                f"{type(schedule).__name__} does not: take sampler.variance=beta_tilde"
+            )
+        factor = float(schedule.alpha(s) / schedule.alpha(t))
+        if bounded or factor < _LARGE_FACTOR:
             return None
         return (
             f"sampler.variance=beta multiplies the state by {factor:.3g} at its first step under this schedule, and "

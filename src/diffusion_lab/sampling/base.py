@@ -27,8 +27,8 @@ class Sampler(ABC):
     """Knows its own pairs of times, and takes one step at a time.
 
     Args:
-        steps: pairs (t, s), the time a step starts at and the time it leads to. Where noise is left at t = 0
-            (sigma(0) > 0), a last pair (0, 0) stands for the step to clean data.
+        steps: pairs (t, s), the time a step starts at and the time it leads to. A last pair with s = t stands for the
+            step to clean data, where t = 0 is not clean; the loop takes it, and not the sampler.
     """
 
     def __init__(self, steps: Sequence[tuple[float, float]]) -> None:

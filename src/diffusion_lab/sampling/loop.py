@@ -24,6 +24,22 @@ class Step:
     z: Tensor
 
 
+def take_step(sampler: Sampler, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
+    """Return the state after a step of `sampler` between `times` (t, s); with s = t it leads to clean data.
+
+    Args:
+        sampler: takes the step, unless it leads to clean data.
+        state: at time t.
+        times: a pair of the sampler's `steps`.
+        denoiser: (z_t, t) → prediction.
+        noise: this step's own, one row for each sample.
+    """
+    t, s = (torch.full((len(state.z),), time, dtype=torch.float64, device=noise.rows.device) for time in times)
+    if times[0] == times[1]:
+        return State(denoiser(state.z, t).x0)
+    return sampler.step(state, t, s, denoiser, noise)
+
+
 @torch.inference_mode()
 def draw(
     denoiser: DenoiserFn,
@@ -50,18 +66,9 @@ def draw(
     def conditioned(z_t: Tensor, t: Tensor) -> Any:
         return denoiser(z_t, t, condition)
 
-    def times(value: float) -> Tensor:
-        return torch.full((len(start),), value, dtype=torch.float64, device=noise.rows.device)
-
     state = State(start)
     for number, (t, s) in enumerate(sampler.steps):
-        here, there = (
-            torch.full((len(start),), time, dtype=torch.float64, device=noise.rows.device) for time in (t, s)
-        )
-        if t == s:  # to clean data, from the noise that is left at t = 0
-            state = State(conditioned(state.z, here).x0)
-        else:
-            state = sampler.step(state, here, there, conditioned, noise.at("step", number))
+        state = take_step(sampler, state, (t, s), conditioned, noise.at("step", number))
         if on_step is not None:
             on_step(Step(number, len(sampler.steps), t, s, state.z))
     return state.z

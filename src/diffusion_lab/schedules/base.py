@@ -42,6 +42,11 @@ class Schedule(ABC):
     def signal(self, t: Tensor) -> Tensor:
         """Return the share of the data that is left, from 1 (all) to 0 (none), falling in t."""
 
+    @property
+    def ends_clean(self) -> bool:
+        """Whether t = 0 is clean data; where it is not, sampling ends with a step from some time to clean data."""
+        return float(self.signal(torch.zeros((), dtype=torch.float64))) == 1
+
     @abstractmethod
     def curves(self) -> list[Curve]:
         """Return the curves that describe the schedule in a figure."""

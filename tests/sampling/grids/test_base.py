@@ -1,10 +1,14 @@
 import itertools
 
 import pytest
+import torch
 
-from diffusion_lab.sampling import grids
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import GaussianPrediction
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.sampling import DDIM, draw, grids
 from diffusion_lab.sampling.grids import TimeGrid
-from diffusion_lab.schedules import CosineSchedule, LinearSchedule
+from diffusion_lab.schedules import CosineSchedule, EDMSchedule, LinearSchedule
 from grid_schedules import Exploding, Flow
 
 GRIDS = [getattr(grids, name) for name in grids.__all__ if name != "TimeGrid"]
@@ -19,7 +23,21 @@ def test_every_grid_has_as_many_falling_steps_as_it_is_asked_for_and_ends_at_cle
     assert len(found) == steps
     assert all(s == t for (_, s), (t, _) in itertools.pairwise(found))
     assert all(1 >= t > s for t, s in found[:-1])
-    assert found[-1][1] == 0
+    assert found[-1][1] == (found[-1][0] if isinstance(schedule, Exploding) else 0)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_no_noise_is_left_where_time_0_is_not_clean(grid, steps):
+    """Of data that is one point, with its exact denoiser."""
+    process = Gaussian(EDMSchedule(sigma_min=0.1))
+    noise = Noise(torch.arange(50), 0)
+
+    def point(z, t, condition):
+        return GaussianPrediction.of(process, z, t, torch.full_like(z, 0.5), "x0")
+
+    samples = draw(point, DDIM(process, grid(process.schedule), steps), process.prior((1,), noise.at("prior")), noise)
+    assert samples.flatten().tolist() == [0.5] * 50
 
 
 @pytest.mark.parametrize("steps", [0, -1, 10**9])

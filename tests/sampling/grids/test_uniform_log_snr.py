@@ -38,4 +38,4 @@ def test_where_the_log_snr_is_infinite_the_ends_are_a_row_away():
 
 @pytest.mark.parametrize("schedule", [Exploding(), Flow(), LinearSchedule()])
 def test_one_step_goes_from_1_to_the_data(schedule):
-    assert UniformLogSNR(schedule).steps(1) == [(1, 0)]
+    assert UniformLogSNR(schedule).steps(1) == [(1, 0 if schedule.ends_clean else 1)]

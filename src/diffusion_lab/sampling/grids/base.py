@@ -40,7 +40,7 @@ class TimeGrid(ABC):
     def steps(self, num_steps: int) -> list[tuple[float, float]]:
         """Return pairs (t, s), the times at which each step starts and ends; the last one ends at 0.
 
-        A last pair (0, 0), where the grid itself reaches 0, stands for the step to clean data.
+        Where t = 0 is not clean data, the last pair is (t, t), which stands for the step to clean data.
 
         Raises:
             ValueError: naming the keys, if there is no such grid.
@@ -48,7 +48,7 @@ class TimeGrid(ABC):
         if not 1 <= num_steps <= MOST_STEPS:
             raise ValueError(f"sampler.num_steps must lie between 1 and {MOST_STEPS}, got {num_steps}")
         times = [float(t) for t in self.times(num_steps)]
-        pairs = list(itertools.pairwise([*times, 0.0]))
+        pairs = list(itertools.pairwise([*times, 0.0 if self.schedule.ends_clean else times[-1]]))
         if len(pairs) != num_steps or any(not t > s for t, s in pairs[:-1]):
             raise ValueError(f"grid={type(self).__name__} has no {num_steps} different times (sampler.num_steps)")
         return pairs

@@ -12,7 +12,7 @@ from diffusion_lab.schedules import GaussianSchedule
 
 
 class UniformLogSNR(TimeGrid):
-    """Times whose log-SNR is evenly spaced from t = 1 on; from the last of them, one step leads to clean data.
+    """Times whose log-SNR is evenly spaced from t = 1 on; from the last of them, a step leads to clean data.
 
     Where the log-SNR is infinite at t = 0, the spacing ends one row (1/T, or 1/1000 in continuous time) before. Where
     it is infinite at t = 1, the first step leads from there to the row before, and the spacing begins there.
