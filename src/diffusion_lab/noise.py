@@ -78,9 +78,9 @@ class Noise:
         """Return the same rows at the address with `path` appended."""
         return Noise(self.rows, self.seed, *self.path, *path)
 
-    def shared(self) -> Noise:
-        """Return as many rows at the same address that are all row 0: numbers that a whole batch has in common."""
-        return Noise(torch.zeros_like(self.rows), self.seed, *self.path)
+    def grouped(self, size: int) -> Noise:
+        """Return as many rows at the same address, which have their numbers in common with `size` rows each."""
+        return Noise(self.rows // size, self.seed, *self.path)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Return [B, *shape] float32, independent standard normal; |value| < 6.7."""

@@ -17,14 +17,20 @@ def test_the_logarithm_of_the_noise_level_is_normal(schedule, stratified, mean, 
     assert stats.kstest((-schedule.log_snr(t) / 2).numpy(), "norm", (mean, std)).pvalue > 1e-3
 
 
-def test_with_steps_the_times_are_rows_and_no_more_often_than_the_distribution_says():
+def test_with_steps_each_row_is_drawn_as_often_as_the_distribution_says():
+    """Row n of 100 stands for the times from (n − 1)/100 to n/100, and the ends for what lies beyond them."""
     schedule = CosineSchedule(100)
-    t = LogNormalTimes(Gaussian(schedule), 20_000)(Noise(torch.arange(20_000), 0, "time"))
-    rows = (t * 100).round()
-    assert torch.allclose(rows / 100, t)
-    assert (rows.min(), rows.max()) >= (1, 50)
-    level = -schedule.log_snr(t) / 2
-    assert float(level.mean()) == pytest.approx(-1.2, abs=0.1)
+    t = LogNormalTimes(Gaussian(schedule), 100_000)(Noise(torch.arange(100_000), 0, "time"))
+    rows = (t * 100).round().long()
+    torch.testing.assert_close(rows / 100, t, check_dtype=False)
+    ends = torch.arange(101, dtype=torch.float64) / 100
+    shares = stats.norm(-1.2, 1.2).cdf((-schedule.log_snr(ends) / 2).numpy())
+    shares[0], shares[-1] = 0, 1
+    expected = (shares[1:] - shares[:-1]) * len(t)
+    common = expected > 20
+    counts = torch.bincount(rows, minlength=101)[1:].numpy()[common]
+    assert counts.sum() > 0.99 * len(t)
+    assert stats.chisquare(counts, expected[common] * counts.sum() / expected[common].sum()).pvalue > 1e-3
 
 
 def test_what_lies_beyond_the_schedule_is_taken_at_its_end():

@@ -51,6 +51,13 @@ def test_stratified_times_fall_into_as_many_parts_as_the_batch_has_samples(sched
     assert stats.kstest(first, "uniform").pvalue > 1e-3
 
 
+def test_stratified_times_of_a_validation_are_as_many_as_its_samples():
+    """Its rows are places in the split: each batch of them has an offset of its own."""
+    t = UniformTimes(Gaussian(Continuous()), 8, stratified=True)(Noise(torch.arange(800), 0, "validation"))
+    assert len(t.unique()) == 800
+    assert stats.kstest(t.numpy(), "uniform").pvalue > 1e-3
+
+
 def test_stratified_times_of_a_rank_are_those_of_its_part_of_the_batch():
     times = UniformTimes(Gaussian(Continuous()), 64, stratified=True)
     whole = times(Noise(torch.arange(64), 0, "batch"))

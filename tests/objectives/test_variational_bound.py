@@ -88,6 +88,19 @@ def test_the_loss_is_t_times_a_term_so_that_its_mean_is_the_bound():
     assert loss == pytest.approx(bound(50, "beta") - float(process.prior_kl(z0).mean()) / math.log(2), rel=0.05)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_its_gradient_is_finite_at_every_step_also_for_outputs_far_off(scale):
+    process = Gaussian(CosineSchedule(4))
+    parameterization = LearnedVariance(process, V(process))
+    generator = torch.Generator().manual_seed(0)
+    z0 = torch.rand(400, 1, 2, 2, generator=generator, dtype=torch.float64) * 2 - 1
+    raw = (scale * torch.randn(400, 2, 2, 2, generator=generator, dtype=torch.float64)).requires_grad_()
+    t = (torch.arange(400) % 4 + 1).double() / 4
+    z_t = process.sample(z0, t, Noise(torch.arange(400), 0)).z_t
+    bound_term(process, Pixels(), z0, t, parameterization.prediction(raw, z_t, t)).sum().backward()
+    assert bool(raw.grad.isfinite().all())
+
+
 def test_it_needs_steps():
     process = Gaussian(FlowSchedule())
     with pytest.raises(ValueError, match=r"objective=vlb and objective=hybrid need a schedule of T steps"):

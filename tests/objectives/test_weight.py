@@ -42,6 +42,12 @@ def test_it_is_finite_where_there_is_no_signal(weight):
     assert bool(weight(torch.tensor([-math.inf], dtype=torch.float64)).isfinite())
 
 
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_p2_is_a_number_also_where_there_is_no_noise(gamma):
+    found = P2(1.0, gamma)(torch.tensor([800.0, math.inf], dtype=torch.float64))
+    assert found.tolist() == ([1, 1] if gamma == 1 else [math.inf, math.inf])
+
+
 @pytest.mark.parametrize("make", [X0, Eps, V, Velocity, EDM])
 @pytest.mark.parametrize("schedule", [CosineSchedule(), EDMSchedule()])
 def test_the_error_of_the_data_follows_from_that_of_the_raw_output(make, schedule):

@@ -81,8 +81,19 @@ def test_rescaling_gives_the_guided_data_the_spread_that_it_has_without_guidance
     t = torch.full((6,), 0.6, dtype=torch.float64)
     given, guided = exact(z, t, labels).x0, guidance(scale=5.0)(exact)(z, t, labels).x0
     full, half = (guidance(scale=5.0, rescale=r)(exact)(z, t, labels).x0 for r in (1.0, 0.5))
-    torch.testing.assert_close(full.std(1), given.std(1))
+    torch.testing.assert_close(full.std(1, correction=0), given.std(1, correction=0))
     torch.testing.assert_close(half, (full + guided) / 2)
+
+
+def test_rescaling_leaves_constant_data_as_it_is():
+    """As that of a new network, whose output is 0, where no signal is left."""
+
+    def constant(z, t, condition):
+        return GaussianPrediction.of(PROCESS, z, t, torch.full_like(z, 0.25), "x0")
+
+    z, labels = states()
+    found = guidance(scale=5.0, rescale=0.7)(constant)(z, torch.ones(6).double(), labels).x0
+    assert found.unique().tolist() == [0.25]
 
 
 def mean_distance_to_the_other_class(scale):

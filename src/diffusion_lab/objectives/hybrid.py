@@ -11,7 +11,7 @@ from torch import Tensor
 from diffusion_lab.codecs import Codec
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives.base import Objective, squared_error
-from diffusion_lab.objectives.time_sampler import TimeSampler
+from diffusion_lab.objectives.uniform_times import UniformTimes
 from diffusion_lab.objectives.variational_bound import bound_term, steps_of
 from diffusion_lab.parameterizations import Denoiser, LearnedVariance
 from diffusion_lab.processes import Gaussian
@@ -27,7 +27,7 @@ class Hybrid(Objective):
         process: a Gaussian process of T steps.
         parameterization: with a learned variance.
         codec: says how probable the data is.
-        time_sampling: draws the steps.
+        time_sampling: draws the steps, each as often as the others, since the bound is their sum.
         bound_weight: 0.001 in the paper.
 
     Raises:
@@ -45,7 +45,7 @@ class Hybrid(Objective):
         process: Gaussian,
         parameterization: LearnedVariance,
         codec: Codec,
-        time_sampling: TimeSampler,
+        time_sampling: UniformTimes,
         bound_weight: float = 0.001,
     ) -> None:
         if not bound_weight > 0:

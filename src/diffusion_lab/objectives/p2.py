@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.objectives.weight import Weight
@@ -25,4 +26,6 @@ class P2(Weight):
 
     def __call__(self, log_snr: Tensor) -> Tensor:
         snr = log_snr.double().exp()
-        return snr / (self.k + snr) ** self.gamma
+        # The same number twice: neither form is infinite over infinite on its side.
+        clean = snr ** (1 - self.gamma) / (1 + self.k / snr) ** self.gamma
+        return torch.where(snr > self.k, clean, snr / (self.k + snr) ** self.gamma)

@@ -31,10 +31,10 @@ class TimeSampler(ABC):
         """Return the times [B] float64 in [0, 1] below which a share `u` [B] in [0, 1] of the distribution lies."""
 
     def __call__(self, noise: Noise) -> Tensor:
-        """Return [B] float64 times in (0, 1], one for each row of `noise`; rows 1/T, …, T/T where there are T steps."""
+        """Return [B] float64 times in [0, 1], one for each row of `noise`; rows 1/T, …, T/T where there are T steps."""
         u = noise.uniform()
         if self.stratified:  # one number for the batch, and its samples at even distances from it
-            u = (noise.shared().uniform() + noise.rows.double() / self.batch_size) % 1
+            u = (noise.grouped(self.batch_size).uniform() + noise.rows.double() / self.batch_size) % 1
         if self.steps is None:
             return self.quantile(1 - u)
         return ((self.quantile(u) * self.steps).floor() + 1).clamp(max=self.steps) / self.steps

@@ -13,8 +13,14 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives.base import Objective
-from diffusion_lab.objectives.time_sampler import TimeSampler
-from diffusion_lab.parameterizations import Denoiser, GaussianPrediction, LearnedVariancePrediction, Regression
+from diffusion_lab.objectives.uniform_times import UniformTimes
+from diffusion_lab.parameterizations import (
+    Denoiser,
+    GaussianPrediction,
+    LearnedVariancePrediction,
+    Regression,
+    log_variance_between,
+)
 from diffusion_lab.processes import Gaussian, per_sample
 
 
@@ -49,17 +55,24 @@ def bound_term(
     mean = process.posterior(prediction.z_t, prediction, t, s).mean
     exact = process.posterior(prediction.z_t, prediction.with_x0(z0), t, s).mean
     if isinstance(prediction, LearnedVariancePrediction):
-        log_variance = prediction.log_variance(process, t, s)
+        fraction = prediction.fraction
     else:
-        fraction = torch.full_like(prediction.z_t, float(variance == "beta"))
-        fields = (prediction.z_t, prediction.alpha, prediction.sigma, prediction.given, prediction.kind)
-        log_variance = LearnedVariancePrediction(*fields, fraction).log_variance(process, t, s)
+        fraction = torch.full_like(z0, float(variance == "beta"))
+    log_variance = log_variance_between(process, fraction, t, s)
     log_lower = per_sample(process.posterior_variance(t, s).clamp(min=1e-300).log(), z0)
-    divergence = log_variance - log_lower - 1 + (log_lower - log_variance).exp()
-    divergence = 0.5 * (divergence + (mean - exact).square() * (-log_variance).exp()).flatten(1).mean(1)
-    x = codec.decode(z0)
-    surprise = -codec.log_likelihood(x, Normal(mean, (log_variance / 2).exp())) / x[0].numel()
-    return torch.where(first, surprise.to(divergence), divergence) / math.log(2)
+    # Each term is computed where it counts alone, so that no derivative that is infinite elsewhere reaches the network.
+    x, decoder = codec.decode(z0[first]), Normal(mean[first], (log_variance[first] / 2).exp())
+    nats = torch.empty_like(t)
+    nats[first] = -codec.log_likelihood(x, decoder) / z0[0].numel()
+    nats[~first] = _divergence(exact, mean, log_lower.expand_as(mean), log_variance, ~first)
+    return nats / math.log(2)
+
+
+def _divergence(exact: Tensor, mean: Tensor, log_lower: Tensor, log_variance: Tensor, rows: Tensor) -> Tensor:
+    """Return KL(N(exact, e^log_lower) ‖ N(mean, e^log_variance)) [rows] float64, the mean over dimensions, in nats."""
+    exact, mean, log_lower, log_variance = (x[rows].double() for x in (exact, mean, log_lower, log_variance))
+    of_variance = log_variance - log_lower - 1 + (log_lower - log_variance).exp()
+    return 0.5 * (of_variance + (mean - exact).square() * (-log_variance).exp()).flatten(1).mean(1)
 
 
 class VariationalBound(Objective):
@@ -69,7 +82,7 @@ class VariationalBound(Objective):
         process: a Gaussian process of T steps.
         parameterization: any regression; a learned variance is trained, too.
         codec: says how probable the data is.
-        time_sampling: draws the steps.
+        time_sampling: draws the steps, each as often as the others, since the bound is their sum.
         variance: of the step back, if it is not learned: ``beta`` or ``beta_tilde``.
 
     Raises:
@@ -83,7 +96,7 @@ class VariationalBound(Objective):
         process: Gaussian,
         parameterization: Regression,
         codec: Codec,
-        time_sampling: TimeSampler,
+        time_sampling: UniformTimes,
         variance: Literal["beta", "beta_tilde"] = "beta",
     ) -> None:
         self.steps = steps_of(process)

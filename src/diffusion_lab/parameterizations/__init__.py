@@ -5,7 +5,11 @@ from diffusion_lab.parameterizations.denoiser import Denoiser, condition_kind
 from diffusion_lab.parameterizations.edm_preconditioning import EDM
 from diffusion_lab.parameterizations.eps import Eps
 from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
-from diffusion_lab.parameterizations.learned_variance import LearnedVariance, LearnedVariancePrediction
+from diffusion_lab.parameterizations.learned_variance import (
+    LearnedVariance,
+    LearnedVariancePrediction,
+    log_variance_between,
+)
 from diffusion_lab.parameterizations.v import V
 from diffusion_lab.parameterizations.velocity import Velocity
 from diffusion_lab.parameterizations.x0 import X0
@@ -23,4 +27,5 @@ __all__ = [
     "V",
     "Velocity",
     "condition_kind",
+    "log_variance_between",
 ]

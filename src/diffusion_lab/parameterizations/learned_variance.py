@@ -12,6 +12,22 @@ from diffusion_lab.parameterizations.gaussian_prediction import GaussianPredicti
 from diffusion_lab.processes import Gaussian, Noised, per_sample
 
 
+def log_variance_between(process: Gaussian, fraction: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    """Return fraction · log β + (1 − fraction) · log β̃ [B, *D] for the step back from t to s, both [B].
+
+    Where β̃ = 0, at s = 0, that of the step before, which leads to t, stands for it, as in the paper's code.
+
+    Args:
+        process: a Gaussian process.
+        fraction: [B, *D].
+        t, s: [B] float64.
+    """
+    beta, lower = process.step_variance(t, s), process.posterior_variance(t, s)
+    before = process.posterior_variance((2 * t - s).clamp(max=1), t)
+    lower = torch.where(lower > 0, lower, torch.where(before > 0, before, beta))
+    return fraction * per_sample(beta.log(), fraction) + (1 - fraction) * per_sample(lower.log(), fraction)
+
+
 @dataclass(frozen=True)
 class LearnedVariancePrediction(GaussianPrediction):
     """A prediction with the variance of the step back.
@@ -23,16 +39,8 @@ class LearnedVariancePrediction(GaussianPrediction):
     fraction: Tensor
 
     def log_variance(self, process: Gaussian, t: Tensor, s: Tensor) -> Tensor:
-        """Return fraction · log β + (1 − fraction) · log β̃ [B, *D] for the step from t to s, both [B].
-
-        Where β̃ = 0, at s = 0, that of the step before, which leads to t, stands for it, as in the paper's code.
-        """
-        beta, lower = process.step_variance(t, s), process.posterior_variance(t, s)
-        before = process.posterior_variance((2 * t - s).clamp(max=1), t)
-        lower = torch.where(lower > 0, lower, torch.where(before > 0, before, beta))
-        return self.fraction * per_sample(beta.log(), self.z_t) + (1 - self.fraction) * per_sample(
-            lower.log(), self.z_t
-        )
+        """Return the logarithm of the variance [B, *D] of the step back from t to s, both [B]."""
+        return log_variance_between(process, self.fraction, t, s)
 
 
 class LearnedVariance(Regression):

@@ -76,7 +76,8 @@ class ClassifierFree(DenoiserTransform):
             free: Prediction = denoiser(z_t, t, torch.full_like(condition, self.null))
             x0 = free.x0 + self.scale * (given.x0 - free.x0)
             if self.rescale:
-                ratio = _std(given.x0) / _std(x0)
+                spread = _std(x0)
+                ratio = torch.where(spread > 0, _std(given.x0) / spread, 1)  # constant data has no spread
                 x0 = x0 * (1 + self.rescale * (ratio - 1))
             return given.with_x0(torch.where(per_sample(guides.double(), z_t) > 0, x0, given.x0))
 
@@ -85,4 +86,4 @@ class ClassifierFree(DenoiserTransform):
 
 def _std(x: Tensor) -> Tensor:
     """Return the standard deviation of each sample, with trailing ones."""
-    return x.std(dim=tuple(range(1, x.ndim)), keepdim=True)
+    return x.std(dim=tuple(range(1, x.ndim)), correction=0, keepdim=True)
