@@ -89,12 +89,14 @@ def test_without_labels_it_takes_none():
     ("arguments", "message"),
     [
         ({"channel_multipliers": ()}, r"network\.channel_multipliers needs one or more"),
-        ({"channel_multipliers": (1,) * 6}, r"network\.channel_multipliers has 6 levels.*16 does not halve evenly 5"),
+        ({"channel_multipliers": (1,) * 6}, r"network\.channel_multipliers has 6 levels.*16 halves evenly only 4"),
         ({"base_channels": 12}, r"network\.base_channels must be a multiple of 8, got 12"),
         ({"num_blocks": 0}, r"network\.num_blocks must be 1 or more"),
         ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
         ({"condition_dropout": -0.1}, r"network\.condition_dropout must be at least 0"),
         ({"labels": True}, r"network\.labels=true needs data with labels"),
+        ({"head_channels": 0}, r"network\.head_channels must be 1 or more, got 0"),
+        ({"attention_sizes": (5, 7)}, r"network\.attention_sizes=\[5, 7\]: no level has such a size.*\[16, 8\]"),
         ({"head_channels": 3}, r"network\.head_channels must divide the width"),
     ],
 )

@@ -37,6 +37,18 @@ def test_that_of_edm_is_1_in_the_space_of_its_raw_output():
     torch.testing.assert_close(weight * parameterization.data_error(t), torch.ones(9).double())
 
 
+def test_where_times_are_uniform_in_the_log_snr_the_sigmoid_weight_is_that_of_the_papers():
+    """Half of the weight of noise prediction is left at the bias, and none of it depends on the schedule's density."""
+    schedule = EDMSchedule()
+    t = torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    log_snr = schedule.log_snr(t)
+    of_noise = SigmoidWeight(2.0)(log_snr) / log_snr.exp()
+    within = (log_snr.abs() < 6).double()
+    share = ((log_snr > 0).double() * within * of_noise).sum() / (within * of_noise).sum()
+    exact = (math.log1p(math.exp(2)) - math.log1p(math.exp(-4))) / (math.log1p(math.exp(8)) - math.log1p(math.exp(-4)))
+    assert float(share) == pytest.approx(exact, abs=2e-3)
+
+
 @pytest.mark.parametrize("weight", WEIGHTS[1:])
 def test_it_is_finite_where_there_is_no_signal(weight):
     assert bool(weight(torch.tensor([-math.inf], dtype=torch.float64)).isfinite())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Network(nn.Module):
@@ -21,3 +22,59 @@ class Network(nn.Module):
 
     condition: ClassVar[Literal["label"] | None] = None
     condition_dropout: float = 0.0
+
+
+class LabelledNetwork(Network):
+    """A backbone that takes a label for each sample if it is asked to: their embedding is added to that of the time.
+
+    Args:
+        labels: whether it takes labels.
+        num_classes: filled in from the data; None for data without labels.
+        condition_dropout: see `Network`; only with labels.
+        width: size of the time embedding.
+
+    Raises:
+        ValueError: naming the key, if the data has no labels, or the share is out of its range.
+    """
+
+    def __init__(self, labels: bool, num_classes: int | None, condition_dropout: float, width: int) -> None:
+        super().__init__()
+        check_share("network.condition_dropout", condition_dropout)
+        if not labels:
+            return
+        if num_classes is None:
+            raise ValueError("network.labels=true needs data with labels")
+        self.condition = "label"  # type: ignore[misc]
+        self.condition_dropout = condition_dropout
+        self.label_embedding = nn.Embedding(num_classes + 1, width)
+
+    def with_label(self, time: Tensor, condition: Tensor | None) -> Tensor:
+        """Return the time embedding [B, width] with that of the labels [B] int64 added, where there are some.
+
+        Raises:
+            ValueError: if labels are given to a network that takes none.
+        """
+        if self.condition == "label":
+            return time + self.label_embedding(condition)
+        if condition is not None:
+            raise ValueError("the network takes labels only with network.labels=true")
+        return time
+
+
+def check_share(key: str, share: float) -> None:
+    """Raise ValueError, naming the key, unless a share is at least 0 and below 1."""
+    if not 0 <= share < 1:
+        raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
+
+
+def check_halvings(multipliers: Sequence[int], image_size: int, halvings: int) -> None:
+    """Raise ValueError, naming the key, if widths are not positive, or the image does not halve so often."""
+    levels = len(multipliers)
+    if levels < 1 or min(multipliers) < 1:
+        raise ValueError(f"network.channel_multipliers needs one or more positive integers, got {list(multipliers)}")
+    if image_size % 2**halvings:
+        possible = max(n for n in range(16) if image_size % 2**n == 0)
+        raise ValueError(
+            f"network.channel_multipliers has {levels} levels, which halve the image {halvings} times, but "
+            f"data.image_size={image_size} halves evenly only {possible} times"
+        )

@@ -5,30 +5,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import Network
+from diffusion_lab.networks.base import LabelledNetwork, check_share
 from diffusion_lab.networks.layers import SinusoidalEmbedding
 
 #: Size of the sinusoidal embedding of the time.
 _TIME_FREQUENCIES = 256
 
 
-class DiT(Network):
+class DiT(LabelledNetwork):
     """A transformer over patches of the image, each of whose blocks is modulated by the time and the label.
 
     The modulation of each block, that of the last layer and the last layer itself start at zero: at first a block is
     the identity and the raw output 0.
 
     Args:
-        in_channels, out_channels, image_size: filled in from the data and the parameterization.
-        num_classes: filled in from the data; None for data without labels.
+        in_channels, out_channels, image_size, num_classes: filled in from the data and the parameterization.
         patch_size: side of a patch; it divides the image size.
-        width: size of a token, a multiple of 4 and of `heads`.
+        width: size of a token, a multiple of 4 and of `heads`, at least 8.
         depth: number of blocks.
         heads: number of attention heads.
         mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.
         dropout: the share of what each block adds that is dropped while training, from 0 to below 1.
-        labels: whether the network takes a label for each sample, whose embedding is added to that of the time.
-        condition_dropout: see `Network`; only with labels.
+        labels, condition_dropout: see `LabelledNetwork`.
 
     Raises:
         ValueError: naming the key, if the sizes do not fit together.
@@ -49,24 +47,20 @@ class DiT(Network):
         labels: bool = False,
         condition_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(labels, num_classes, condition_dropout, width)
+        check_share("network.dropout", dropout)
         if patch_size < 1 or image_size % patch_size:
             raise ValueError(f"network.patch_size must divide data.image_size={image_size}, got {patch_size}")
-        if width < 4 or width % 4 or heads < 1 or width % heads:
-            raise ValueError(f"network.width must be a multiple of 4 and of network.heads={heads}, got {width}")
+        if width < 8 or width % 4 or heads < 1 or width % heads:
+            raise ValueError(
+                f"network.width must be a multiple of 4 and of network.heads={heads}, and at least 8, got {width}"
+            )
         if depth < 1:
             raise ValueError(f"network.depth must be 1 or more, got {depth}")
-        if not mlp_ratio > 0:
-            raise ValueError(f"network.mlp_ratio must be positive, got {mlp_ratio}")
-        for name, share in {"dropout": dropout, "condition_dropout": condition_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"network.{name} must be at least 0 and below 1, got {share}")
-        if labels and num_classes is None:
-            raise ValueError("network.labels=true needs data with labels")
+        hidden = int(mlp_ratio * width)
+        if hidden < 1:
+            raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
         if labels:
-            self.condition = "label"  # type: ignore[misc]
-            self.condition_dropout = condition_dropout
-            self.label_embedding = nn.Embedding(num_classes + 1, width)  # type: ignore[operator]
             nn.init.normal_(self.label_embedding.weight, std=0.02)
         self.patch_size = patch_size
         self.side = image_size // patch_size
@@ -74,7 +68,7 @@ class DiT(Network):
         self.position = SinusoidalEmbedding(width // 2)
         self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
         self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(Block(width, heads, int(mlp_ratio * width), dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, out_channels * patch_size**2)
@@ -92,10 +86,7 @@ class DiT(Network):
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
         told = self.time_embedding(self.time(c_noise).to(x.dtype))  # [B, width]
-        if self.condition == "label":
-            told = told + self.label_embedding(condition)
-        elif condition is not None:
-            raise ValueError("network=dit takes labels only with network.labels=true")
+        told = self.with_label(told, condition)
         told = nn.functional.silu(told)
         batch, channels, _, _ = x.shape
         p, side = self.patch_size, self.side

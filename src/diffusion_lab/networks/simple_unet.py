@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import Network
+from diffusion_lab.networks.base import Network, check_halvings, check_share
 from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
 
 GROUPS = 8
@@ -69,24 +69,12 @@ class SimpleUNet(Network):
     ) -> None:
         super().__init__()
         levels = len(channel_multipliers)
-        if levels < 1 or min(channel_multipliers) < 1:
-            raise ValueError(
-                f"network.channel_multipliers needs one or more positive integers, got {list(channel_multipliers)}"
-            )
-        if image_size % 2**levels:
-            possible = max(n for n in range(16) if image_size % 2**n == 0)
-            raise ValueError(
-                f"network.channel_multipliers has {levels} levels, each of which halves the image, but "
-                f"data.image_size={image_size} halves evenly only {possible} times"
-            )
+        check_halvings(channel_multipliers, image_size, levels)
         if base_channels < GROUPS or base_channels % GROUPS:
             raise ValueError(f"network.base_channels must be a multiple of {GROUPS}, got {base_channels}")
         if time_dim < 4 or time_dim % 2:
             raise ValueError(f"network.time_dim must be even and at least 4, got {time_dim}")
-
-        if not 0 <= dropout < 1:
-            raise ValueError(f"network.dropout must be at least 0 and below 1, got {dropout}")
-
+        check_share("network.dropout", dropout)
         widths = [base_channels * m for m in channel_multipliers]
         if image_size == 2**levels and widths[-1] == GROUPS:
             raise ValueError(

@@ -10,19 +10,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import Network
+from diffusion_lab.networks.base import LabelledNetwork, check_halvings, check_share
 from diffusion_lab.networks.layers import SinusoidalEmbedding, group_norm
 
 #: The most groups that channels are normalized in.
 _MOST_GROUPS = 32
 
 
-class UNet(Network):
+class UNet(LabelledNetwork):
     """Levels of residual blocks, with attention at some sizes, joined by skips; each level below halves the image.
 
     Args:
-        in_channels, out_channels, image_size: filled in from the data and the parameterization.
-        num_classes: filled in from the data; None for data without labels.
+        in_channels, out_channels, image_size, num_classes: filled in from the data and the parameterization.
         base_channels: width of the first level, a multiple of 8.
         channel_multipliers: width of each level as a multiple of `base_channels`.
         num_blocks: residual blocks of each level on the way down; one more on the way up.
@@ -32,8 +31,7 @@ class UNet(Network):
         scale_shift: the time scales and shifts the normalized values (ADM); else it is added before normalizing (DDPM).
         learned_resampling: halve and double images by residual blocks that resample inside (ADM); else by pooling and
             repeating.
-        labels: whether the network takes a label for each sample, whose embedding is added to that of the time.
-        condition_dropout: see `Network`; only with labels.
+        labels, condition_dropout: see `LabelledNetwork`.
 
     Raises:
         ValueError: naming the key, if the sizes do not fit together.
@@ -56,39 +54,29 @@ class UNet(Network):
         labels: bool = False,
         condition_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        time_dim = 4 * base_channels
+        super().__init__(labels, num_classes, condition_dropout, time_dim)
         levels = len(channel_multipliers)
-        if levels < 1 or min(channel_multipliers) < 1:
-            raise ValueError(
-                f"network.channel_multipliers needs one or more positive integers, got {list(channel_multipliers)}"
-            )
-        if image_size % 2 ** (levels - 1):
-            raise ValueError(
-                f"network.channel_multipliers has {levels} levels, between which the image is halved, and "
-                f"data.image_size={image_size} does not halve evenly {levels - 1} times"
-            )
+        check_halvings(channel_multipliers, image_size, levels - 1)
+        check_share("network.dropout", dropout)
         if base_channels < 8 or base_channels % 8:
             raise ValueError(f"network.base_channels must be a multiple of 8, got {base_channels}")
         if num_blocks < 1:
             raise ValueError(f"network.num_blocks must be 1 or more, got {num_blocks}")
-        for name, share in {"dropout": dropout, "condition_dropout": condition_dropout}.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"network.{name} must be at least 0 and below 1, got {share}")
-        if labels and num_classes is None:
-            raise ValueError("network.labels=true needs data with labels")
+        if head_channels < 1:
+            raise ValueError(f"network.head_channels must be 1 or more, got {head_channels}")
         widths = [base_channels * m for m in channel_multipliers]
         sizes = [image_size // 2**level for level in range(levels)]
+        if attention_sizes and not set(sizes) & set(attention_sizes):
+            raise ValueError(
+                f"network.attention_sizes={list(attention_sizes)}: no level has such a size; they have {sizes}"
+            )
         for width, size in zip(widths, sizes, strict=True):
             if (size in attention_sizes or size == sizes[-1]) and width % head_channels:
                 raise ValueError(
                     f"network.head_channels must divide the width of each level with attention, got {head_channels} "
                     f"for {width} channels at {size}×{size}"
                 )
-        time_dim = 4 * base_channels
-        if labels:
-            self.condition = "label"  # type: ignore[misc]
-            self.condition_dropout = condition_dropout
-            self.label_embedding = nn.Embedding(num_classes + 1, time_dim)  # type: ignore[operator]
         self.position = SinusoidalEmbedding(base_channels)
         self.time_embedding = nn.Sequential(
             nn.Linear(base_channels, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim)
@@ -127,10 +115,7 @@ class UNet(Network):
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
         time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
-        if self.condition == "label":
-            time = time + self.label_embedding(condition)
-        elif condition is not None:
-            raise ValueError("network=unet takes labels only with network.labels=true")
+        time = self.with_label(time, condition)
         x = self.first(x)
         skips = [x]
         for stage in self.down:

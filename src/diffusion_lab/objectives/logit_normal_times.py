@@ -5,30 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusion_lab.objectives.time_sampler import TimeSampler
+from diffusion_lab.objectives.normal_times import NormalTimes
 from diffusion_lab.processes import Process
 
 
-class LogitNormalTimes(TimeSampler):
+class LogitNormalTimes(NormalTimes):
     """log(t/(1 − t)) ~ N(mean, std²): the middle of the path more often than its ends.
 
-    Args:
-        process: any process.
-        batch_size, stratified: see `TimeSampler`.
-        mean: above 0 for more noise.
-        std: how wide.
-
-    Raises:
-        ValueError: if `std` is not positive.
+    For arguments see `NormalTimes`; a mean above 0 is for more noise.
     """
 
     def __init__(
         self, process: Process, batch_size: int, stratified: bool = False, mean: float = 0.0, std: float = 1.0
     ) -> None:
-        super().__init__(process, batch_size, stratified)
-        if not std > 0:
-            raise ValueError(f"time_sampling.std must be positive, got {std}")
-        self.mean, self.std = mean, std
+        super().__init__(process, batch_size, stratified, mean, std)
 
-    def quantile(self, u: Tensor) -> Tensor:
-        return torch.sigmoid(self.mean + self.std * torch.special.ndtri(u))
+    def time(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(x)

@@ -11,6 +11,9 @@ from diffusion_lab.objectives.weight import Weight
 class SigmoidWeight(Weight):
     """SNR · sigmoid(bias − log-SNR): that of noise prediction, which fades out where there is little noise.
 
+    The papers weight times that are uniform in the log-SNR, as `schedule=edm` with uniform times are. With others, the
+    density of their log-SNRs multiplies the weight, as it does with every weight here.
+
     Args:
         bias: the log-SNR at which half of it is left.
     """
