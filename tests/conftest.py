@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import shutil
 import sys
 
 import pytest
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 from diffusion_lab.config import cli
 from diffusion_lab.config.settings import SCHEMAS, read_settings
 from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.runs.train import train
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -19,26 +22,28 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+def composed_config(*overrides, config_name="train"):
+    """Return the composed config of a script."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+def read_typed(*overrides, config_name="train"):
+    """Return the settings that a script reads from its composed config."""
+    return read_settings(SCHEMAS[config_name], composed_config(*overrides, config_name=config_name))
+
+
 @pytest.fixture
 def composed():
     """A function from overrides to a composed training config."""
-
-    def of(*overrides, config_name="train"):
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose(config_name, list(overrides))
-
-    return of
+    return composed_config
 
 
 @pytest.fixture
-def settings(composed):
+def settings():
     """A function from overrides to the settings that a script reads from its composed config."""
-
-    def of(*overrides, config_name="train"):
-        return read_settings(SCHEMAS[config_name], composed(*overrides, config_name=config_name))
-
-    return of
+    return read_typed
 
 
 #: A run of eight steps over two epochs, in about a second.
@@ -63,6 +68,11 @@ TINY = (
 @pytest.fixture
 def coarse_figures(monkeypatch):
     """Figures are written without a layout and at a low resolution, which takes a third of the time."""
+    save_coarsely(monkeypatch)
+
+
+def save_coarsely(monkeypatch):
+    """Let figures be written without a layout and at a low resolution."""
     savefig = Figure.savefig
 
     def coarsely(figure, path, **options):
@@ -76,6 +86,21 @@ def coarse_figures(monkeypatch):
 def tiny(settings, tmp_path, coarse_figures):
     """A function from overrides to settings that train in about a second, with their outputs in tmp_path."""
     return lambda *overrides: settings(*TINY, f"paths.output_dir={tmp_path}", *overrides)
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The folder of a finished run of eight steps, which no test changes."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        save_coarsely(monkeypatch)
+        return train(read_typed(*TINY, f"paths.output_dir={outputs}", "console=quiet"), ["name=tiny"])
+
+
+@pytest.fixture
+def copy(recorded, tmp_path):
+    """A copy of the run, which a test may alter."""
+    return RunFolder(shutil.copytree(recorded.path, tmp_path / "tiny" / "copy"))
 
 
 @pytest.fixture

@@ -11,33 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from conftest import TINY
-from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction import reproduce as reproduction
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 
 REPRODUCE = Path(__file__).parents[2] / "scripts" / "reproduce.py"
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """A run of eight steps, which no test changes."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
-    return train(read_settings(TrainConfig, cfg), ["name=tiny"])
-
-
-@pytest.fixture
-def copy(recorded, tmp_path):
-    """A copy of the run, which a test may alter."""
-    shutil.copytree(recorded.path, tmp_path / "tiny" / "copy")
-    return RunFolder(tmp_path / "tiny" / "copy")
 
 
 @pytest.fixture

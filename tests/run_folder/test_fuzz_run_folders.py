@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import doors
-from conftest import TINY
+from conftest import TINY, read_typed
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.catalogue.find import find_runs
 from diffusion_lab.catalogue.listing import manage_runs
@@ -181,17 +181,9 @@ def damaged(folder, seed, outside):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finished run."""
-    from hydra import compose, initialize_config_dir
-
-    from diffusion_lab.config.schema import TrainConfig
-    from diffusion_lab.config.settings import read_settings
-    from diffusion_lab.config.tree import conf_dir
-
     outputs = tmp_path_factory.mktemp("outputs")
-    own = [*TINY, "trainer.max_epochs=1", "ema=default", "console=quiet", f"paths.output_dir={outputs}"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", own)
-    return train(read_settings(TrainConfig, cfg), []).path
+    own = ["trainer.max_epochs=1", "ema=default", "console=quiet", f"paths.output_dir={outputs}"]
+    return train(read_typed(*TINY, *own), []).path
 
 
 def listing(run, settings):

@@ -1,16 +1,11 @@
 """Run folders of older and newer versions of the layout."""
 
 import json
-import shutil
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from conftest import TINY
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
-from diffusion_lab.config.schema import CompareConfig, TrainConfig
-from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.run_folder.folder import RunFolder
@@ -26,20 +21,6 @@ def write_version(folder, version):
     manifest = folder.read_json("manifest.json")
     manifest.pop("layout_version")
     folder.write_json("manifest.json", manifest if version is None else manifest | {"layout_version": version})
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """The folder of a finished run of this version. Nobody writes to it."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", [*TINY, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}", "console=quiet"])
-    return train(read_settings(TrainConfig, cfg), [])
-
-
-@pytest.fixture
-def copy(recorded, tmp_path):
-    """A copy of it."""
-    return RunFolder(shutil.copytree(recorded.path, tmp_path / "tiny" / "copy"))
 
 
 @pytest.fixture

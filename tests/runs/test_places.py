@@ -13,8 +13,8 @@ from diffusion_lab.runs.train import train
 
 
 @pytest.fixture
-def run(tiny):
-    return train(tiny("console=quiet", "logger=default"), []).path
+def run(copy):
+    return copy.path
 
 
 def state(folder):
