@@ -5,43 +5,30 @@ from torch import nn
 from diffusion_lab.config.tree import read_option
 from diffusion_lab.networks import DiT
 from diffusion_lab.networks.dit import Block
+from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
 
-def small(image_size=16, in_channels=1, out_channels=1, awake=True, **arguments):
-    """A small network; `awake`: with weights in the place of the zeros that it starts from."""
+def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     torch.manual_seed(0)
-    network = DiT(in_channels, out_channels, image_size, **{"width": 16, "depth": 2, "heads": 2} | arguments)
-    if awake:
-        for parameter in network.parameters():
-            if not parameter.any():
-                nn.init.normal_(parameter, std=0.1)
-    return network
+    return DiT(in_channels, out_channels, image_size, **{"width": 16, "depth": 2, "heads": 2} | arguments)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("size", "patch"), [(28, 4), (28, 2), (16, 1), (32, 8), (8, 8)])
 def test_the_output_has_the_size_of_the_input(channels, size, patch):
-    network = small(size, channels, 2 * channels, patch_size=patch)
-    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
-    assert out.shape == (2, 2 * channels, size, size)
-    assert bool(out.isfinite().all())
+    check_output_size(awaken(small(size, channels, 2 * channels, patch_size=patch)), channels, size)
 
 
 def test_at_first_the_output_is_zero_and_every_weight_is_trained():
     """adaLN-Zero: Peebles & Xie 2023, section 3.2."""
-    network = small(labels=True, num_classes=3, awake=False)
-    x, c_noise, labels = torch.randn(2, 1, 16, 16), torch.tensor([1.0, 9.0]), torch.tensor([0, 3])
-    assert not network(x, c_noise, labels).any()
+    check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3))
     tokens = torch.randn(2, 16, 16)
-    assert torch.equal(network.blocks[0](tokens, torch.randn(2, 16)), tokens)
-    network = small(labels=True, num_classes=3)
-    network(x, c_noise, labels).square().sum().backward()
-    assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
+    assert torch.equal(small().blocks[0](tokens, torch.randn(2, 16)), tokens)
 
 
 def test_a_patch_goes_out_where_it_came_in():
     """With the blocks asleep and the last layer a copy of its token, a bright patch is bright in the output alone."""
-    network = small(patch_size=4, width=16, awake=False)
+    network = small(patch_size=4, width=16)
     with torch.no_grad():
         network.patches.weight.copy_(torch.eye(16))
         network.out.weight.copy_(torch.eye(16))
@@ -56,21 +43,11 @@ def test_a_patch_goes_out_where_it_came_in():
 
 
 def test_each_sample_depends_on_its_own_image_time_and_label():
-    network = small(labels=True, num_classes=3).eval()
-    x, c_noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0]), torch.tensor([0, 1, 2])
-    before, one = network(x, c_noise, labels), torch.eye(3)[1]
-    for changed in (
-        (x + one[:, None, None, None] * torch.rand(16, 16), c_noise, labels),
-        (x, c_noise + one, labels),
-        (x, c_noise, torch.tensor([0, 3, 2])),
-    ):
-        difference = (network(*changed) - before).abs().amax((1, 2, 3))
-        assert difference[1] > 1e-4
-        assert difference[[0, 2]].max() < 1e-5
+    check_samples_are_apart(awaken(small(labels=True, num_classes=3)), 16, labels=True)
 
 
 def test_the_far_corner_reaches_every_pixel():
-    network, x = small(), torch.zeros(1, 1, 16, 16, requires_grad=True)
+    network, x = awaken(small()), torch.zeros(1, 1, 16, 16, requires_grad=True)
     network(x, torch.tensor([5.0]))[0, 0, 0, 0].backward()
     assert x.grad[0, 0, -1, -1] != 0
 

@@ -5,6 +5,7 @@ import torch
 
 from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
+from network_checks import check_output_size, check_samples_are_apart
 
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):
@@ -33,23 +34,11 @@ def test_the_tutorials_network_has_130305_parameters():
 )
 def test_the_output_has_the_size_of_the_input(channels, size, multipliers):
     network = small(size, channels, 2 * channels, channel_multipliers=multipliers)
-    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
-    assert out.shape == (2, 2 * channels, size, size)
-    assert bool(out.isfinite().all())
+    check_output_size(network, channels, size)
 
 
 def test_each_sample_depends_on_its_own_image_and_its_own_time():
-    network = small().eval()
-    x, c_noise = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0])
-    before = network(x, c_noise)
-    for changed_x, changed_c in (
-        (x + torch.eye(3)[1, :, None, None, None], c_noise),
-        (x, c_noise + torch.eye(3)[1]),
-    ):
-        after = network(changed_x, changed_c)
-        difference = (after - before).abs().amax((1, 2, 3))
-        assert difference[1] > 1e-3
-        assert difference[[0, 2]].max() < 1e-5
+    check_samples_are_apart(small(), 16, labels=False, least=1e-3)
 
 
 def test_the_far_corner_reaches_every_pixel_by_way_of_the_bottleneck():

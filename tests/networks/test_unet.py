@@ -3,18 +3,13 @@ import torch
 
 from diffusion_lab.networks import UNet
 from diffusion_lab.networks.unet import SelfAttention
+from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
 
-def small(image_size=16, in_channels=1, out_channels=1, awake=True, **arguments):
-    """A small network; `awake`: with weights in the place of the zeros that it starts from."""
+def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     torch.manual_seed(0)
     options = {"base_channels": 8, "channel_multipliers": (1, 2), "num_blocks": 1, "head_channels": 8} | arguments
-    network = UNet(in_channels, out_channels, image_size, **options)
-    if awake:
-        for parameter in network.parameters():
-            if not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.05)
-    return network
+    return UNet(in_channels, out_channels, image_size, **options)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -33,34 +28,16 @@ def test_the_output_has_the_size_of_the_input(channels, size, multipliers, block
         attention_sizes=attention,
         learned_resampling=learned_resampling,
     )
-    out = network(torch.randn(2, channels, size, size), torch.tensor([0.0, 999.0]))
-    assert out.shape == (2, 2 * channels, size, size)
-    assert bool(out.isfinite().all())
+    check_output_size(awaken(network), channels, size)
 
 
 def test_at_first_the_output_is_zero_and_every_weight_is_trained():
-    network = small(labels=True, num_classes=3, awake=False)
-    x, c_noise, labels = torch.randn(2, 1, 16, 16), torch.tensor([1.0, 9.0]), torch.tensor([0, 3])
-    assert not network(x, c_noise, labels).any()
-    network = small(labels=True, num_classes=3)
-    network(x, c_noise, labels).square().sum().backward()
-    assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
+    check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3))
 
 
 @pytest.mark.parametrize("scale_shift", [True, False])
 def test_each_sample_depends_on_its_own_image_time_and_label(scale_shift):
-    network = small(labels=True, num_classes=3, scale_shift=scale_shift).eval()
-    x, c_noise, labels = torch.randn(3, 1, 16, 16), torch.tensor([10.0, 500.0, 990.0]), torch.tensor([0, 1, 2])
-    before = network(x, c_noise, labels)
-    one = torch.eye(3)[1]
-    for changed in (
-        (x + one[:, None, None, None], c_noise, labels),
-        (x, c_noise + one, labels),
-        (x, c_noise, torch.tensor([0, 3, 2])),
-    ):
-        difference = (network(*changed) - before).abs().amax((1, 2, 3))
-        assert difference[1] > 1e-4
-        assert difference[[0, 2]].max() < 1e-5
+    check_samples_are_apart(awaken(small(labels=True, num_classes=3, scale_shift=scale_shift)), 16, labels=True)
 
 
 def test_attention_is_softmax_of_the_products_of_its_heads():
