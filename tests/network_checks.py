@@ -20,7 +20,7 @@ def check_output_size(network, channels, size):
 
 
 def check_samples_are_apart(network, size, labels, least=1e-4):
-    """The output of a sample depends on its own image, its own time and, with labels, its own label alone, by `least` or more."""
+    """The output of a sample depends on its own image, its own time and, with labels, its own label alone."""
     given = [torch.randn(3, 1, size, size), torch.tensor([10.0, 500.0, 990.0])]
     one = torch.eye(3)[1]
     changed = [given[0] + one[:, None, None, None] * torch.rand(size, size), given[1] + one]
