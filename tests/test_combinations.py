@@ -69,8 +69,8 @@ REFUSED = {
     "needs one output for each input": pairs("objective", "simple", "parameterization", "learned_variance"),
     "need a schedule of T steps": pairs("objective", "hybrid vlb", "schedule", "flow edm"),
     "has weights of its own": pairs("objective", "hybrid vlb", "weight", but("weight", "none")),
-    "needs a network that takes labels": pairs("guidance", "classifier_free", "labels", "no")
-    | pairs("guidance", "classifier_free", "network", "simple_unet"),
+    "needs a network that takes labels": pairs("guidance", "cfg", "labels", "no")
+    | pairs("guidance", "cfg", "network", "simple_unet"),
     "needs parameterization=learned_variance": pairs(
         "variance", "learned", "parameterization", but("parameterization", "learned_variance")
     ),

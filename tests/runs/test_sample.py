@@ -109,8 +109,8 @@ def test_keys_of_a_group_of_which_the_run_has_no_option_are_refused(drawn):
 
 
 def test_labels_for_a_network_that_takes_none_are_refused(drawn):
-    with pytest.raises(LabError, match=r"label=3: the run's network \(SimpleUNet\) takes no labels"):
-        drawn("label=3")
+    with pytest.raises(LabError, match=r"labels=3: the run's network \(SimpleUNet\) takes no labels"):
+        drawn("labels=3")
 
 
 def test_a_draw_that_ends_in_no_numbers_is_no_success(folder, drawn):

@@ -208,7 +208,7 @@ class SampleConfig:
     grid: Part | None
     guidance: Part | None
     clip: Part | None
-    label: int | list[int] | None
+    labels: int | list[int] | None
     device: str
     precision: str
     compile: bool
@@ -221,8 +221,8 @@ class SampleConfig:
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)
         below_2_to_32("seed", self.seed)
-        if self.label == []:
-            raise ValueError("label must name at least one class, or be null for all in turn")
+        if self.labels == []:
+            raise ValueError("labels must name at least one class, or be null for all in turn")
 
 
 def check_folder_name(key: str, name: str) -> None:

@@ -50,7 +50,7 @@ def _sample(settings: SampleConfig) -> Path:
         settings.num_samples,
         settings.seed,
         settings.batch_size,
-        _labels(run, settings.label, settings.num_samples),
+        _labels(run, settings.labels, settings.num_samples),
         trajectory,
         progress=console.current().bar,
         precision=settings.precision,
@@ -85,15 +85,15 @@ def _sample(settings: SampleConfig) -> Path:
     return folder
 
 
-def _labels(run: Run, label: Any, num_samples: int) -> list[int] | None:
+def _labels(run: Run, labels: Any, num_samples: int) -> list[int] | None:
     """Return a label for each sample: the one or several that were typed, in turn; None where none was."""
-    if label is None:
+    if labels is None:
         return None
     if run.parts.pipeline.labels is None:
-        raise LabError(f"label={label}: the run's network ({type(run.parts.network).__name__}) takes no labels")
-    typed = [label] if isinstance(label, int) else list(label)
+        raise LabError(f"labels={labels}: the run's network ({type(run.parts.network).__name__}) takes no labels")
+    typed = [labels] if isinstance(labels, int) else list(labels)
     for one in typed:
         if not 0 <= one < run.parts.pipeline.labels:
             last = run.parts.pipeline.labels - 1
-            raise LabError(f"label={one}: the run's data has the classes 0 to {last}")
+            raise LabError(f"labels={one}: the run's data has the classes 0 to {last}")
     return [typed[i % len(typed)] for i in range(num_samples)]

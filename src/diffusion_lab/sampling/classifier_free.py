@@ -44,12 +44,12 @@ class ClassifierFree(DenoiserTransform):
     ) -> None:
         if condition_kind(network) != "label" or num_classes is None:
             raise ValueError(
-                f"guidance=classifier_free needs a network that takes labels, and {type(network).__name__} takes none "
+                f"guidance=cfg needs a network that takes labels, and {type(network).__name__} takes none "
                 "(network=unet network.labels=true does)"
             )
         if not getattr(network, "condition_dropout", 0.0) > 0:
             raise ValueError(
-                "guidance=classifier_free needs a network that was trained without some labels: take "
+                "guidance=cfg needs a network that was trained without some labels: take "
                 "network.condition_dropout above 0"
             )
         if not scale >= 0:
