@@ -15,13 +15,14 @@ class Karras(UniformLogSNR):
     Args:
         schedule: a Gaussian one.
         rho: how much the steps shorten towards clean data; 7 in the paper, 1 for even steps in sigma/alpha.
+        min_log_snr: see `UniformLogSNR`.
 
     Raises:
         ValueError: if `rho` is not positive.
     """
 
-    def __init__(self, schedule: GaussianSchedule, rho: float = 7.0) -> None:
-        super().__init__(schedule)
+    def __init__(self, schedule: GaussianSchedule, rho: float = 7.0, min_log_snr: float = -8.76) -> None:
+        super().__init__(schedule, min_log_snr)
         if not rho > 0:
             raise ValueError(f"grid.rho must be positive, got {rho}")
         self.rho = rho
