@@ -258,6 +258,7 @@ def commands(run, outputs):
         "init_from": ("train", [*TINY, f"init_from={run}", "trainer.max_epochs=1", again]),
         "sample": ("sample", [f"run_dir={run}", "num_samples=2"]),
         "reproduce": ("reproduce", [f"run_dir={run}", again]),
+        "compare_draws": ("compare_draws", [str(run)]),
         "runs": ("runs", [str(run.parent)]),
         "compare": ("compare", [str(run.parent), f"out=[{outputs}/comparison.html]"]),
     }

@@ -83,6 +83,8 @@ def _value(text: str, hint: Any) -> Any:
         return None
     if hint is bool:
         return {"true": True, "false": False}.get(text, text)
+    if hint is int and re.fullmatch(r"\d{1,9}", text):
+        return int(text)
     if hint == list[str]:
         return [part.strip() for part in text.strip("[]").split(",") if part.strip()]
     return text

@@ -273,6 +273,17 @@ class CompareConfig:
             raise ValueError("metric must be given: the name of a number, or a list of them")
 
 
+@dataclass(frozen=True)
+class CompareDrawsConfig:
+    """The settings of a figure that shows draws side by side."""
+
+    out: str | None
+    per_row: int
+
+    def __post_init__(self) -> None:
+        at_least(1, "per_row", self.per_row)
+
+
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 

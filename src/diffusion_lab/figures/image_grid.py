@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,7 +20,9 @@ def draw_image_grid(sheet: Sheet) -> Figure:
     """Draw all images of a sheet as one picture; an axes of its own for each would take a hundred times as long."""
     columns, rows = max(map(len, sheet.rows)), len(sheet.rows)
     width = sheet.size * columns + (0.9 if sheet.names else 0.3)
-    figure = Figure(figsize=(width, sheet.size * rows + (0.8 if sheet.columns else 0.6)), layout="constrained")
+    figure = Figure(
+        figsize=(width, sheet.size * rows + (_labels_height(sheet) if sheet.columns else 0.6)), layout="constrained"
+    )
     figure.suptitle(sheet.title)
     axes = figure.subplots()
     _, channels, image_height, image_width = sheet.rows[0].shape
@@ -31,8 +35,26 @@ def draw_image_grid(sheet: Sheet) -> Figure:
             pixels[top : top + image_height, left : left + image_width] = image
     axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
     axes.set_xticks([k * width + (image_width - 1) / 2 for k in range(len(sheet.columns))], sheet.columns, fontsize=9)
+    if _crowded(sheet):
+        axes.tick_params(axis="x", labelrotation=90)
     axes.set_yticks([k * height + (image_height - 1) / 2 for k in range(len(sheet.names))], sheet.names)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     for side in axes.spines.values():
         side.set_visible(False)
     return figure
+
+
+def _labels_height(sheet: Sheet) -> float:
+    """Return the height in inches of the title and of the labels above the columns."""
+    lines = [label.splitlines() for label in sheet.columns]
+    if _crowded(sheet):
+        return 0.6 + 0.1 * max(len(line) for label in lines for line in label)
+    return 0.6 + 0.2 * max(map(len, lines))
+
+
+def _crowded(sheet: Sheet) -> bool:
+    """Return whether the labels above the columns are wider than the way from one to the next."""
+    places = [k for k, label in enumerate(sheet.columns) if label]
+    room = min((after - before for before, after in itertools.pairwise(places)), default=1) * sheet.size
+    longest = max((len(line) for label in sheet.columns for line in label.splitlines()), default=0)
+    return longest * 0.08 > room  # inches, the width of a character of this size
