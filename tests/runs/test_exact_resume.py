@@ -21,7 +21,17 @@ KINDS = {
         "callbacks=early_stopping", "trainer.gradient_clip_val=1", "optimizer=adamw",
         "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
     ],
+    "conditional": [
+        "network=unet", "network.base_channels=8", "network.num_blocks=1", "network.attention_sizes=[8]",
+        "network.head_channels=8", "network.labels=true", "guidance=cfg", "time_sampling=stratified",
+        "parameterization=v", "weight=min_snr", "sampler=dpmpp_2m",
+    ],
+    "learned variance": ["parameterization=learned_variance", "objective=hybrid", "sampler.variance=learned"],
 }  # fmt: skip
+
+#: Of these a few moments are enough: what they have of their own is saved in a checkpoint, like all else.
+FEW = ("conditional", "learned variance")
+FEW_MOMENTS = [("in a step", 2), ("between steps", 3), ("writing a checkpoint", 4), ("in a step", 5)]
 
 #: When it is killed: the moment, and after how many steps.
 MOMENTS = [
@@ -51,7 +61,7 @@ MATRIX = [
         marks=() if (kind, moment, step, every) in SHORT else pytest.mark.full,
         id=f"{kind}-{moment}-{step}-{every}",
     )
-    for kind in KINDS for moment, step in MOMENTS for every in (None, 2)
+    for kind in KINDS for moment, step in (FEW_MOMENTS if kind in FEW else MOMENTS) for every in (None, 2)
     if not (kind in ("steps", "everything") and moment == "at the end")  # which comes later there
 ]  # fmt: skip
 
