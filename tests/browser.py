@@ -19,7 +19,7 @@ MISSING = [
 ]
 #: The marks of a module of such tests.
 MARKS = [
-    pytest.mark.full,
+    pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"there is no {', no '.join(MISSING)}"),
     pytest.mark.timeout(300),
 ]

@@ -17,6 +17,8 @@ import pytest
 
 from diffusion_lab.config.tree import conf_dir
 
+pytestmark = pytest.mark.slow
+
 RIVALS = Path(__file__).parent / "rivals"
 
 IMAGES = (

@@ -21,6 +21,7 @@ def test_a_gpu_replays_graphs(device, mode):
     assert network.arguments == {"mode": mode}
 
 
+@pytest.mark.slow
 def test_a_compiled_network_keeps_the_names_of_its_weights_and_its_results():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.SiLU())

@@ -179,6 +179,7 @@ def started(*overrides, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=110, env=environment, **options)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_costs_no_checkpoint_that_was_whole(tiny, tmp_path):
     """The operating system refuses to write more than a megabyte; the checkpoint is larger."""
     wide = ("network.base_channels=64", "network.channel_multipliers=[2]", "logger=csv")

@@ -166,6 +166,7 @@ def test_loading_leaves_the_global_generator_alone(folder):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what_they_are(folder, settings):
     """Not exactly: the test would not notice if they were ignored."""
     exact = load_run(folder, device="cpu").sample(4, seed=7)

@@ -222,6 +222,7 @@ def test_samples_are_announced_in_each_way(tiny, settings, capsys):
     assert event["event"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_program_that_starts_the_script_reads_events_alone(tmp_path):
     """Profiler, two processes and half precision: nobody else writes to stdout, and nobody warns."""
     hard = ("console=json", "debug=profiler", "trainer=ddp_cpu", "trainer.precision=bf16-mixed")

@@ -100,6 +100,7 @@ def process_of(folder):
     return json.loads((folder / "manifest.json").read_text())["sessions"][-1]["process_id"]
 
 
+@pytest.mark.slow
 def test_a_failed_job_fails_alone_and_the_same_command_runs_the_remaining_jobs(typed, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     command = (*SHORT, "launcher=joblib", "trainer.max_epochs=2", "optimizer.lr=1e-3,1e30")
