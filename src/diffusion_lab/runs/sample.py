@@ -17,6 +17,7 @@ from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.manifest import weights_hash
+from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, labels_of, save_draw, transforms_of
 from diffusion_lab.runs.load import Run, load_run
 from diffusion_lab.runs.run_figures import denoising_figures
@@ -41,8 +42,10 @@ def _sample(settings: SampleConfig) -> Path:
     run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
+    device, samples = torch_device(settings.device), min(settings.num_samples, settings.batch_size)
+    warn_of_slow_bfloat16(run.parts, settings.precision, device, samples, training=False)
     if settings.compile:
-        compile_network(run.parts.network, torch_device(settings.device))
+        compile_network(run.parts.network, device)
     trajectory = None
     if settings.trajectory:
         trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, settings.num_samples, settings.batch_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from diffusion_lab.run_folder import command_lines
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.runs import hparams, start_table
+from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draws import draw_recorded, save_final_draw
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.loggers import close_loggers
@@ -174,7 +176,12 @@ def _introduce(run: PreparedRun, manifest: Manifest) -> dict[str, Any]:
     """Show, record and log what is trained, before the first step; return the hyperparameters that are logged."""
     config, loggers = run.settings.as_node(), run.trainer.loggers
     chosen = hparams.hyperparameters(config, run.start.overrides, manifest.content.get("options") or {})
-    console.current().start(start_table.table(run.settings.optimizer, run.parts, run.trainer, run.folder))
+    trainer, data = run.trainer, run.parts.data
+    console.current().start(start_table.table(run.settings.optimizer, run.parts, trainer, run.folder))
+    if run.start.folder is None:  # a run that is resumed keeps its precision
+        samples = math.ceil(data.batch_size / (trainer.world_size * trainer.accumulate_grad_batches))
+        device, precision = trainer.strategy.root_device, str(run.settings.trainer.get("precision"))
+        warn_of_slow_bfloat16(run.parts, precision, device, samples, training=True)
     manifest.add_fingerprint(config, run.parts, run.trainer)
     hparams.log_config(loggers, config, run.start.overrides, chosen)
     figures_before_training(run.parts, run.folder, loggers)
