@@ -1,12 +1,16 @@
 """Each pair of options trains and samples a step, or is refused in one line."""
 
+import functools
 import itertools
+import runpy
+from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
+from hydra.utils import get_object
 
 from covering import covering_array
-from diffusion_lab.config.tree import options
+from diffusion_lab.config.tree import options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import validated
 
@@ -32,15 +36,20 @@ KEYS = {
 }
 EVERY = GROUPS | {key: list(values) for key, values in KEYS.items()}
 
-#: What makes the networks small.
-SMALL = {
-    "simple_unet": ("network.base_channels=8",),
-    "unet": (
-        "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_blocks=1",
-        "network.head_channels=8",
-    ),
-    "dit": ("network.width=16", "network.depth=1", "network.heads=2"),
-}  # fmt: skip
+
+@functools.cache
+def constants(group, option):
+    """The constants of the test that mirrors the file of an option's class; none if there is no such test.
+
+    An option says there what these tests need to know of it: SMALL, the overrides that make it small, and REFUSED, for
+    what a refusal says the options of other groups that it means nothing together with, as in the dictionary below.
+    """
+    target = read_option(group, option).get("_target_")
+    if target is None:
+        return {}
+    *package, file = get_object(target).__module__.split(".")[1:]
+    path = Path(__file__).parent.joinpath(*package, f"test_{file}.py")
+    return runpy.run_path(str(path)) if path.exists() else {}
 
 
 def pairs(group, chosen, other, refused):
@@ -80,7 +89,12 @@ REFUSED = {
     | pairs("variance", "beta learned", "sampler", but("sampler", "ancestral"))
     | pairs("mean", "v", "parameterization", but("parameterization", "learned_variance")),
 }  # fmt: skip
+for name, chosen in ((group, option) for group in GROUPS for option in GROUPS[group]):
+    for said, partners in constants(name, chosen).get("REFUSED", {}).items():
+        refused = (pairs(name, chosen, other, names) for other, names in partners.items())
+        REFUSED[said] = REFUSED.get(said, set()).union(*refused)
 FORBIDDEN = set().union(*REFUSED.values())
+SMALL = {option: constants("network", option).get("SMALL", ()) for option in GROUPS["network"]}
 
 
 def typed(row):

@@ -7,6 +7,9 @@ from diffusion_lab.networks import DiT
 from diffusion_lab.networks.dit import Block
 from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
+#: The overrides that make it small, for the tests of all options together.
+SMALL = ("network.width=16", "network.depth=1", "network.heads=2")
+
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     torch.manual_seed(0)

@@ -7,6 +7,9 @@ from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
 from network_checks import check_output_size, check_samples_are_apart
 
+#: The overrides that make it small, for the tests of all options together.
+SMALL = ("network.base_channels=8",)
+
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     torch.manual_seed(0)

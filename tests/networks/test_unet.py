@@ -5,6 +5,11 @@ from diffusion_lab.networks import UNet
 from diffusion_lab.networks.unet import SelfAttention
 from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
+#: The overrides that make it small, for the tests of all options together.
+SMALL = (
+    "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_blocks=1", "network.head_channels=8",
+)  # fmt: skip
+
 
 def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     torch.manual_seed(0)
