@@ -27,6 +27,7 @@ KEYS = {
     "labels": {"no": (), "yes": ("network.labels=true",)},
     "huber": {"no": (), "yes": ("objective.huber=0.5",)},
     "terminal": {"no": (), "yes": ("schedule.zero_terminal_snr=true",)},
+    "time": {"steps": (), "continuous": ("schedule.steps=null",)},
     "mean": {
         "eps": (),
         "v": ("parameterization.mean._target_=diffusion_lab.parameterizations.V",),
@@ -76,7 +77,8 @@ REFUSED = {
     )
     | pairs("objective", "hybrid vlb", "time_sampling", "log_normal logit_normal"),
     "needs one output for each input": pairs("objective", "simple", "parameterization", "learned_variance"),
-    "need a schedule of T steps": pairs("objective", "hybrid vlb", "schedule", "flow edm"),
+    "need a schedule of T steps": pairs("objective", "hybrid vlb", "schedule", "flow edm")
+    | pairs("objective", "hybrid vlb", "time", "continuous"),
     "has weights of its own": pairs("objective", "hybrid vlb", "weight", but("weight", "none")),
     "needs a network that takes labels": pairs("guidance", "cfg", "labels", "no")
     | pairs("guidance", "cfg", "network", "simple_unet"),
@@ -85,6 +87,7 @@ REFUSED = {
     ),
     "there is no key": pairs("huber", "yes", "objective", "hybrid vlb")
     | pairs("terminal", "yes", "schedule", "flow edm")
+    | pairs("time", "continuous", "schedule", "flow edm")
     | pairs("labels", "yes", "network", "simple_unet")
     | pairs("variance", "beta learned", "sampler", but("sampler", "ancestral"))
     | pairs("mean", "v", "parameterization", but("parameterization", "learned_variance")),
@@ -147,7 +150,8 @@ def test_each_three_options_that_go_together_train_and_sample_a_step(settings):
 DEFAULTS = {
     "schedule": "cosine", "parameterization": "v", "objective": "simple", "time_sampling": "uniform", "weight": "none",
     "network": "unet", "sampler": "ancestral", "grid": "trailing", "guidance": "none", "clip": "x0", "ema": "none",
-    "labels": "yes", "huber": "no", "terminal": "no", "mean": "eps", "variance": "fixed", "num_steps": "7",
+    "labels": "yes", "huber": "no", "terminal": "no", "time": "steps", "mean": "eps", "variance": "fixed",
+    "num_steps": "7",
 }  # fmt: skip
 
 

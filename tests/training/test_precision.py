@@ -38,7 +38,7 @@ def dtypes(monkeypatch):
     from diffusion_lab.parameterizations import Denoiser, Eps
     from diffusion_lab.processes import Gaussian
     from diffusion_lab.processes.gaussian import Normal
-    from diffusion_lab.schedules import DiscreteSchedule
+    from diffusion_lab.schedules import VariancePreserving
 
     seen = defaultdict(set)
 
@@ -53,9 +53,9 @@ def dtypes(monkeypatch):
 
         monkeypatch.setattr(cls, method, watched)
 
-    watch(DiscreteSchedule, "log_snr", log_snr=lambda r, _: r)
-    watch(DiscreteSchedule, "alpha", alpha=lambda r, _: r)
-    watch(DiscreteSchedule, "sigma", sigma=lambda r, _: r)
+    watch(VariancePreserving, "log_snr", log_snr=lambda r, _: r)
+    watch(VariancePreserving, "alpha", alpha=lambda r, _: r)
+    watch(VariancePreserving, "sigma", sigma=lambda r, _: r)
     watch(Noise, "normal", noise=lambda r, _: r)
     watch(Gaussian, "mix", z0=lambda r, _: r.z0, eps=lambda r, _: r.eps, z_t=lambda r, _: r.z_t)
     watch(Eps, "target", target=lambda r, _: r)

@@ -119,5 +119,5 @@ class VariationalBound(Objective):
 def steps_of(process: Gaussian) -> int:
     """Return T; ValueError, naming the key, if the process has no steps."""
     if process.schedule.steps is None:
-        raise ValueError("objective=vlb and objective=hybrid need a schedule of T steps, such as schedule=linear")
+        raise ValueError("objective=vlb and objective=hybrid need a schedule of T steps: schedule.steps=1000")
     return process.schedule.steps

@@ -1,14 +1,18 @@
 """Signal and noise over time, and rates of destruction. Ground floor: imports torch only."""
 
 from diffusion_lab.schedules.base import Curve, GaussianSchedule, RateSchedule, Schedule
+from diffusion_lab.schedules.closed_form import ClosedForm
 from diffusion_lab.schedules.cosine import CosineSchedule
-from diffusion_lab.schedules.discrete import DiscreteSchedule
+from diffusion_lab.schedules.discrete import BetaTable, DiscreteSchedule
 from diffusion_lab.schedules.edm_noise_levels import EDMSchedule
 from diffusion_lab.schedules.flow import FlowSchedule
 from diffusion_lab.schedules.linear import LinearSchedule
 from diffusion_lab.schedules.sigmoid import SigmoidSchedule
+from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
 __all__ = [
+    "BetaTable",
+    "ClosedForm",
     "CosineSchedule",
     "Curve",
     "DiscreteSchedule",
@@ -19,4 +23,6 @@ __all__ = [
     "RateSchedule",
     "Schedule",
     "SigmoidSchedule",
+    "SignalDecay",
+    "VariancePreserving",
 ]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusion_lab.schedules.base import Curve, GaussianSchedule
+from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
 
-class DiscreteSchedule(GaussianSchedule):
-    """A variance-preserving schedule of T steps, given by its betas (Ho et al. 2020, eq. 2 and 4).
+class BetaTable(SignalDecay):
+    """The decay of T steps, given by their betas (Ho et al. 2020, eq. 2 and 4).
 
     It lives on the grid n/T, n = 0..T; row n of a table belongs to t = n/T and row 0 is clean data: alpha(0) = 1 and
     sigma(0) = 0. Between rows the log-SNR is interpolated linearly. Where a row's log-SNR is infinite, it cannot be:
     between row 0 and row 1 sigma² is interpolated instead, and before a last row without any signal alpha² is.
-
-    Times beyond the ends of [0, 1], and log-SNRs beyond the range, stand for the nearest end.
 
     Args:
         betas: [T] float64 with values in (0, 1); the last one may be 1.
@@ -34,18 +32,14 @@ class DiscreteSchedule(GaussianSchedule):
                 "every beta must lie strictly between 0 and 1 (the last may be 1), "
                 f"got {betas.min():.4g} to {betas.max():.4g}"
             )
-        self.betas = _without_last_signal(betas.double().cpu()) if zero_terminal_snr else betas.double().cpu()
-        self.steps: int = len(betas)
+        betas = betas.double().cpu()
+        self.betas = _without_last_signal(betas) if zero_terminal_snr else betas
+        self.steps = len(betas)
         log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-self.betas).cumsum(0)])
         self.alpha_bar = log_alpha_bar.exp()  # [T + 1]
         # log(1 - exp(x)) by way of expm1, which keeps the digits of a small sigma².
         self._log_snr = log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))  # [T + 1], row 0 is +inf
         self._on_device: dict[torch.device, Tensor] = {torch.device("cpu"): self._log_snr}
-
-    @property
-    def prior_std(self) -> float:
-        """1: the limit of a process that preserves the variance of data with variance 1 (Ho et al. 2020, p(x_T))."""
-        return 1.0
 
     def log_snr(self, t: Tensor) -> Tensor:
         row, fraction, left, right = self._segment(t)
@@ -54,19 +48,13 @@ class DiscreteSchedule(GaussianSchedule):
         first = torch.log1p(-first_variance) - torch.log(first_variance)
         return torch.where(row > 0, within, first)
 
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(self.log_snr(t)).sqrt()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(-self.log_snr(t)).sqrt()
-
     def d_alpha(self, t: Tensor) -> Tensor:
         """Return dα/dt; at a row, where the slope changes, that of the step after it (at t = 1, before it)."""
-        return self._d_alpha_squared(t) / (2 * self.alpha(t))
+        return self._d_alpha_squared(t) / (2 * torch.sigmoid(self.log_snr(t)).sqrt())
 
     def d_sigma(self, t: Tensor) -> Tensor:
         """Return dσ/dt as `d_alpha` does dα/dt; it is +inf at t = 0."""
-        return -self._d_alpha_squared(t) / (2 * self.sigma(t))
+        return -self._d_alpha_squared(t) / (2 * torch.sigmoid(-self.log_snr(t)).sqrt())
 
     def time(self, log_snr: Tensor) -> Tensor:
         table = self._table(log_snr.device)
@@ -78,13 +66,6 @@ class DiscreteSchedule(GaussianSchedule):
         within = torch.where(torch.isinf(right), vanishing, linear).clamp(0, 1)
         first = (torch.sigmoid(-log_snr) / torch.sigmoid(-table[1])).clamp(0, 1)
         return (row + torch.where(row > 0, within, first)) / self.steps
-
-    def curves(self) -> list[Curve]:
-        index = torch.arange(self.steps, dtype=torch.float64)
-        return [
-            Curve("noise added at each step", "step index t", r"$\beta_t$", index, self.betas),
-            Curve("signal that is left", "step index t", r"$\bar\alpha_t$", index, self.alpha_bar[1:]),
-        ]
 
     def _segment(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return, for each time, the row before it, the way from there to the next (0 to 1), and both log-SNRs."""
@@ -107,6 +88,20 @@ class DiscreteSchedule(GaussianSchedule):
         if device not in self._on_device:
             self._on_device[device] = self._log_snr.to(device)
         return self._on_device[device]
+
+
+class DiscreteSchedule(VariancePreserving):
+    """A variance-preserving schedule of T steps, given by its betas.
+
+    Args:
+        betas, zero_terminal_snr: see `BetaTable`.
+
+    Raises:
+        ValueError: if a beta lies outside (0, 1).
+    """
+
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
+        super().__init__(BetaTable(betas, zero_terminal_snr))
 
 
 def _without_last_signal(betas: Tensor) -> Tensor:
