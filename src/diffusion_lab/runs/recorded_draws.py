@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
-from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.config.tree import options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
 
@@ -111,7 +110,7 @@ def _read(folder: Path) -> RecordedDraw:
 def _option(group: str, node: Mapping[str, Any]) -> str:
     """Return the option of a config group that builds `node`; the name of the class where there is none."""
     for option in options(group):
-        known = yaml.safe_load((conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
+        known = read_option(group, option)
         if known.get("_target_") == node["_target_"] and known.keys() == node.keys():
             return option
     return str(node["_target_"]).rpartition(".")[2]
