@@ -6,12 +6,14 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.errors import HydraException
 from hydra.utils import get_object
 
 from covering import covering_array
 from diffusion_lab.config.tree import options, read_option
 from diffusion_lab.errors import LabError
+from diffusion_lab.noise import Noise
 from diffusion_lab.runs.validate import validated
 
 #: The groups of diffusion.
@@ -115,12 +117,25 @@ def impossible(row):
 
 
 def check(row, settings):
-    """A training step's loss and a sampling step, by what every run goes through before it begins."""
+    """What every run goes through before it begins, then a training step and a draw."""
     if impossible(row):
         with pytest.raises(LabError, match="leaves no signal"):
             validated(settings(*typed(row)))
-    else:
-        validated(settings(*typed(row)))
+        return
+    parts = validated(settings(*typed(row)))
+    rows = torch.arange(3)
+    label = None if parts.pipeline.labels is None else rows
+    images = Noise(rows, 0, "images").uniform(parts.data.shape).float() * 2 - 1
+    before = [weight.clone() for weight in parts.module.parameters()]
+    optimizer = parts.module.optimizer(parts.module.parameters())
+    terms = parts.module.objective(parts.module.denoiser, images, Noise(rows, 0, "train"), label)
+    terms["loss"].mean().backward()
+    optimizer.step()
+    after = list(parts.module.parameters())
+    assert all(bool(weight.isfinite().all()) for weight in after)
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    drawn = parts.pipeline.draw(2)  # which refuses numbers that are not finite
+    assert drawn.samples.shape == (2, *parts.data.shape)
 
 
 ROWS, IMPOSSIBLE = covering_array(EVERY, 2, FORBIDDEN)
