@@ -191,3 +191,25 @@ def test_coefficients_have_the_shape_of_t_and_are_float64(shape):
 def test_betas_outside_0_to_1_are_refused(betas):
     with pytest.raises(ValueError, match="every beta must lie strictly between 0 and 1"):
         DiscreteSchedule(torch.tensor(betas, dtype=torch.float64))
+
+
+def test_results_that_are_remembered_are_those_of_the_times_that_are_asked_for():
+    schedule, fresh = LinearSchedule(50), lambda t: LinearSchedule(50).log_snr(t)
+    times = [torch.tensor([n / 50, n / 100], dtype=torch.float64) for n in range(1, 12)]
+    for t in [*times, *times[::-1], *times[:3], *times[:3]]:
+        assert torch.equal(schedule.log_snr(t), fresh(t))
+    t = times[0].clone()
+    schedule.log_snr(t)
+    t += 0.5
+    assert torch.equal(schedule.log_snr(t), fresh(t))
+    assert torch.equal(schedule.log_snr(t[:1]), fresh(t[:1]))
+    assert torch.equal(schedule.log_snr(t.float()), fresh(t.float()))
+
+
+def test_what_was_remembered_while_sampling_can_be_trained_with():
+    schedule, t = LinearSchedule(50), torch.tensor([0.5], dtype=torch.float64)
+    with torch.inference_mode():
+        schedule.log_snr(t)
+    weight = torch.ones(1, requires_grad=True, dtype=torch.float64)
+    (weight * schedule.sigma(t)).backward()
+    assert torch.equal(weight.grad, schedule.sigma(t))

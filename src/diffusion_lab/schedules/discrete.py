@@ -7,6 +7,9 @@ from torch import Tensor
 
 from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
+#: How many arguments of `log_snr` are remembered with their results: as many times as a multistep solver looks at.
+_REMEMBERED = 6
+
 
 class BetaTable(SignalDecay):
     """The decay of T steps, given by their betas (Ho et al. 2020, eq. 2 and 4).
@@ -40,8 +43,20 @@ class BetaTable(SignalDecay):
         # log(1 - exp(x)) by way of expm1, which keeps the digits of a small sigma².
         self._log_snr = log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))  # [T + 1], row 0 is +inf
         self._on_device: dict[torch.device, Tensor] = {torch.device("cpu"): self._log_snr}
+        self._latest: list[tuple[Tensor, Tensor]] = []
 
     def log_snr(self, t: Tensor) -> Tensor:
+        # A sampling step asks again and again for its times and those before; to interpolate costs more than all else.
+        inference = torch.is_inference_mode_enabled()  # what was made there cannot be part of a gradient elsewhere
+        if t.device.type == "cpu":  # elsewhere the comparison would wait for the device
+            for times, found in self._latest:
+                if found.is_inference() == inference and times.dtype == t.dtype and torch.equal(times, t):
+                    return found
+        found = self._interpolated(t)
+        self._latest = [(t.clone(), found), *self._latest[: _REMEMBERED - 1]]
+        return found
+
+    def _interpolated(self, t: Tensor) -> Tensor:
         row, fraction, left, right = self._segment(t)
         within = torch.where(torch.isinf(right), _vanishing(left, fraction), left + fraction * (right - left))
         first_variance = fraction * torch.sigmoid(-right)
