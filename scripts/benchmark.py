@@ -3,20 +3,26 @@
     python scripts/benchmark.py
     python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
     python scripts/benchmark.py exactness --batch-sizes 128
+    python scripts/benchmark.py networks --batch-sizes 32 --networks unet
+    python scripts/benchmark.py arithmetic
 
 (a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
 installed. `exactness` measures the cost of exact resuming: (a) is then this project, but draws its random numbers in
-sequence and does not record the loss of each step. Each contender is a separate process, and they take turns of a few
-steps; ratios are taken within each round.
+sequence and does not record the loss of each step. `networks` compares ADM's U-Net and DiT, in one plain loop, with the
+same architecture of diffusers, which is then (a): eager with eager, compiled with compiled. `arithmetic` measures, for
+each sampler, which share of a step is not the network.
+
+Each contender is a separate process, and they take turns of a few steps; ratios are taken within each round.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,10 +35,11 @@ if TYPE_CHECKING:
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 CAPTION = """\
-x (a): the time of (a) in float32 divided by that of the row, in the same round; median, and min-max over the rounds.
-share: the rate at which the row does the operations of the plain network (forward, and backward in training), as a
-share of the machine's highest rate in the row's precision. Every row counts the operations of the plain network, even
-if it needs fewer for the same result.
+x (a): the time of the first (a) of the table divided by that of the row, in the same round; median, and min-max over
+the rounds.
+share: the rate at which the row does the operations of (a)'s network (forward, and backward in training), as a share of
+the machine's highest rate in the row's precision. Every row counts these operations, even if it needs fewer for the
+same result.
 compile s: seconds of the first step, where it compiles; they are included in no other column.
 Not measured: validation, checkpoints and samples during training; the time until the first step."""
 
@@ -83,7 +90,7 @@ def measure(options: argparse.Namespace, device: Any) -> None:
 
     import torch
 
-    from benchmarks import ceilings, lab, library, plain, rounds
+    from benchmarks import arithmetic, ceilings, lab, library, plain, rounds
     from diffusion_lab.machine.library_warnings import silence_library_warnings
 
     silence_library_warnings()
@@ -108,26 +115,81 @@ def measure(options: argparse.Namespace, device: Any) -> None:
     print(f"{threads} threads on {device.type}, torch {torch.__version__}; images of {data.name}")
     if not library.INSTALLED:
         print("(c) is left out: it needs accelerate and diffusers (pip install accelerate diffusers)")
-    for what in ("training", "sampling") if options.what == "both" else (options.what,):
-        network = plain.PlainUNet(1, 1, plain.SIDE)
-        flops = ceilings.flops_per_image(network, (1, plain.SIDE, plain.SIDE), what != "sampling")
-        for batch_size in options.batch_sizes:
-            _show_progress(f"{what}, batch {batch_size}: the contenders")
-            making = {"training": _training, "sampling": _sampling, "exactness": _exactness}[what]
-            contenders = making(batch_size, device, options.compile, data)
-            rounds.compete(contenders, options.rounds, options.seconds, device, threads, _show_progress)
-            # Other programs may use the machine: its highest rates are measured again after each table.
-            ceilings.raise_to(rates, ceilings.ceilings(device, options.seconds / 4))
-            rows = rounds.rows(contenders, flops, ceilings.limits(rates))
-            found["rows"] += [{"what": what, **row} for row in rows]
-            found["load_average"].append(os.getloadavg()[0])
-            print("\n" + rounds.table(f"{what}, batch {batch_size}", rows), flush=True)
-            options.out.write_text(json.dumps(found, indent=2) + "\n")
+    if options.what == "arithmetic":
+        found["rows"] = arithmetic.shares(device, options.rounds, data.overrides, _show_progress)
+        print("\n" + arithmetic.table(found["rows"]), flush=True)
+    for title, what, flops, contenders in _tables(options, device, data):
+        _show_progress(f"{title}: the contenders")
+        rounds.compete(contenders, options.rounds, options.seconds, device, threads, _show_progress)
+        # Other programs may use the machine: its highest rates are measured again after each table.
+        ceilings.raise_to(rates, ceilings.ceilings(device, options.seconds / 4))
+        rows = rounds.rows(contenders, flops, ceilings.limits(rates))
+        found["rows"] += [{**what, **row} for row in rows]
+        found["load_average"].append(os.getloadavg()[0])
+        print("\n" + rounds.table(title, rows), flush=True)
+        options.out.write_text(json.dumps(found, indent=2) + "\n")
+    options.out.write_text(json.dumps(found, indent=2) + "\n")
     print("\nHighest measured rates of the machine")
     for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
         print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))
     load = " to ".join(f"{value:.1f}" for value in found["load_average"])
     print(f"\nLoad average of the machine, from table to table: {load} (this benchmark adds about {threads}).")
+
+
+#: Title, what identifies the rows in the JSON file, operations of (a)'s network per image, and contenders.
+_Table = tuple[str, dict[str, Any], float, "list[Contender]"]
+
+
+def _tables(options: argparse.Namespace, device: Any, data: Images) -> Iterator[_Table]:
+    """Yield the tables to measure, each of which is made when it is its turn."""
+    from benchmarks import ceilings, plain
+
+    if options.what == "networks":
+        yield from _network_tables(options, device)
+    makers = {"training": _training, "sampling": _sampling, "exactness": _exactness}
+    for what in ("training", "sampling") if options.what == "both" else (options.what,):
+        for batch_size in options.batch_sizes if what in makers else ():
+            flops = ceilings.flops_per_image(
+                plain.PlainUNet(1, 1, plain.SIDE), (1, plain.SIDE, plain.SIDE), what != "sampling"
+            )
+            contenders = makers[what](batch_size, device, options.compile, data)
+            yield f"{what}, batch {batch_size}", {"what": what}, flops, contenders
+
+
+def _network_tables(options: argparse.Namespace, device: Any) -> Iterator[_Table]:
+    """Yield a table for each network, kind of step, precision and batch size, eager and compiled."""
+    from benchmarks import architectures
+    from benchmarks.rounds import Contender
+
+    kinds = [
+        (training, precision, compiled)
+        for training in (True, False)
+        for precision in _PRECISIONS
+        for compiled in ((False, True) if options.compile else (False,))
+    ]
+    for name in options.networks:
+        sizes = architectures.sizes(name)
+        print(
+            f"\n{name}, diffusers and this project:"
+            + "".join(f" {k} {a:,.0f} {b:,.0f};" for k, (a, b) in sizes.items())
+        )
+        for batch_size, (training, precision, compiled) in itertools.product(options.batch_sizes, kinds):
+            contenders = [
+                Contender(
+                    ("(b) Diffusion Lab" if own else "(a) diffusers") + ", compiled" * compiled,
+                    precision,
+                    batch_size,
+                    partial(
+                        architectures.run, name, own, training, precision == "bfloat16", compiled, batch_size, device
+                    ),
+                    compiled=compiled,
+                    keeps_memory=own,
+                )
+                for own in (False, True)
+            ]
+            what = {"what": "networks", "network": name, "training": training}
+            flops = sizes["training" if training else "forward"][0]
+            yield f"{name}, {'training' if training else 'sampling'}, batch {batch_size}", what, flops, contenders
 
 
 def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
@@ -200,8 +262,10 @@ def _lab_contenders(precision: str, batch_size: int, compiled: bool, work: Calla
 def _parser() -> _Parser:
     parser = _Parser(description="Measure training and sampling beside a plain loop and other libraries.")
     add = parser.add_argument
-    add("what", nargs="?", choices=("training", "sampling", "both", "exactness"), default="both", help="default: both")
+    choices = ("training", "sampling", "both", "exactness", "networks", "arithmetic")
+    add("what", nargs="?", choices=choices, default="both", help="default: both training and sampling")
     add("--batch-sizes", type=int, nargs="+", default=[64, 128, 256, 512], help="images per step (default: 64 to 512)")
+    add("--networks", nargs="+", choices=("unet", "dit"), default=["unet", "dit"], help="of networks (default: both)")
     add("--rounds", type=int, default=5, help="number of turns of each contender (default: 5)")
     add("--seconds", type=float, default=2.0, help="approximate length of each turn (default: 2)")
     add("--threads", type=int, default=None, help="threads of torch (default: torch's own choice)")

@@ -51,10 +51,13 @@ def limits(rates: dict[str, dict[str, float]]) -> dict[str, float]:
     return {precision: max(rates["matmul"][precision], rates["convolution"][precision]) for precision in DTYPES}
 
 
-def flops_per_image(network: nn.Module, shape: tuple[int, ...], training: bool) -> float:
-    """Return the operations of `network` for one image [*shape], with those of its gradients if `training`."""
+def flops_per_image(network: nn.Module, shape: tuple[int, ...], training: bool, *condition: torch.Tensor) -> float:
+    """Return the operations of `network` for one image [*shape], with those of its gradients if `training`.
+
+    A network that takes a condition gets that of one image.
+    """
     with FlopCounterMode(display=False) as counter:
-        out = network(torch.zeros(1, *shape), torch.zeros(1))
+        out = network(torch.zeros(1, *shape), torch.zeros(1), *condition)
         if training:
             out.sum().backward()
     network.zero_grad()

@@ -39,14 +39,14 @@ class Ticker(pl.Callback):
         self.tick()
 
 
-def composed(overrides: Sequence[str]) -> TrainConfig:
-    """Return the settings of the training run."""
+def composed(overrides: Sequence[str], fixed: Sequence[str] = STEPS_ONLY) -> TrainConfig:
+    """Return the settings of the training run, with the overrides `fixed` and then `overrides`."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return read_settings(TrainConfig, compose("train", [*STEPS_ONLY, *overrides]))
+        return read_settings(TrainConfig, compose("train", [*fixed, *overrides]))
 
 
 def train(overrides: Sequence[str], compiled: bool, tick: Callable[[], None], exact: bool = True) -> None:

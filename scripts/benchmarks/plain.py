@@ -102,7 +102,7 @@ def tables(device: torch.device, steps: int = 1000) -> dict[str, Tensor]:
     return {"beta": beta, "alpha": 1 - beta, "alpha_bar": torch.cumprod(1 - beta, dim=0)}
 
 
-def loss(network: torch.nn.Module, table: dict[str, Tensor], x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
+def loss(network: Callable[..., Tensor], table: dict[str, Tensor], x0: Tensor, index: Tensor, eps: Tensor) -> Tensor:
     """Return the mean squared error of the predicted noise at step indices [B], from 0."""
     alpha_bar = table["alpha_bar"][index].view(-1, 1, 1, 1)
     x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
@@ -140,7 +140,7 @@ def sample(batch_size: int, device: torch.device, tick: Callable[[], None]) -> N
             tick()
 
 
-def step(network: torch.nn.Module, table: dict[str, Tensor], x: Tensor, i: int, noise: Tensor) -> Tensor:
+def step(network: Callable[..., Tensor], table: dict[str, Tensor], x: Tensor, i: int, noise: Tensor) -> Tensor:
     """Return the state after one ancestral step from index i, for `noise` of the shape of x."""
     eps = network(x, torch.full((len(x),), i, device=x.device))
     beta, alpha, alpha_bar = table["beta"][i], table["alpha"][i], table["alpha_bar"][i]

@@ -159,12 +159,12 @@ def rows(contenders: Sequence[Contender], flops: float, limits: dict[str, float]
     """Return one row of results for each contender.
 
     Args:
-        contenders: measured contenders of one batch size; they are compared with the one in float32 whose name
-            begins with ``(a)``.
+        contenders: measured contenders of one batch size; they are compared with the first of them whose name begins
+            with ``(a)``.
         flops: operations of the plain network, per image and step.
         limits: precision → the highest rate of the machine, in FLOP/s.
     """
-    base = next(c for c in contenders if c.name.startswith("(a)") and c.precision == "float32")
+    base = next(c for c in contenders if c.name.startswith("(a)"))
     result = []
     for contender in contenders:
         step = median(contender.seconds)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from contender_work import break_down, log_each_step, vanish  # noqa: E402
 
-from benchmarks import ceilings, lab, library, plain, rounds  # noqa: E402
+from benchmarks import architectures, arithmetic, ceilings, lab, library, plain, rounds  # noqa: E402
 from diffusion_lab.config.build import build  # noqa: E402
 from diffusion_lab.sampling import State  # noqa: E402
 
@@ -129,6 +129,46 @@ def test_pictures_are_the_images_of_the_project():
     assert (len(pictures), label) == (3, 5)
 
 
+@pytest.mark.parametrize("name", architectures.NAMES)
+def test_both_networks_of_a_pair_have_the_same_parameters_and_operations(name, monkeypatch):
+    pytest.importorskip("diffusers")
+    for theirs, ours in architectures.sizes(name).values():
+        assert ours == pytest.approx(theirs, rel=0.02)
+    monkeypatch.setattr(architectures, "TOLERANCE", -1.0)
+    with pytest.raises(RuntimeError, match=f"{name}: parameters of diffusers and of this project differ"):
+        architectures.sizes(name)
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", architectures.NAMES)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_both_networks_of_a_pair_run_in_the_same_loop(name, training, autocast):
+    pytest.importorskip("diffusers")
+
+    def stop():
+        raise Enough
+
+    for own in (True, False):
+        with pytest.raises(Enough):
+            architectures.run(name, own, training, autocast, False, 2, CPU, stop)
+
+
+def test_what_is_not_the_network_is_the_arithmetic(monkeypatch):
+    monkeypatch.setattr(arithmetic, "NETWORKS", {"simple_unet": ("network.base_channels=8",)})
+    monkeypatch.setattr(arithmetic, "SAMPLES", 2)
+    rows = arithmetic.shares(CPU, 1, ["data=digits", "data.image_size=8"], lambda text: None)
+    assert {row["sampler"] for row in rows} >= {"ancestral", "ddim", "heun"}
+    for row in rows:
+        assert 0 < row["share"] < 1
+        assert row["arithmetic_seconds"] == pytest.approx(row["share"] * row["seconds_per_step"])
+    lines = arithmetic.table(rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", ["training", "sampling", "exactness"])
@@ -161,10 +201,29 @@ def test_the_script_prints_a_table_and_saves_every_row(what, tmp_path, capsys, m
     assert str(out) in printed
 
 
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_script_prints_a_table_for_each_pair_of_networks(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("diffusers")
+    monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path))
+    out = tmp_path / "benchmark.json"
+    options = ["networks", "--batch-sizes", "2", "--rounds", "2", "--seconds", "0.001", "--threads", "1"]
+    runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"](
+        [*options, "--no-compile", "--device", "cpu", "--out", str(out)]
+    )
+    printed = capsys.readouterr().out
+    rows = json.loads(out.read_text())["rows"]
+    kinds = {(row["network"], row["training"], row["precision"], row["name"]) for row in rows}
+    assert len(rows) == len(kinds) == 2 * 2 * 2 * 2
+    assert {row["name"] for row in rows} == {"(a) diffusers", "(b) Diffusion Lab"}
+    assert printed.count("dit, training") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["everything"], "everything"),
+        (["networks", "--networks", "mlp"], "mlp"),
         (["--batch-sizes", "0"], "--batch-sizes"),
         (["--rounds", "0"], "--rounds"),
         (["--seconds", "nan"], "--seconds"),
