@@ -8,7 +8,7 @@ import torch
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import GaussianPrediction
 from diffusion_lab.processes import Gaussian, per_sample
-from diffusion_lab.sampling import draw
+from diffusion_lab.sampling import Inversion, draw
 from diffusion_lab.sampling.grids import Trailing
 from grid_schedules import Preserving
 
@@ -56,6 +56,26 @@ def orders(make, counts=(40, 80, 160), schedule=None):
     """The order of convergence between each number of steps and its double."""
     errors = [error(make, count, schedule) for count in counts]
     return [math.log2(a / b) for a, b in pairwise(errors)]
+
+
+def inversion_errors(make, num_steps):
+    """The errors of noise from z = 1, and of the data that is drawn from that noise.
+
+    The steps are even in lambda from 12 to −5 where variance is preserved; that from or to clean data is exact to 1e-9.
+    """
+    schedule = Preserving(24.0, -10.0)
+    process, noise = Gaussian(schedule), Noise(torch.arange(1), 0, "x")
+    sampler, denoiser = make(process, Trailing(schedule), num_steps), ExactDenoiser(process)
+    sampler.steps = [*((n / num_steps, (n - 1) / num_steps) for n in range(num_steps, 0, -1)), (0.0, 0.0)]
+    found = draw(denoiser, Inversion(process, sampler), torch.ones(1, 1, dtype=torch.float64), noise)
+    again = draw(denoiser, sampler, found, noise)
+    return abs(float(found) - scale(schedule, 1.0) / math.sqrt(VARIANCE)), abs(float(again) - 1)
+
+
+def inversion_orders(make, counts=(80, 160)):
+    """The orders of convergence of noise, and of data by way of noise, from a number of steps to another."""
+    (noise, data), (finer_noise, finer_data) = (inversion_errors(make, count) for count in counts)
+    return math.log2(noise / finer_noise), math.log2(data / finer_data)
 
 
 def evaluations(make, num_steps, schedule, grid):

@@ -9,7 +9,8 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.networks import Network
 from diffusion_lab.parameterizations import Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import ClipX0, Pipeline
+from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline
+from diffusion_lab.sampling.grids import Trailing
 from diffusion_lab.schedules import LinearSchedule
 
 PROCESS = Gaussian(LinearSchedule(100))
@@ -36,8 +37,8 @@ class Labelled(Plain):
         return self.weight * x
 
 
-def pipeline(network, num_classes=3, transforms=()):
-    sampler = ancestral(PROCESS, num_steps=4)
+def pipeline(network, num_classes=3, transforms=(), sampler=None):
+    sampler = sampler or ancestral(PROCESS, num_steps=4)
     return Pipeline(network, Eps(PROCESS), PROCESS, Pixels(), sampler, transforms, (1, 2, 2), num_classes)
 
 
@@ -109,3 +110,51 @@ def test_the_network_is_left_in_its_mode():
     network = Plain().train()
     pipeline(network).draw(1)
     assert network.training
+
+
+def deterministic():
+    return DPMSolverPP2M(PROCESS, Trailing(PROCESS.schedule), 20)
+
+
+IMAGES = torch.linspace(-0.9, 0.9, 20).reshape(5, 1, 2, 2)
+
+
+def test_images_become_noise_from_which_they_are_drawn_again():
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    found = lab.invert(IMAGES)
+    assert (found.samples.shape, found.evaluations) == ((5, 1, 2, 2), 20)
+    assert (found.samples - IMAGES).abs().max() > 0.1
+    again = lab.draw(5, start=found.samples, seed=9).samples
+    assert (again - IMAGES).abs().max() < 0.05
+    assert (lab.draw(5).samples - IMAGES).abs().max() > 0.1
+
+
+def test_noise_does_not_depend_on_the_batch_size_and_a_start_is_that_of_its_sample():
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    found = lab.invert(IMAGES).samples
+    torch.testing.assert_close(lab.invert(IMAGES, batch_size=2).samples, found)
+    torch.testing.assert_close(lab.draw(5, start=found, batch_size=2).samples, lab.draw(5, start=found).samples)
+
+
+def test_inversion_goes_by_the_labels_and_the_guidance_of_the_draw():
+    network = Labelled()
+    network.condition_dropout = 0.1
+    lab = pipeline(network, transforms=(ClassifierFree(PROCESS, network, 3, scale=2.0),), sampler=deterministic())
+    found = lab.invert(IMAGES, condition=[2, 2, 0, 0, 1])
+    assert found.evaluations == 40
+    assert network.seen == [[2, 2, 0, 0, 1], [3] * 5] * 20
+
+
+def test_images_for_a_network_that_takes_labels_need_theirs():
+    with pytest.raises(LabError, match="the label of each sample must be given"):
+        pipeline(Labelled(), sampler=deterministic()).invert(IMAGES)
+
+
+def test_a_sampler_that_adds_noise_inverts_nothing():
+    with pytest.raises(LabError, match="sampler=Ancestral adds noise"):
+        pipeline(Plain()).invert(IMAGES)
+
+
+def test_a_start_of_another_shape_is_refused():
+    with pytest.raises(LabError, match=r"start must be \[5, 1, 2, 2\], got \[3, 1, 2, 2\]"):
+        pipeline(Plain()).draw(5, start=IMAGES[:3])

@@ -10,7 +10,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.figures import grid_sheet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
-from diffusion_lab.sampling import State, take_step
+from diffusion_lab.sampling import State
 
 
 def check_parts_fit(parts: Parts) -> None:
@@ -63,7 +63,7 @@ def _first_step(parts: Parts, condition: Tensor | None) -> Tensor:
     noise = Noise(torch.zeros(1, dtype=torch.int64), 0)
     start = State(pipeline.process.prior(pipeline.shape, noise.at("prior")))
     sampler, noise = pipeline.sampler, noise.at("step")
-    after = take_step(sampler, start, sampler.steps[0], lambda z, t: pipeline.denoiser(z, t, condition), noise)
+    after = sampler.take(start, sampler.steps[0], lambda z, t: pipeline.denoiser(z, t, condition), noise)
     sample = pipeline.codec.decode(after.z)
     pipeline.codec.show(grid_sheet(sample, "one step"))
     return sample

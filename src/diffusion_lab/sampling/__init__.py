@@ -1,7 +1,7 @@
 """Time grids, samplers, transforms of the denoiser, and the one loop that draws."""
 
 from diffusion_lab.sampling.ancestral import Ancestral
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, State
+from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, State, Walk
 from diffusion_lab.sampling.classifier_free import ClassifierFree
 from diffusion_lab.sampling.clip_x0 import ClipX0
 from diffusion_lab.sampling.ddim import DDIM
@@ -10,8 +10,9 @@ from diffusion_lab.sampling.dynamic_threshold import DynamicThreshold
 from diffusion_lab.sampling.euler import Euler
 from diffusion_lab.sampling.grids import TimeGrid
 from diffusion_lab.sampling.heun import Heun
+from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.ipndm import IPNDM
-from diffusion_lab.sampling.loop import Step, draw, take_step
+from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
 from diffusion_lab.sampling.trajectory import Trajectory
 from diffusion_lab.sampling.unipc import UniPC
@@ -29,6 +30,7 @@ __all__ = [
     "DynamicThreshold",
     "Euler",
     "Heun",
+    "Inversion",
     "Pipeline",
     "Sampler",
     "State",
@@ -36,6 +38,6 @@ __all__ = [
     "TimeGrid",
     "Trajectory",
     "UniPC",
+    "Walk",
     "draw",
-    "take_step",
 ]

@@ -1,4 +1,4 @@
-"""The seams of sampling: samplers, and transforms of the denoiser."""
+"""The seams of sampling: walks through time, samplers, and transforms of the denoiser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
@@ -23,16 +24,49 @@ class State:
     history: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Sampler(ABC):
-    """Knows its own pairs of times, and takes one step at a time.
+class Walk(ABC):
+    """A way through time: which pairs of times it visits, and how each is taken.
+
+    A sampler walks from noise to data. Built on a sampler, `Inversion` walks its times backwards, by its own steps.
 
     Args:
-        steps: pairs (t, s), the time a step starts at and the time it leads to. A last pair with s = t stands for the
-            step to clean data, where t = 0 is not clean; the loop takes it, and not the sampler.
+        steps: pairs (t, s), the time a step starts at and the time it leads to.
     """
 
     def __init__(self, steps: Sequence[tuple[float, float]]) -> None:
         self.steps = steps
+
+    @abstractmethod
+    def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
+        """Return the state after a step.
+
+        Args:
+            state: at the time the step starts at.
+            times: one of `steps`.
+            denoiser: (z_t, t) → prediction, with the condition of the draw already bound.
+            noise: this step's own, one row for each sample.
+        """
+
+
+class Sampler(Walk):
+    """Knows its own pairs of times, and takes one step at a time.
+
+    Args:
+        steps: pairs (t, s) with s < t. A last pair with s = t stands for the step to clean data, where t = 0 is not
+            clean; it is the same for every sampler.
+
+    Attributes:
+        reversible: whether `step` adds no noise and leads from lower times to higher ones as well: such a sampler
+            also runs backwards, from data to noise.
+    """
+
+    reversible: bool = False
+
+    def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
+        t, s = (full_time(time, noise) for time in times)
+        if times[0] == times[1]:
+            return State(denoiser(state.z, t).x0)
+        return self.step(state, t, s, denoiser, noise)
 
     @abstractmethod
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
@@ -52,6 +86,11 @@ class Sampler(ABC):
             bounded: whether predicted data stays within bounds, since it is clipped or not divided by alpha.
         """
         return None
+
+
+def full_time(time: float, noise: Noise) -> Tensor:
+    """Return a time for each sample: [B] float64, where the rows of `noise` are."""
+    return torch.full((len(noise.rows),), time, dtype=torch.float64, device=noise.rows.device)
 
 
 class DenoiserTransform(ABC):

@@ -32,6 +32,7 @@ class DDIM(GaussianSampler):
         if not eta >= 0:
             raise ValueError(f"sampler.eta must be 0 or more, got {eta}")
         self.eta = eta
+        self.reversible = eta == 0
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z = state.z

@@ -29,6 +29,7 @@ class DPMSolverPP2M(GaussianSampler):
     def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 20, stochastic: bool = False) -> None:
         super().__init__(process, grid, num_steps)
         self.stochastic = stochastic
+        self.reversible = not stochastic
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z, x0 = state.z, denoiser(state.z, t).x0

@@ -27,6 +27,8 @@ class Euler(GaussianSampler):
         ValueError: if the grid has not so many steps, or a derivative is infinite.
     """
 
+    reversible = True
+
     def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 50) -> None:
         super().__init__(process, grid, num_steps)
         t = torch.tensor([t for t, _ in self.steps], dtype=torch.float64)

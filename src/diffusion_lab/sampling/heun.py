@@ -18,8 +18,8 @@ class Heun(GaussianSampler):
     """The trapezoidal rule for d(z/alpha)/dr = eps, where r = sigma/alpha is EDM's noise level for any schedule.
 
     Two evaluations of the network for each step; one for the last step, which ends without noise, and for a step that
-    starts without signal (see `has_signal`): 2·num_steps − 1 for EDM's and the linear schedule, 2·num_steps − 2 for the
-    cosine schedule at trailing times.
+    starts or ends without signal (see `has_signal`): 2·num_steps − 1 for EDM's and the linear schedule, 2·num_steps − 2
+    for the cosine schedule at trailing times.
 
     Args:
         process: a Gaussian process; variance need not be preserved.
@@ -48,6 +48,7 @@ class Heun(GaussianSampler):
             if not value >= 0:
                 raise ValueError(f"sampler.{name} must be 0 or more, got {value}")
         self.churn = min(churn / num_steps, math.sqrt(2) - 1)
+        self.reversible = churn == 0
         self.churn_range = churn_min, churn_max
         self.churn_noise = churn_noise
 
@@ -57,7 +58,7 @@ class Heun(GaussianSampler):
         of_z, of_x0 = self.to_data(t, s)
         euler = per_sample(of_z, z) * z + per_sample(of_x0, z) * prediction.x0
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
-        if not (self.has_signal(t) and bool((sigma_s > 0).all())):
+        if not (self.has_signal(t) and self.has_signal(s) and bool((sigma_s > 0).all())):
             return State(euler)
         half = alpha_s * (sigma_s / alpha_s - sigma_t / alpha_t) / 2
         return State(euler + per_sample(half, z) * (denoiser(euler, s).eps - prediction.eps))

@@ -19,7 +19,8 @@ class IPNDM(GaussianSampler):
     """Adams and Bashforth's method for d(z/alpha)/dr = eps with r = sigma/alpha, of an order that rises to `order`.
 
     The slopes are the predicted noise of the last steps. One evaluation of the network for each step. It is strong
-    below ten steps.
+    below ten steps. Upwards, where steps in sigma/alpha lengthen and extrapolation over them fails, it is the mirror
+    image: d(z/sigma)/dr = x0 with r = alpha/sigma.
 
     Args:
         process: a Gaussian process; variance need not be preserved.
@@ -34,6 +35,8 @@ class IPNDM(GaussianSampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
+    reversible = True
+
     def __init__(
         self, process: Gaussian, grid: TimeGrid, num_steps: int = 10, order: int = 4, variable_step: bool = True
     ) -> None:
@@ -46,21 +49,23 @@ class IPNDM(GaussianSampler):
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z = state.z
         prediction = denoiser(z, t)
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
+        here, there, slope = self.levels(t), self.levels(s), prediction.eps
         if not self.has_signal(t):  # a step of DDIM, whose slope is not remembered
-            return State(per_sample(alpha_s, z) * prediction.x0 + per_sample(sigma_s, z) * prediction.eps)
-        level = sigma_t / alpha_t
+            return State(per_sample(there[0], z) * prediction.x0 + per_sample(there[1], z) * slope)
+        if bool((s > t).all()):
+            here, there, slope = here[::-1], there[::-1], prediction.x0
+        (scale_t, other_t), (scale_s, other_s) = here, there
         ages = range(len(state.history) // 2)
-        slopes = [prediction.eps, *(state.history[f"eps_{age}"] for age in ages)][: self.order]
-        levels = [level, *(state.history[f"level_{age}"] for age in ages)][: self.order]
-        slope = torch.zeros_like(z)
-        for weight, before in zip(self._weights(torch.stack(levels), sigma_s / alpha_s), slopes, strict=True):
-            slope = slope + per_sample(weight, z) * before
-        ratio = alpha_s / alpha_t
-        after = per_sample(ratio, z) * z + per_sample(sigma_s - sigma_t * ratio, z) * slope
+        slopes = [slope, *(state.history[f"slope_{age}"] for age in ages)][: self.order]
+        levels = [other_t / scale_t, *(state.history[f"level_{age}"] for age in ages)][: self.order]
+        mean = torch.zeros_like(z)
+        for weight, before in zip(self._weights(torch.stack(levels), other_s / scale_s), slopes, strict=True):
+            mean = mean + per_sample(weight, z) * before
+        ratio = scale_s / scale_t
+        after = per_sample(ratio, z) * z + per_sample(other_s - other_t * ratio, z) * mean
         history: dict[str, Tensor] = {}
         for age in range(min(len(slopes), self.order - 1)):
-            history |= {f"eps_{age}": slopes[age], f"level_{age}": levels[age]}
+            history |= {f"slope_{age}": slopes[age], f"level_{age}": levels[age]}
         return State(after, history)
 
     def _weights(self, levels: Tensor, end: Tensor) -> Tensor:

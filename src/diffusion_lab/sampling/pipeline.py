@@ -15,7 +15,8 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
 from diffusion_lab.processes import Process
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler
+from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, Walk
+from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.trajectory import Trajectory
 
@@ -27,7 +28,7 @@ class Draw:
     """Samples, and the facts of how they were drawn.
 
     Attributes:
-        samples: [N, *D] data on the CPU, in its own dtype: float32 in [−1, 1] for images.
+        samples: [N, *D] data on the CPU, in its own dtype: float32 in [−1, 1] for images; or states, for `invert`.
         condition: [N, …] what each of them was to be of; None without one.
         evaluations: how often the network was evaluated for each sample.
     """
@@ -89,6 +90,7 @@ class Pipeline:
         on_step: Callable[[Step], None] | None = None,
         progress: bool = False,
         precision: str = "32-true",
+        start: Tensor | None = None,
     ) -> Draw:
         """Draw samples.
 
@@ -103,30 +105,118 @@ class Pipeline:
             progress: show a progress bar, where there is a terminal to show it on.
             precision: ``32-true``, or ``bf16-mixed`` to let the network round to bfloat16; the state and the
                 sampler's arithmetic stay float32.
+            start: [num_samples, *D] the state to start from, as `invert` returns it; None for draws from the prior.
 
         Raises:
-            LabError: if the condition does not fit, or the draw ends in numbers that are not finite.
+            LabError: if the condition or `start` does not fit, or the draw ends in numbers that are not finite.
+        """
+        if start is not None and start.shape != (num_samples, *self.shape):
+            raise LabError(f"start must be [{num_samples}, {', '.join(map(str, self.shape))}], got {list(start.shape)}")
+
+        def first_state(noise: Noise) -> Tensor:
+            if start is not None:
+                return start[noise.rows.to(start.device)].to(noise.rows.device)
+            return self.process.prior(self.shape, noise.at("prior"))
+
+        return self._walk(
+            self.sampler,
+            first_state,
+            self.codec.decode,
+            num_samples,
+            self._condition(num_samples, condition),
+            seed=seed,
+            batch_size=batch_size,
+            trajectory=trajectory,
+            on_step=on_step,
+            progress="sampling" if progress else None,
+            precision=precision,
+        )
+
+    def invert(
+        self,
+        samples: Tensor,
+        condition: Tensor | Sequence[int] | None = None,
+        batch_size: int = 256,
+        progress: bool = False,
+        precision: str = "32-true",
+    ) -> Draw:
+        """Return the noise from which the sampler draws these samples, nearly: see `Inversion`.
+
+        It uses the same transforms of the denoiser as a draw does, guidance included.
+
+        Args:
+            samples: [N, *D] data.
+            condition: [N] the label of each sample, if the network takes labels.
+            batch_size, progress, precision: as for `draw`.
+
+        Returns:
+            The states [N, *D] at the first time that the sampler visits, t = 1 but on a leading grid, in the place of
+            samples. ``draw(N, start=…)`` leads from there back to the data.
+
+        Raises:
+            LabError: if the sampler adds noise, or the condition does not fit.
+        """
+        try:
+            walk = Inversion(self.process, self.sampler)  # type: ignore[arg-type]  # Gaussian, if the sampler is reversible
+        except ValueError as error:
+            raise LabError(str(error)) from error
+        if condition is None and self.labels is not None:
+            raise LabError("the label of each sample must be given, to turn it into noise")
+        return self._walk(
+            walk,
+            lambda noise: self.codec.encode(samples[noise.rows.to(samples.device)].to(noise.rows.device)),
+            lambda z: z,
+            len(samples),
+            self._condition(len(samples), condition),
+            batch_size=batch_size,
+            progress="inverting" if progress else None,
+            precision=precision,
+        )
+
+    def _walk(
+        self,
+        walk: Walk,
+        first_state: Callable[[Noise], Tensor],
+        finish: Callable[[Tensor], Tensor],
+        count: int,
+        condition: Tensor | None,
+        seed: int = 0,
+        batch_size: int = 256,
+        trajectory: Trajectory | None = None,
+        on_step: Callable[[Step], None] | None = None,
+        progress: str | None = None,
+        precision: str = "32-true",
+    ) -> Draw:
+        """Take `count` states along a walk, a batch at a time.
+
+        Args:
+            walk: yields the times and takes the steps.
+            first_state: from the noise of a batch, whose rows are the numbers of its samples, to its first states.
+            finish: from the last states to what is returned.
+            count: how many.
+            condition: [count, …] of each, checked; None without one.
+            progress: the word of the progress bar; None without one.
+            seed, batch_size, trajectory, on_step, precision: as for `draw`.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {precision}")
         device = next(self.network.parameters()).device
-        of = self._condition(num_samples, condition)
         was_training = self.network.training
         self.network.eval()
-        batches = range(0, num_samples, batch_size)
+        batches = range(0, count, batch_size)
         bar = tqdm(
-            total=len(batches) * len(self.sampler.steps),
-            desc="sampling",
+            total=len(batches) * len(walk.steps),
+            desc=progress,
             unit="step",
             disable=not (progress and sys.stderr.isatty()),
         )
-        drawn, before = [], self._plain.evaluations
+        done, before = [], self._plain.evaluations
         try:
             for first in batches:
                 listeners: list[Callable[[Step], object]] = [lambda step: bar.update()]
-                rows = torch.arange(first, min(first + batch_size, num_samples), device=device)
-                noise = Noise(rows, seed, "sample")
-                start = self.process.prior(self.shape, noise.at("prior"))
+                noise = Noise(torch.arange(first, min(first + batch_size, count), device=device), seed, "sample")
+                with torch.no_grad():
+                    start = first_state(noise)
                 if trajectory is not None and first == 0:
                     trajectory.start(start)
                     listeners.append(trajectory.record)
@@ -137,17 +227,17 @@ class Pipeline:
                     for listener in listeners:
                         listener(step)
 
-                here = None if of is None else of[first : first + batch_size].to(device)
+                here = None if condition is None else condition[first : first + batch_size].to(device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-                    z = draw(self.denoiser, self.sampler, start, noise, here, tell)
+                    z = draw(self.denoiser, walk, start, noise, here, tell)
                 _check_finite(z)
                 with torch.no_grad():
-                    drawn.append(self.codec.decode(z).cpu())
+                    done.append(finish(z).cpu())
         finally:
             bar.close()
             self.network.train(was_training)
-        samples = torch.cat(drawn) if drawn else torch.empty(0, *self.shape)
-        return Draw(samples, of, (self._plain.evaluations - before) / max(num_samples, 1))
+        result = torch.cat(done) if done else torch.empty(0, *self.shape)
+        return Draw(result, condition, (self._plain.evaluations - before) / max(count, 1))
 
     @property
     def labels(self) -> int | None:

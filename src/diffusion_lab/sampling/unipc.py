@@ -34,6 +34,8 @@ class UniPC(GaussianSampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
+    reversible = True
+
     def __init__(
         self,
         process: Gaussian,
