@@ -127,6 +127,12 @@ def differences(one, other):
     found += [f"last.ckpt {place}" for place in _unequal(*map(_without_clocks, states))]
     best = [torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True) for folder in (one, other)]
     found += [f"best.ckpt {place}" for place in _unequal(*[b["state_dict"] for b in best])]
+    stored = [sorted((folder / "checkpoints" / "averages").glob("*")) for folder in (one, other)]
+    if [path.name for path in stored[0]] != [path.name for path in stored[1]]:
+        found.append(f"stored averages {stored}")
+    for pair in zip(*stored, strict=False):
+        copies = [torch.load(path, weights_only=True) for path in pair]
+        found += [f"{pair[0].name} {place}" for place in _unequal(*copies)]
     if not np.array_equal(*[np.load(folder / "samples" / "final.npy") for folder in (one, other)]):
         found.append("samples")
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]

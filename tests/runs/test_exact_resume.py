@@ -26,11 +26,13 @@ KINDS = {
         "network.head_channels=8", "network.labels=true", "guidance=cfg", "time_sampling=stratified",
         "parameterization=v", "weight=min_snr", "sampler=dpmpp_2m",
     ],
+    "averages": ["ema=default", "ema.decay=[0.9,0.99]"],
+    "widths": ["ema=power", "ema.store_every_n_updates=1", "ema.max_stored=4"],
     "learned variance": ["parameterization=learned_variance", "objective=hybrid", "sampler.variance=learned"],
 }  # fmt: skip
 
 #: Of these a few moments are enough: what they have of their own is saved in a checkpoint, like all else.
-FEW = ("conditional", "learned variance")
+FEW = ("conditional", "learned variance", "averages", "widths")
 FEW_MOMENTS = [("in a step", 2), ("between steps", 3), ("writing a checkpoint", 4), ("in a step", 5)]
 
 #: When it is killed: the moment, and after how many steps.

@@ -199,7 +199,7 @@ class SampleConfig:
 
     run_dir: str
     checkpoint: str
-    weights: Literal["ema", "raw"]
+    weights: str
     num_samples: int
     batch_size: int
     seed: int
@@ -221,6 +221,10 @@ class SampleConfig:
         at_least(1, "batch_size", self.batch_size)
         at_least(0, "seed", self.seed)
         below_2_to_32("seed", self.seed)
+        if not re.fullmatch(r"raw|ema|(ema|power)_\d*\.?\d+(e-\d+)?", self.weights):
+            raise ValueError(
+                f"weights must be raw, ema or the key of an average, ema_0.999 or power_0.08, got {self.weights[:40]}"
+            )
         if self.labels == []:
             raise ValueError("labels must name at least one class, or be null for all in turn")
 

@@ -30,7 +30,7 @@ class DrawFacts:
         sampler, grid: their config nodes.
         transforms: the config node of each transform of the denoiser, by its group, in order.
         condition: the label of each sample; None without labels.
-        weights: ``ema`` or ``raw``.
+        weights: ``ema``, ``raw`` or the key of an average.
         weights_hash: of the weights that drew, as in the manifest.
         step: how many optimizer steps the weights have seen.
         num_samples, seed, precision: as they were typed.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,9 @@ from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
+from diffusion_lab.runs.chosen_weights import chosen_weights
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
-from diffusion_lab.training.ema import KEY as EMA_KEY
 from diffusion_lab.training.module import DiffusionModule
 
 #: Bytes that tables of the schedule and the like may take, besides a network's weights.
@@ -37,13 +37,25 @@ class Run:
         settings: its settings.
         parts: what was built from them; the network is on the device that was asked for.
         step: the number of optimizer steps that its weights have seen.
+        weights: which weights they are: ``raw``, ``ema``, or the key of an average.
+        weights_error: of an average that was made of stored ones, the error of its profile, as a share; else None.
     """
 
-    def __init__(self, folder: RunFolder, settings: TrainConfig, parts: Parts, step: int) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: TrainConfig,
+        parts: Parts,
+        step: int,
+        weights: str,
+        weights_error: float | None = None,
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.parts = parts
         self.step = step
+        self.weights = weights
+        self.weights_error = weights_error
 
     def sample(self, num_samples: int, seed: int = 0, **options: Any) -> Tensor:
         """Return samples [num_samples, *D] on the CPU, float32 in [−1, 1] for images; see `Pipeline.draw`."""
@@ -55,7 +67,7 @@ def load_run(
     checkpoint: str = "last",
     device: str = "auto",
     changes: Mapping[str, Any] | None = None,
-    weights: Literal["ema", "raw"] = "ema",
+    weights: str = "ema",
 ) -> Run:
     """Load a finished or interrupted run.
 
@@ -64,7 +76,8 @@ def load_run(
         checkpoint: ``last``, ``best``, or the path of a file.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
         changes: merged into the run's config, for example to draw with another sampler: see `merged`.
-        weights: ``ema``, the average of the weights where the run keeps one; or ``raw``, the weights themselves.
+        weights: ``ema``, the average that training used, where the run keeps one; ``raw``, the weights themselves; or
+            the key of an average: see `chosen_weights`.
 
     Raises:
         LabError: naming what is missing, damaged or not to be trusted.
@@ -76,10 +89,11 @@ def load_run(
     state = read_checkpoint(file)
     with torch.random.fork_rng(), errors_of(folder), weights_limit(file):
         parts = build(settings)
-    average = state.get(EMA_KEY, {}).get("weights") if weights == "ema" else None
-    load_weights(parts.module, average or state["state_dict"], file)
+    names = {name for name, _ in parts.module.named_parameters(remove_duplicate=False)}
+    chosen, key, error = chosen_weights(weights, state, file, folder.path, names)
+    load_weights(parts.module, chosen, file)
     parts.module.to(torch_device(device))
-    return Run(folder, settings, parts, int(state.get("global_step", 0)))
+    return Run(folder, settings, parts, int(state.get("global_step", 0)), key, error)
 
 
 def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Iterable[tuple[str, Any]] = ()) -> TrainConfig:

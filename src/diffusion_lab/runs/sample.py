@@ -63,7 +63,7 @@ def _sample(settings: SampleConfig) -> Path:
         grid=run.settings.grid,
         transforms=transforms_of(run.settings),
         condition=labels_of(drawn),
-        weights=settings.weights if run.settings.ema else "raw",
+        weights=run.weights,
         weights_hash=weights_hash(run.parts.module.state_dict()),
         step=run.step,
         num_samples=settings.num_samples,
@@ -72,6 +72,8 @@ def _sample(settings: SampleConfig) -> Path:
     )
     folder, codec = run.folder.samples / facts.name, run.parts.pipeline.codec
     how = {"checkpoint": settings.checkpoint, "batch_size": settings.batch_size, "compile": settings.compile}
+    if run.weights_error is not None:
+        how["weights_error"] = run.weights_error
     how["device"] = str(next(run.parts.network.parameters()).device)
     files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **how)
     title = f"Samples after {run.step:,} steps, seed {settings.seed}"

@@ -49,7 +49,7 @@ from diffusion_lab.runs.rank_processes import use_rank_processes
 from diffusion_lab.runs.resume import find_requeued_run
 from diffusion_lab.runs.run_figures import figures_after_training, figures_before_training
 from diffusion_lab.runs.summary import show_summary
-from diffusion_lab.training.ema import EMA, averaged
+from diffusion_lab.training.ema import WeightAverages, averaged
 from diffusion_lab.training.epoch_history import History
 from diffusion_lab.training.fsdp import FullySharded
 
@@ -221,6 +221,6 @@ def _resume_hint(folder: RunFolder) -> str:
 def _weights_hashes(run: PreparedRun) -> dict[str, str]:
     hashes = {"weights": weights_hash(run.parts.module.state_dict())}
     for callback in run.trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EMA):
+        if isinstance(callback, WeightAverages):
             hashes["ema_weights"] = weights_hash(callback.average)
     return hashes

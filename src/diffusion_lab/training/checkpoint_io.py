@@ -131,8 +131,15 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "optimizer_states": ("a list of mappings", _mappings),
     "lr_schedulers": ("a list of mappings", _mappings),
     EMA_KEY: (
-        "a mapping with weights",
-        lambda value: isinstance(value, dict) and _tensors(value.get("weights", {})),
+        "averages of the weights",
+        lambda value: (
+            isinstance(value, dict)
+            and _tensors(value.get("weights"))
+            and _count(value.get("updates"))
+            and isinstance(value.get("key", ""), str)
+            and isinstance(value.get("others", {}), dict)
+            and all(isinstance(key, str) and _tensors(average) for key, average in value.get("others", {}).items())
+        ),
     ),
 }
 
