@@ -29,6 +29,7 @@ from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 from diffusion_lab.training.graceful_interrupt import slurm_job
+from diffusion_lab.training.power_ema import FOLDER as AVERAGES
 
 #: Limits that may be raised when a run is resumed.
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps")
@@ -220,7 +221,7 @@ def rewind_logs(loggers: Iterable[Any], step: int) -> None:
 
 def remove_temporary_files(folder: RunFolder) -> None:
     """Remove the temporary files of a process that was killed while it wrote them; the folder must be held."""
-    for place in (folder.path, folder.path / "checkpoints", folder.path / "csv"):
+    for place in (folder.path, folder.path / "checkpoints", folder.path / AVERAGES, folder.path / "csv"):
         for path in place.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
