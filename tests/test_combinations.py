@@ -76,8 +76,8 @@ REFUSED = {
     | pairs("terminal", "yes", "sampler", "euler"),
     "they do not fit together": pairs(
         "objective", "hybrid", "parameterization", but("parameterization", "learned_variance")
-    )
-    | pairs("objective", "hybrid vlb", "time_sampling", "log_normal logit_normal"),
+    ),
+    "is a mean over uniform times": pairs("objective", "hybrid vlb", "time_sampling", "log_normal logit_normal"),
     "needs one output for each input": pairs("objective", "simple", "parameterization", "learned_variance"),
     "need a schedule of T steps": pairs("objective", "hybrid vlb", "schedule", "flow edm")
     | pairs("objective", "hybrid vlb", "time", "continuous"),

@@ -34,11 +34,12 @@ def test_every_option_composes_builds_and_has_a_loss(settings, option):
     condition = None if parts.pipeline.labels is None else torch.zeros(1, dtype=torch.int64)
     with torch.no_grad():
         z0 = module.codec.encode(parts.data.example())
-        terms = module.objective(module.denoiser, z0, noise, condition)
+        t = module.time_sampling(noise.at("time"))
+        terms = module.objective(module.denoiser, z0, t, noise, condition)
     assert z0.shape[1:] == parts.pipeline.shape
-    assert terms["loss"].shape == terms["t"].shape == (1,)
+    assert terms["loss"].shape == t.shape == module.time_sampling.weight(t).shape == (1,)
     assert bool(terms["loss"].isfinite())
-    assert set(terms) - {"t"} <= set(module.objective.units)
+    assert set(terms) <= set(module.objective.units)
     assert module.seed == cfg.seed
 
 

@@ -25,9 +25,11 @@ class Net(nn.Module):
 
 
 def terms(network, **arguments):
-    objective = Hybrid(PROCESS, PARAMETERIZATION, Pixels(), UniformTimes(PROCESS, 64), **arguments)
+    objective = Hybrid(PROCESS, PARAMETERIZATION, Pixels(), **arguments)
+    noise = Noise(torch.arange(64), 0)
+    t = UniformTimes(PROCESS, 64)(noise.at("time"))
     z0 = torch.rand(64, 1, 2, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return objective(Denoiser(network, PARAMETERIZATION), z0, Noise(torch.arange(64), 0)), z0
+    return objective(Denoiser(network, PARAMETERIZATION), z0, t, noise) | {"t": t}, z0
 
 
 def test_the_loss_is_the_squared_error_plus_a_little_of_the_bound():

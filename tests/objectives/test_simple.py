@@ -12,8 +12,15 @@ from oracles import schedules as exact
 
 STEPS = 100
 PROCESS = Gaussian(LinearSchedule(STEPS))
-OBJECTIVE = Simple(PROCESS, Eps(PROCESS), UniformTimes(PROCESS, 64))
+OBJECTIVE = Simple(PROCESS, Eps(PROCESS))
+TIMES = UniformTimes(PROCESS, 64)
 ALPHA_BAR = torch.tensor([float(a) for a in exact.linear(STEPS).alpha_bar], dtype=torch.float64)
+
+
+def terms_and_times(denoiser, z0, noise, labels=None):
+    """The terms at uniform times, as in training, and these."""
+    t = TIMES(noise.at("time"))
+    return OBJECTIVE(denoiser, z0, t, noise, labels) | {"t": t}
 
 
 def coefficients(index):
@@ -30,7 +37,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_noise():
         return 0.5 * x + 0.1
 
     z0, labels = torch.linspace(-1, 1, 5 * 12).reshape(5, 3, 2, 2), torch.arange(5)
-    terms = OBJECTIVE(Denoiser(network, Eps(PROCESS)), z0, Noise(torch.arange(5), 0, "train"), labels)
+    terms = terms_and_times(Denoiser(network, Eps(PROCESS)), z0, Noise(torch.arange(5), 0, "train"), labels)
 
     # What was added to the data follows from what the network saw.
     alpha, sigma = (c[:, :, None, None] for c in coefficients(seen["index"]))
@@ -50,7 +57,7 @@ def test_times_and_noise_are_unrelated():
         seen.update(x=x)
         return torch.zeros_like(x)
 
-    terms = OBJECTIVE(Denoiser(network, Eps(PROCESS)), torch.zeros(20_000, 2), Noise(torch.arange(20_000), 0))
+    terms = terms_and_times(Denoiser(network, Eps(PROCESS)), torch.zeros(20_000, 2), Noise(torch.arange(20_000), 0))
     _, sigma = coefficients(terms["t"] * STEPS - 1)
     eps = seen["x"] / sigma
     features = torch.cat([terms["t"][None], eps.T, eps.T.square()])
@@ -60,8 +67,8 @@ def test_times_and_noise_are_unrelated():
 def test_a_rows_terms_do_not_depend_on_its_batch():
     denoiser = Denoiser(lambda x, c, labels: x, Eps(PROCESS))
     z0 = torch.linspace(-1, 1, 128).reshape(64, 2)
-    everything = OBJECTIVE(denoiser, z0, Noise(torch.arange(64), 0))
-    some = OBJECTIVE(denoiser, z0[5:8], Noise(torch.arange(5, 8), 0))
+    everything = terms_and_times(denoiser, z0, Noise(torch.arange(64), 0))
+    some = terms_and_times(denoiser, z0[5:8], Noise(torch.arange(5, 8), 0))
     assert torch.equal(some["t"], everything["t"][5:8])
     torch.testing.assert_close(some["loss"], everything["loss"][5:8])
 
@@ -93,7 +100,7 @@ def mean_loss(network):
     n = 30_000
     noise = Noise(torch.arange(n), 0, "floor")
     z0 = POINTS[torch.arange(n) % len(POINTS)].float()
-    return float(OBJECTIVE(Denoiser(network, Eps(PROCESS)), z0, noise)["loss"].double().mean())
+    return float(terms_and_times(Denoiser(network, Eps(PROCESS)), z0, noise)["loss"].double().mean())
 
 
 @pytest.mark.parametrize("name", PERTURBED)
@@ -106,4 +113,4 @@ def test_a_raw_output_of_another_shape_than_its_target_is_an_error():
     """Two channels under a one-channel target would be broadcast without a word."""
     denoiser = Denoiser(lambda x, c_noise, labels: x.repeat(1, 2, 1, 1), Eps(PROCESS))
     with pytest.raises(LabError, match=r"raw output has the shape \[3, 2, 4, 4\] and the target .* \[3, 1, 4, 4\]"):
-        OBJECTIVE(denoiser, torch.zeros(3, 1, 4, 4), Noise(torch.arange(3), 0))
+        terms_and_times(denoiser, torch.zeros(3, 1, 4, 4), Noise(torch.arange(3), 0))

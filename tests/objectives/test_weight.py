@@ -100,8 +100,10 @@ def test_the_weighted_loss_is_the_same_whatever_the_network_predicts(weight):
             return keep(z, t)
 
         parameterization.network_input = noted
-        objective = Simple(process, parameterization, UniformTimes(process, 16), weight)
-        losses.append(objective(denoiser, z0, Noise(torch.arange(16), 0))["loss"])
+        objective = Simple(process, parameterization, weight)
+        noise = Noise(torch.arange(16), 0)
+        t = UniformTimes(process, 16)(noise.at("time"))
+        losses.append(objective(denoiser, z0, t, noise)["loss"])
     for loss in losses[1:]:
         torch.testing.assert_close(loss, losses[0], rtol=1e-4, atol=1e-7)
 
@@ -112,8 +114,9 @@ def test_errors_beyond_the_limit_of_huber_count_linearly():
     denoiser = Denoiser(lambda x, c, labels: torch.zeros_like(x), X0(process))
 
     def loss(huber, value):
-        objective = Simple(process, X0(process), UniformTimes(process, 3), None, huber)
-        return objective(denoiser, z0 + value, Noise(torch.arange(3), 0))["loss"].tolist()
+        objective = Simple(process, X0(process), None, huber)
+        t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+        return objective(denoiser, z0 + value, t, Noise(torch.arange(3), 0))["loss"].tolist()
 
     assert loss(0.5, 0.3) == pytest.approx([0.09] * 3)
     assert loss(0.5, 2.0) == pytest.approx([2 * 0.5 * 2 - 0.25] * 3)
@@ -124,8 +127,9 @@ def test_the_gradient_of_huber_is_that_of_the_square_within_its_limit_and_consta
     process = Gaussian(LinearSchedule())
     raw = torch.tensor([[0.0, 0.3, 2.0, -2.0]], requires_grad=True)
     denoiser = Denoiser(lambda x, c, labels: raw, X0(process))
-    objective = Simple(process, X0(process), UniformTimes(process, 1), None, 0.5)
-    objective(denoiser, torch.zeros(1, 4), Noise(torch.arange(1), 0))["loss"].sum().backward()
+    objective = Simple(process, X0(process), None, 0.5)
+    t = torch.full((1,), 0.5, dtype=torch.float64)
+    objective(denoiser, torch.zeros(1, 4), t, Noise(torch.arange(1), 0))["loss"].sum().backward()
     assert raw.grad.tolist()[0] == pytest.approx([0, 2 * 0.3 / 4, 2 * 0.5 / 4, -2 * 0.5 / 4])
 
 
@@ -147,8 +151,7 @@ def test_weights_need_a_gaussian_process_and_huber_a_positive_limit():
         schedule = LinearSchedule()
         sample = prior = prior_kl = transition = posterior = None
 
-    times = UniformTimes(Gaussian(LinearSchedule()), 4)
     with pytest.raises(ValueError, match="weight=MinSNR needs a Gaussian process"):
-        Simple(Other(), None, times, MinSNR())
+        Simple(Other(), None, MinSNR())
     with pytest.raises(ValueError, match=r"objective\.huber must be positive or null, got 0"):
-        Simple(Other(), None, times, None, 0.0)
+        Simple(Other(), None, None, 0.0)

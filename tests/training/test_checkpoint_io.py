@@ -58,6 +58,7 @@ WRONG = {
     "callbacks that are a text": ({"callbacks": "x"}, "callbacks must be a mapping"),
     "an optimizer that is a mapping": ({"optimizer_states": {}}, "optimizer_states must be a list of mappings"),
     "an average without weights": ({"ema": {"weights": [1]}}, "ema must be averages of the weights"),
+    "a time sampling with texts": ({"time_sampling": {"losses": "abc"}}, "time_sampling must be a mapping from"),
     "a tensor of terabytes in four bytes": (
         {"state_dict": {"w": torch.zeros(1).expand(10**12)}},
         "a tensor in it declares more values than it holds",

@@ -11,7 +11,8 @@ from conftest import Batches
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.data import Batch
 from diffusion_lab.networks import Network
-from diffusion_lab.objectives import Objective
+from diffusion_lab.noise import Noise
+from diffusion_lab.objectives import Objective, UniformTimes
 from diffusion_lab.parameterizations import Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.schedules import LinearSchedule
@@ -23,6 +24,7 @@ from diffusion_lab.training.module import DiffusionModule
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 
 K = 4
+PROCESS = Gaussian(LinearSchedule(100))
 
 
 class Plain(Network):
@@ -39,23 +41,49 @@ class Labelled(Plain):
 
 
 class Terms(Objective):
-    """The loss of a sample is the mean of its values; what it was conditioned on is remembered."""
+    """The loss of a sample is the mean of its values; its conditions and times are remembered."""
 
     units = {"loss": "u", "twice": "u"}  # noqa: RUF012
 
     def __init__(self):
-        self.seen = []
+        self.seen, self.times = [], []
 
-    def __call__(self, denoiser, z0, noise, condition=None):
+    def __call__(self, denoiser, z0, t, noise, condition=None):
         self.seen.append(condition)
+        self.times.append(t)
         loss = denoiser.network.weight * z0.flatten(1).mean(1)
-        return {"loss": loss, "t": torch.ones(len(z0), dtype=torch.float64), "twice": 2 * loss}
+        return {"loss": loss, "twice": 2 * loss}
 
 
-def module(network, objective):
+class Weighted(UniformTimes):
+    """Rows 1, 2, 3, … of 100 in training, whose number is their weight; remembers what it could learn from."""
+
+    learns = True
+
+    def __init__(self):
+        super().__init__(PROCESS, 4)
+        self.learned, self.restored = [], None
+
+    def __call__(self, noise):
+        return (noise.rows + 1).double() / 100
+
+    def weight(self, t):
+        return 100 * t
+
+    def update(self, t, loss):
+        self.learned.append((t.tolist(), loss.tolist()))
+
+    def state_dict(self):
+        return {"batches": torch.tensor(len(self.learned))}
+
+    def load_state_dict(self, state):
+        self.restored = state
+
+
+def module(network, objective, times=None):
     optimizer = functools.partial(torch.optim.SGD, lr=0.0)
-    eps = Eps(Gaussian(LinearSchedule(100)))
-    return DiffusionModule(network, eps, Pixels(), objective, optimizer, LearningRateSchedule(), 0, K)
+    times = times or UniformTimes(PROCESS, 4)
+    return DiffusionModule(network, Eps(PROCESS), Pixels(), objective, times, optimizer, LearningRateSchedule(), 0, K)
 
 
 def batch(index, values, labels=True):
@@ -80,7 +108,6 @@ def test_every_term_is_logged_by_its_name_and_averaged_over_samples(tmp_path):
     assert logged["train/loss_epoch"] == logged["val/loss"] == pytest.approx(4)
     assert logged["train/twice_epoch"] == logged["val/twice"] == pytest.approx(8)
     assert (logged["train/loss_step"], logged["train/twice_step"]) == (10, 20)
-    assert not any(name.endswith(("/t", "/t_step", "/t_epoch")) for name in logged)
 
 
 def test_a_network_without_a_condition_gets_none(tmp_path):
@@ -118,3 +145,46 @@ def test_which_labels_are_dropped_depends_on_the_row_alone(tmp_path):
     fit(tmp_path, made, [whole])
     fit(tmp_path, made, [part])
     assert torch.equal(objective.seen[2], objective.seen[0][8:24])
+
+
+def test_training_is_weighted_and_validation_is_not(tmp_path):
+    """Batches of three and one: the mean of a term over samples, each times its weight."""
+    objective = Terms()
+    made = module(Plain(), objective, Weighted())
+    logged = fit(tmp_path, made, [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0])])
+    assert logged["train/loss_epoch"] == pytest.approx((1 * 1 + 2 * 2 + 3 * 3 + 1 * 10) / 4)
+    assert (logged["train/loss_step"], logged["train/twice_step"]) == (10, 20)
+    assert logged["val/loss"] == pytest.approx(4)
+    trained, _, validated, _ = objective.times
+    assert trained.tolist() == [0.01, 0.02, 0.03]
+    uniform = UniformTimes(PROCESS, 4)(Noise(torch.arange(3), 0, "validation", "time"))
+    assert torch.equal(validated, uniform)
+
+
+def test_the_gradient_is_that_of_the_weighted_mean(tmp_path):
+    network = Plain()
+    made = module(network, Terms(), Weighted())
+    made.optimizer = functools.partial(torch.optim.SGD, lr=1.0)
+    fit(tmp_path, made, [batch(0, [1.0, 2.0, 3.0])])
+    assert float(network.weight.detach()) == pytest.approx(1 - (1 * 1 + 2 * 2 + 3 * 3) / 3)
+
+
+def test_times_are_learned_from_the_losses_of_a_whole_batch_without_weights(tmp_path):
+    """Each batch is in two parts, and the epoch ends in the middle of the second: only the first one teaches."""
+    whole = batch(0, [1.0, 2.0, 3.0])
+    parts = [Batch(whole.x[rows], None, whole.row[rows], 0, 0, 3) for rows in (slice(1), slice(1, 3), slice(1))]
+    times = Weighted()
+    fit(tmp_path, module(Plain(), Terms(), times), parts, accumulate_grad_batches=2)
+    assert times.learned == [([0.01, 0.02, 0.03], [1, 2, 3])]
+
+
+def test_what_was_learned_is_in_a_checkpoint_and_nothing_is_for_times_that_do_not_learn():
+    checkpoint = {}
+    module(Plain(), Terms()).on_save_checkpoint(checkpoint)
+    assert checkpoint == {}
+    module(Plain(), Terms()).on_load_checkpoint(checkpoint)
+    times = Weighted()
+    made = module(Plain(), Terms(), times)
+    made.on_save_checkpoint(checkpoint)
+    made.on_load_checkpoint(checkpoint)
+    assert times.restored == {"batches": torch.tensor(0)}

@@ -34,7 +34,7 @@ def calmed():
 def dtypes(monkeypatch):
     """The dtypes of quantities, by their names, in all runs of a test."""
     from diffusion_lab.noise import Noise
-    from diffusion_lab.objectives import Simple
+    from diffusion_lab.objectives import Simple, UniformTimes
     from diffusion_lab.parameterizations import Denoiser, Eps
     from diffusion_lab.processes import Gaussian
     from diffusion_lab.processes.gaussian import Normal
@@ -60,7 +60,8 @@ def dtypes(monkeypatch):
     watch(Gaussian, "mix", z0=lambda r, _: r.z0, eps=lambda r, _: r.eps, z_t=lambda r, _: r.z_t)
     watch(Eps, "target", target=lambda r, _: r)
     watch(Denoiser, "raw", raw=lambda r, _: r, state=lambda _, a: a[0], time=lambda _, a: a[1])
-    watch(Simple, "__call__", sample_loss=lambda r, _: r["loss"], t=lambda r, _: r["t"])
+    watch(Simple, "__call__", sample_loss=lambda r, _: r["loss"])
+    watch(UniformTimes, "__call__", t=lambda r, _: r)
     watch(Normal, "sample", drawn=lambda r, _: r)
     watch(Gaussian, "posterior", posterior_mean=lambda r, _: r.mean)
     watch(torch.nn.Conv2d, "forward", convolved=lambda r, _: r)

@@ -18,14 +18,15 @@ STEPS = 1000
 
 
 class Module(pl.LightningModule):
-    """Says what its batches say: rows of (loss, t)."""
+    """Says what its batches say: rows of (loss, t), and perhaps of weights."""
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch, batch_idx):
-        return {"loss": 0 * self.weight, "terms": {"loss": batch[:, 0].float(), "t": batch[:, 1]}}
+        weight = batch[:, 2] if batch.shape[1] > 2 else torch.ones_like(batch[:, 1])
+        return {"loss": 0 * self.weight, "terms": {"loss": batch[:, 0].float()}, "t": batch[:, 1], "weight": weight}
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -82,6 +83,13 @@ def test_every_time_of_the_grid_falls_into_the_part_whose_upper_end_it_reaches(t
         assert logged == {callback.names[upper - 1]: 2.0}
 
 
+def test_a_sample_counts_as_often_as_its_weight_says(tmp_path):
+    rows = torch.tensor([[1.0, 0.1, 3.0], [5.0, 0.2, 1.0], [7.0, 0.9, 0.5]], dtype=torch.float64)
+    callback = TimestepLoss(2)
+    logged = fit(tmp_path, callback, [rows[:2], rows[2:]], max_epochs=1)
+    assert logged == {callback.names[0]: (3 + 5) / 4, callback.names[1]: 7}
+
+
 def test_the_names_sort_as_the_parts_do():
     assert TimestepLoss(4).names == [
         f"train/loss_by_t/{part}" for part in ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00")
@@ -98,7 +106,7 @@ def test_an_epoch_starts_from_nothing(tmp_path):
         def training_step(self, batch, batch_idx):
             outputs = super().training_step(batch, batch_idx)
             terms = outputs["terms"]
-            return {**outputs, "terms": {**terms, "loss": terms["loss"] + self.current_epoch}}
+            return {**outputs, "terms": {"loss": terms["loss"] + self.current_epoch}}
 
     callback = TimestepLoss(1)
     trainer = pl.Trainer(

@@ -15,7 +15,7 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
-from diffusion_lab.objectives import TimeSampler, Weight
+from diffusion_lab.objectives import Weight
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Process
 from diffusion_lab.sampling import DenoiserTransform, Pipeline, TimeGrid
@@ -53,7 +53,6 @@ def build(settings: TrainConfig) -> Parts:
         "data": DataModule,
         "schedule": Schedule,
         "grid": TimeGrid,
-        "time_sampling": TimeSampler,
         "weight": Weight,
         **type_hints(Pipeline),
         **type_hints(DiffusionModule),
@@ -82,12 +81,18 @@ def build(settings: TrainConfig) -> Parts:
     if condition_kind(network) == "label" and data.num_classes is None:
         raise LabError(f"network={type(network).__name__} takes labels, and data={type(data).__name__} has none")
     parts["batch_size"] = data.batch_size
-    add("time_sampling")
+    time_sampling = add("time_sampling")
     if node["weight"]:
         add("weight")
     objective = add("objective")
     if node["weight"] and "weight" not in inspect.signature(type(objective)).parameters:
         raise LabError(f"objective={type(objective).__name__} has weights of its own: take weight=none")
+    if objective.needs_uniform_times and not time_sampling.uniform:
+        name, times = type(objective).__name__, type(time_sampling).__name__
+        raise LabError(
+            f"objective={name} is a mean over uniform times, which time_sampling={times} does not have: take "
+            "time_sampling=uniform or stratified"
+        )
     add("grid")
     sampler = add("sampler")
     for group in TRANSFORMS:
@@ -97,7 +102,15 @@ def build(settings: TrainConfig) -> Parts:
     transforms = [add(group) for group in TRANSFORMS if node[group]]
     optimizer, lr_schedule = add("optimizer"), add("lr_schedule")
     module = DiffusionModule(
-        network, parameterization, codec, objective, optimizer, lr_schedule, node["seed"], data.num_classes
+        network,
+        parameterization,
+        codec,
+        objective,
+        time_sampling,
+        optimizer,
+        lr_schedule,
+        node["seed"],
+        data.num_classes,
     )
     shape = codec.code_shape(data.shape)
     pipeline = Pipeline(network, parameterization, process, codec, sampler, transforms, shape, data.num_classes)

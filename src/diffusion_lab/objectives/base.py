@@ -18,25 +18,28 @@ class Objective(ABC):
 
     Attributes:
         units: the unit of each term, by its name, for logs and figures.
+        needs_uniform_times: whether it is a mean over uniform times by its nature, so that times of any other
+            distribution must come with weights that make it one (`TimeSampler.uniform`).
     """
 
     units: ClassVar[Mapping[str, str]]
+    needs_uniform_times: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(
-        self, denoiser: Denoiser, z0: Tensor, noise: Noise, condition: Tensor | None = None
+        self, denoiser: Denoiser, z0: Tensor, t: Tensor, noise: Noise, condition: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return per-sample terms.
 
         Args:
             denoiser: the model.
             z0: [B, *D] data in the space that is diffused.
+            t: [B] float64 times, of the run's time sampling.
             noise: one row for each sample.
             condition: [B, …] what each sample is of, such as its label; None without one.
 
         Returns:
-            ``loss`` [B] float32, which is minimized; ``t`` [B] float64, the times it was taken at; and any other
-            terms [B], each of which is logged by its name.
+            ``loss`` [B] float32, which is minimized, and any other terms [B], each of which is logged by its name.
         """
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from diffusion_lab.codecs import Codec
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives.base import Objective, squared_error
-from diffusion_lab.objectives.uniform_times import UniformTimes
 from diffusion_lab.objectives.variational_bound import bound_term, steps_of
 from diffusion_lab.parameterizations import Denoiser, LearnedVariance
 from diffusion_lab.processes import Gaussian
@@ -27,7 +26,6 @@ class Hybrid(Objective):
         process: a Gaussian process of T steps.
         parameterization: with a learned variance.
         codec: says how probable the data is.
-        time_sampling: draws the steps, each as often as the others, since the bound is their sum.
         bound_weight: 0.001 in the paper.
 
     Raises:
@@ -39,13 +37,13 @@ class Hybrid(Objective):
         "mse": "mean squared error",
         "vlb": "bits per dimension",
     }
+    needs_uniform_times = True
 
     def __init__(
         self,
         process: Gaussian,
         parameterization: LearnedVariance,
         codec: Codec,
-        time_sampling: UniformTimes,
         bound_weight: float = 0.001,
     ) -> None:
         if not bound_weight > 0:
@@ -54,17 +52,15 @@ class Hybrid(Objective):
         self.process = process
         self.parameterization = parameterization
         self.codec = codec
-        self.time_sampling = time_sampling
         self.bound_weight = bound_weight
 
     def __call__(
-        self, denoiser: Denoiser, z0: Tensor, noise: Noise, condition: Tensor | None = None
+        self, denoiser: Denoiser, z0: Tensor, t: Tensor, noise: Noise, condition: Tensor | None = None
     ) -> dict[str, Tensor]:
-        t = self.time_sampling(noise.at("time"))
         noised = self.process.sample(z0, t, noise.at("noise"))
         raw = denoiser.raw(noised.z_t, t, condition)
         mean, variance = raw.chunk(2, dim=1)
         mse = squared_error(mean, self.parameterization.target(noised)).flatten(1).mean(1)
         frozen = self.parameterization.prediction(torch.cat([mean.detach(), variance], dim=1), noised.z_t, t)
         vlb = self.steps * bound_term(self.process, self.codec, z0, t, frozen).float()
-        return {"loss": mse + self.bound_weight * vlb, "t": t, "mse": mse, "vlb": vlb}
+        return {"loss": mse + self.bound_weight * vlb, "mse": mse, "vlb": vlb}

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives.base import Objective, squared_error
-from diffusion_lab.objectives.time_sampler import TimeSampler
 from diffusion_lab.objectives.weight import Weight
 from diffusion_lab.parameterizations import Denoiser, Regression
 from diffusion_lab.processes import Gaussian, Process
@@ -26,7 +25,6 @@ class Simple(Objective):
     Args:
         process: noises the data.
         parameterization: says what the target is.
-        time_sampling: draws the times.
         weight: of the squared error of the data; None for the raw output's own.
         huber: errors beyond this count linearly: 2·huber·|e| − huber² in the place of e² (Huber 1964); None for no
             limit.
@@ -41,7 +39,6 @@ class Simple(Objective):
         self,
         process: Process,
         parameterization: Regression,
-        time_sampling: TimeSampler,
         weight: Weight | None = None,
         huber: float | None = None,
     ) -> None:
@@ -51,14 +48,12 @@ class Simple(Objective):
             raise ValueError(f"weight={type(weight).__name__} needs a Gaussian process: take weight=none")
         self.process = process
         self.parameterization = parameterization
-        self.time_sampling = time_sampling
         self.weight = weight
         self.huber = huber
 
     def __call__(
-        self, denoiser: Denoiser, z0: Tensor, noise: Noise, condition: Tensor | None = None
+        self, denoiser: Denoiser, z0: Tensor, t: Tensor, noise: Noise, condition: Tensor | None = None
     ) -> dict[str, Tensor]:
-        t = self.time_sampling(noise.at("time"))
         noised = self.process.sample(z0, t, noise.at("noise"))
         error = squared_error(denoiser.raw(noised.z_t, t, condition), self.parameterization.target(noised))
         if self.huber is not None:
@@ -69,4 +64,4 @@ class Simple(Objective):
             assert isinstance(self.process, Gaussian)
             weight = self.weight(self.process.schedule.log_snr(t)) * self.parameterization.data_error(t)
             loss = loss * weight.to(loss)
-        return {"loss": loss, "t": t}
+        return {"loss": loss}

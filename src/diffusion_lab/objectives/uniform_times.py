@@ -10,5 +10,7 @@ from diffusion_lab.objectives.time_sampler import TimeSampler
 class UniformTimes(TimeSampler):
     """t uniform over the grid 1/T, …, T/T of a process of T steps, else over (0, 1]."""
 
+    uniform = True
+
     def quantile(self, u: Tensor) -> Tensor:
         return u

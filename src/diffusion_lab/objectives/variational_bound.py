@@ -13,7 +13,6 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.distributions import Normal
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives.base import Objective
-from diffusion_lab.objectives.uniform_times import UniformTimes
 from diffusion_lab.parameterizations import (
     Denoiser,
     GaussianPrediction,
@@ -82,7 +81,6 @@ class VariationalBound(Objective):
         process: a Gaussian process of T steps.
         parameterization: any regression; a learned variance is trained, too.
         codec: says how probable the data is.
-        time_sampling: draws the steps, each as often as the others, since the bound is their sum.
         variance: of the step back, if it is not learned: ``beta`` or ``beta_tilde``.
 
     Raises:
@@ -90,30 +88,28 @@ class VariationalBound(Objective):
     """
 
     units: ClassVar[Mapping[str, str]] = {"loss": "bits per dimension"}
+    needs_uniform_times = True
 
     def __init__(
         self,
         process: Gaussian,
         parameterization: Regression,
         codec: Codec,
-        time_sampling: UniformTimes,
         variance: Literal["beta", "beta_tilde"] = "beta",
     ) -> None:
         self.steps = steps_of(process)
         self.process = process
         self.codec = codec
-        self.time_sampling = time_sampling
         self.variance: Literal["beta", "beta_tilde"] = variance
 
     def __call__(
-        self, denoiser: Denoiser, z0: Tensor, noise: Noise, condition: Tensor | None = None
+        self, denoiser: Denoiser, z0: Tensor, t: Tensor, noise: Noise, condition: Tensor | None = None
     ) -> dict[str, Tensor]:
-        t = self.time_sampling(noise.at("time"))
         noised = self.process.sample(z0, t, noise.at("noise"))
         prediction = denoiser(noised.z_t, t, condition)
         assert isinstance(prediction, GaussianPrediction)
         bits = bound_term(self.process, self.codec, z0, t, prediction, self.variance)
-        return {"loss": self.steps * bits.float(), "t": t}
+        return {"loss": self.steps * bits.float()}
 
 
 def steps_of(process: Gaussian) -> int:

@@ -30,9 +30,11 @@ def check_parts_fit(parts: Parts) -> None:
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             z0 = module.codec.encode(parts.data.example())
-            terms = module.objective(denoiser, z0, Noise(row, 0), condition)
+            noise = Noise(row, 0)
+            t = module.time_sampling(noise.at("time"))
+            terms = module.objective(denoiser, z0, t, noise, condition)
             if condition is not None and parts.network.condition_dropout:  # the null label is a label, too
-                module.objective(denoiser, z0, Noise(row, 0), torch.full_like(row, parts.data.num_classes or 0))
+                module.objective(denoiser, z0, t, noise, torch.full_like(row, parts.data.num_classes or 0))
             drawn = _first_step(parts, condition)
     except LabError:
         raise

@@ -16,6 +16,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import read_settings
+from diffusion_lab.errors import LabError
 from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
@@ -180,6 +181,10 @@ def _load_first_weights(start: Start, parts: Parts) -> int:
     load_weights(parts.module, state["state_dict"], source)
     if start.checkpoint is not None:
         check_optimizer_states(parts.module, state.get("optimizer_states", []), source)
+        try:
+            parts.module.on_load_checkpoint(state)
+        except ValueError as error:
+            raise LabError(f"{source} is damaged: {error}") from error
     return 0 if start.checkpoint is None else int(state["global_step"])
 
 

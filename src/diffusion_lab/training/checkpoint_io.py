@@ -17,6 +17,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import atomic_write
 from diffusion_lab.machine.bounded_read import open_bounded
 from diffusion_lab.training.ema import KEY as EMA_KEY
+from diffusion_lab.training.module import TIME_SAMPLING_KEY
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -141,6 +142,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
             and all(isinstance(key, str) and _tensors(average) for key, average in value.get("others", {}).items())
         ),
     ),
+    TIME_SAMPLING_KEY: ("a mapping from names to tensors", _tensors),
 }
 
 

@@ -13,7 +13,7 @@ _STATE = "epoch_means"  # in a checkpoint: by term, the sum over the samples of 
 
 
 class EpochMeans(pl.Callback):
-    """Logs ``train/<term>_epoch``: the mean over the samples of an epoch, of all processes.
+    """Logs ``train/<term>_epoch``: the weighted mean over the samples of an epoch, of all processes.
 
     Lightning's own mean would forget what was before a resume. It must come before the callbacks that read the value.
     """
@@ -26,13 +26,12 @@ class EpochMeans(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         for name, values in outputs["terms"].items():
-            if name != "t":
-                mean = self._mean(name, pl_module.device)
-                mean.update(values)
-                key = f"train/{name}_epoch"
-                pl_module.log(
-                    key, mean, on_step=False, on_epoch=True, batch_size=batch.size, metric_attribute=f"{key}_mean"
-                )
+            mean = self._mean(name, pl_module.device)
+            mean.update(values * outputs["weight"].to(values))
+            key = f"train/{name}_epoch"
+            pl_module.log(
+                key, mean, on_step=False, on_epoch=True, batch_size=batch.size, metric_attribute=f"{key}_mean"
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With trainer.max_steps an epoch may end early, and be completed by a run that is trained on.

@@ -13,7 +13,7 @@ _STATE = "timestep_loss"  # in a checkpoint
 
 
 class TimestepLoss(pl.Callback):
-    """Logs at each epoch's end the mean loss of the epoch's samples in each part of the time axis.
+    """Logs at each epoch's end the mean loss of the epoch's samples in each part of the time axis, by their weights.
 
     The parts are `buckets` equal ones of (0, 1], each with its upper end; 0 is in the first. They are logged as
     ``train/loss_by_t/0.00-0.25`` and so on; a part that no sample fell into is left out. The sums stay on the
@@ -28,7 +28,7 @@ class TimestepLoss(pl.Callback):
             raise ValueError(f"callbacks.timestep_loss.buckets must be at least 1, got {buckets}")
         self.buckets = buckets
         self._sums: Tensor | None = (
-            None  # [2, buckets] float64, on Apple's GPUs float32: of the losses, and how many there were
+            None  # [2, buckets] float64, on Apple's GPUs float32: of the weighted losses, and of their weights
         )
 
     @property
@@ -42,13 +42,14 @@ class TimestepLoss(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss, t = outputs["terms"]["loss"], outputs["terms"]["t"]
+        loss, t = outputs["terms"]["loss"], outputs["t"]
+        weight = outputs["weight"].to(loss)
         if self._sums is None or self._sums.device != loss.device:
             old = torch.zeros(2, self.buckets, dtype=torch.float64) if self._sums is None else self._sums
             self._sums = old.to(loss.device, torch.float32 if loss.device.type == "mps" else torch.float64)
         # The small number puts grid times that were rounded up where they belong.
         bucket = (t * self.buckets - 1e-6).ceil_().sub_(1).clamp_(0, self.buckets - 1).long()
-        self._sums.index_add_(1, bucket, torch.stack((loss, torch.ones_like(loss))).to(self._sums))
+        self._sums.index_add_(1, bucket, torch.stack((loss * weight, weight)).to(self._sums))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for name, total, count in zip(self.names, *self._total(trainer), strict=True):

@@ -4,20 +4,19 @@ import torch
 from diffusion_lab.parameterizations.substitution import Substitution
 from diffusion_lab.processes.absorbing import Absorbing
 
-from diffusion_lab.objectives import Objective, TimeSampler
+from diffusion_lab.objectives import Objective
 
 
 class Masked(Objective):
     units = {"loss": "nats per token", "accuracy": "share of masked tokens"}  # noqa: RUF012
 
-    def __init__(self, process: Absorbing, parameterization: Substitution, time_sampling: TimeSampler) -> None:
-        self.process, self.time_sampling = process, time_sampling
+    def __init__(self, process: Absorbing, parameterization: Substitution) -> None:
+        self.process = process
 
-    def __call__(self, denoiser, z0, noise, condition=None):
-        t = self.time_sampling(noise.at("time"))
+    def __call__(self, denoiser, z0, t, noise, condition=None):
         noised = self.process.sample(z0, t, noise.at("noise"))
         log_probs, masked = denoiser(noised.z_t, t, condition).x0, noised.z_t == self.process.mask
         nll = -log_probs.gather(-1, z0[..., None])[..., 0]
         loss = torch.where(masked, nll, 0).mean(1) / t.to(nll)
         right = ((log_probs.argmax(-1) == z0) & masked).sum(1) / masked.sum(1).clamp(min=1)
-        return {"loss": loss.float(), "t": t, "accuracy": right.float()}
+        return {"loss": loss.float(), "accuracy": right.float()}
