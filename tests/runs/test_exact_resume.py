@@ -13,6 +13,7 @@ KINDS = {
     "ema": ["ema=default", "ema.decay=0.9"],
     "accumulation": ["trainer.accumulate_grad_batches=3", "data.batch_size=62"],
     "dropout": ["network.dropout=0.2"],
+    "importance": ["time_sampling=importance", "time_sampling.buckets=8", "time_sampling.history=4"],
     "steps": ["trainer.max_epochs=null", "trainer.max_steps=10"],
     "everything": [
         "ema=default", "network.dropout=0.2", "trainer.accumulate_grad_batches=3", "trainer.max_epochs=null",
@@ -20,6 +21,7 @@ KINDS = {
         "lr_schedule.warmup_steps=3", "lr_schedule.decay_steps=9",
         "callbacks=early_stopping", "trainer.gradient_clip_val=1", "optimizer=adamw",
         "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
+        "time_sampling=importance", "time_sampling.buckets=8", "time_sampling.history=4",
     ],
     "conditional": [
         "network=unet", "network.base_channels=8", "network.num_blocks=1", "network.attention_sizes=[8]",

@@ -16,8 +16,12 @@ import pytest
 import torch
 
 from conftest import TINY
+from diffusion_lab.noise import Noise
+from diffusion_lab.objectives import UniformTimes
+from diffusion_lab.processes import Gaussian
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.train import train
+from diffusion_lab.schedules import LinearSchedule
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -111,12 +115,40 @@ def assert_same_run(one, other):
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-5)
 
 
+def assert_same_times(one, other):
+    """With a bucket for each step, the counts say how often each time was drawn, in the end not uniformly."""
+    first, second = (checkpoint(folder)["time_sampling"] for folder in (one, other))
+    assert torch.equal(first["counts"], second["counts"])
+    assert int(first["counts"].min()) >= 1
+    batches = [
+        Noise(torch.arange(n), 42, "train", epoch, i) for epoch in (0, 1) for i, n in enumerate((64, 64, 64, 59))
+    ]
+    uniform = UniformTimes(Gaussian(LinearSchedule(40)), 64)
+    t = torch.cat([uniform(noise.at("time")) for noise in batches])
+    counts = torch.bincount((t * 40).round().long() - 1, minlength=40)
+    assert counts.sum() == first["counts"].sum()
+    assert not torch.equal(counts, first["counts"])
+    torch.testing.assert_close(first["losses"], second["losses"], rtol=1e-4, atol=0)
+
+
+def checkpoint(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
 def weights(folder):
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return checkpoint(folder)["state_dict"]
 
 
-@pytest.mark.parametrize("parts", [["3"], pytest.param(["1", "3"], marks=pytest.mark.full)], ids=["run", "sweep"])
-def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(tiny, tmp_path, parts):
+#: Times that are learned from the losses of all processes, after the third step or so.
+LEARNED_TIMES = ("time_sampling=importance", "time_sampling.history=1", "schedule.steps=40")
+
+
+@pytest.mark.parametrize(
+    ("parts", "times"),
+    [(["3"], LEARNED_TIMES), pytest.param(["1", "3"], (), marks=pytest.mark.full)],
+    ids=["run", "sweep"],
+)
+def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(tiny, tmp_path, parts, times):
     """A run with three parts a step, or a sweep of two jobs of two processes each."""
     witness = tmp_path / "witness"
     witness.mkdir()
@@ -126,7 +158,7 @@ def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(ti
     drawing = ("callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2")
     process = started(
         tmp_path, *["-m"][: len(parts) - 1], "trainer=ddp_cpu",
-        f"trainer.accumulate_grad_batches={','.join(parts)}", *UNEVEN, *drawing,
+        f"trainer.accumulate_grad_batches={','.join(parts)}", *UNEVEN, *times, *drawing,
         "sampler._target_=witnessed.Sampler", "data._target_=witnessed.Data",
         PYTHONPATH=path, WITNESS=str(witness / "log"),
     )  # fmt: skip
@@ -135,11 +167,13 @@ def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(ti
     assert "Error" not in err
     assert "Warning" not in err
 
-    alone = train(tiny(*UNEVEN, *drawing, f"paths.output_dir={tmp_path}/alone"), []).path
+    alone = train(tiny(*UNEVEN, *times, *drawing, f"paths.output_dir={tmp_path}/alone"), []).path
     pair = folders(tmp_path)
     assert len(pair) == len(parts)
     for folder in pair:
         assert_same_run(alone, folder)
+        if times:
+            assert_same_times(alone, folder)
         assert {p.name for p in folder.iterdir()} == {p.name for p in alone.iterdir()}
         assert json.loads((folder / "manifest.json").read_text())["status"] == "finished"
         assert len(list(folder.glob("tensorboard/**/events*"))) == len(list(alone.glob("tensorboard/**/events*")))

@@ -55,6 +55,7 @@ def spoil(content, *keys, to):
         (("optimizer_states", 0, "param_groups", 0, "lr"), torch.zeros(3, 3)),
         (("state_dict", "network.out.bias"), torch.zeros(1, device="meta")),
         (("state_dict", "network.out.bias"), torch.zeros(1, dtype=torch.complex64)),
+        (("time_sampling",), {"losses": torch.zeros(2, 2)}),
         (("lr_schedulers", 0), 5),
         (("loops", "fit_loop"), "abc"),
         (("loops", "fit_loop", "epoch_progress"), -1),

@@ -91,7 +91,7 @@ def build(settings: TrainConfig) -> Parts:
         name, times = type(objective).__name__, type(time_sampling).__name__
         raise LabError(
             f"objective={name} is a mean over uniform times, which time_sampling={times} does not have: take "
-            "time_sampling=uniform or stratified"
+            "time_sampling=uniform, stratified or importance"
         )
     add("grid")
     sampler = add("sampler")

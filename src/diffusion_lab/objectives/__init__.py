@@ -4,6 +4,7 @@ from diffusion_lab.objectives.base import Objective, squared_error
 from diffusion_lab.objectives.constant_weight import ConstantWeight
 from diffusion_lab.objectives.edm_weight import EDMWeight
 from diffusion_lab.objectives.hybrid import Hybrid
+from diffusion_lab.objectives.importance_times import ImportanceTimes
 from diffusion_lab.objectives.log_normal_times import LogNormalTimes
 from diffusion_lab.objectives.logit_normal_times import LogitNormalTimes
 from diffusion_lab.objectives.min_snr import MinSNR
@@ -20,6 +21,7 @@ __all__ = [
     "ConstantWeight",
     "EDMWeight",
     "Hybrid",
+    "ImportanceTimes",
     "LogNormalTimes",
     "LogitNormalTimes",
     "MinSNR",

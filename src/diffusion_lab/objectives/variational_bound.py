@@ -77,6 +77,8 @@ def _divergence(exact: Tensor, mean: Tensor, log_lower: Tensor, log_variance: Te
 class VariationalBound(Objective):
     """T times the term of the bound at a random step: an unbiased estimate of the bound without that of the prior.
 
+    Its terms differ by orders of magnitude: time_sampling=importance was made for it.
+
     Args:
         process: a Gaussian process of T steps.
         parameterization: any regression; a learned variance is trained, too.
