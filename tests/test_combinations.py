@@ -128,7 +128,9 @@ def check(row, settings):
     images = Noise(rows, 0, "images").uniform(parts.data.shape).float() * 2 - 1
     before = [weight.clone() for weight in parts.module.parameters()]
     optimizer = parts.module.optimizer(parts.module.parameters())
-    terms = parts.module.objective(parts.module.denoiser, images, Noise(rows, 0, "train"), label)
+    noise = Noise(rows, 0, "train")
+    t = parts.module.time_sampling(noise.at("time"))
+    terms = parts.module.objective(parts.module.denoiser, images, t, noise, label)
     terms["loss"].mean().backward()
     optimizer.step()
     after = list(parts.module.parameters())
