@@ -8,12 +8,20 @@ from scipy.integrate import quad
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps, GaussianPrediction
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import DDIM, State, draw
+from diffusion_lab.sampling import DDIM, Inversion, State, draw
 from diffusion_lab.sampling.deis import DEIS
-from diffusion_lab.sampling.grids import Karras, Trailing
+from diffusion_lab.sampling.grids import Karras, Leading, Trailing
 from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, LinearSchedule
 from grid_schedules import Exploding, Flow, Preserving
-from oracles.gaussian_ode import error, evaluations, orders
+from oracles.gaussian_ode import (
+    ExactDenoiser,
+    error,
+    evaluations,
+    inversion_errors,
+    inversion_orders,
+    orders,
+    scale,
+)
 
 
 def of_order(order):
@@ -28,13 +36,12 @@ def test_of_order_1_it_is_ddim(schedule):
 @pytest.mark.parametrize("order", [2, 3])
 def test_its_error_falls_with_its_order(order):
     """From pure noise to a log-SNR of 2, where the first steps, of lower order, leave little behind."""
-    found = orders(of_order(order), (160, 320, 640), Preserving(2.0, -10.0))
-    assert found == pytest.approx([order, order], abs=0.12)
+    assert orders(of_order(order), (80, 160), Preserving(2.0, -10.0)) == pytest.approx([order], abs=0.2)
 
 
 def test_what_the_first_steps_leave_behind_falls_with_order_2():
     """Where the draw begins with some signal, so that the first step counts."""
-    assert orders(of_order(3), (160, 320, 640), Preserving(10.0, -2.0)) == pytest.approx([2, 2], abs=0.05)
+    assert orders(of_order(3), (80, 160), Preserving(10.0, -2.0)) == pytest.approx([2], abs=0.1)
 
 
 def level(schedule, t):
@@ -116,23 +123,25 @@ def test_where_the_log_snr_is_infinite_it_needs_no_more_steps():
     assert error(DEIS, 40, LinearSchedule(1000, zero_terminal_snr=True)) < 1e-3
 
 
-def test_backwards_it_leads_from_data_to_noise_and_back():
-    """The whole way to where no signal is left."""
-    process = Gaussian(Flow())
-    times, z = torch.linspace(0.01, 1, 101, dtype=torch.float64), torch.full((1, 1), 0.4, dtype=torch.float64)
+@pytest.mark.parametrize("order", [1, 2])
+def test_backwards_its_error_falls_with_its_order_too(order):
+    noise, data = inversion_orders(of_order(order))
+    assert noise == pytest.approx(order, abs=0.1)
+    assert data > order - 0.1
 
-    def exact(z, t):
-        x0 = (1 - t) * 0.25 * z / ((1 - t) ** 2 * 0.25 + t**2)
-        return GaussianPrediction.of(process, z, t, x0, "x0")
 
-    state, sampler = State(z), DEIS(process, Trailing(process.schedule), 10)
-    for here, there in pairwise(times[:, None]):
-        state = sampler.step(state, here, there, exact, None)
-    assert float(state.z) == pytest.approx(0.4 / (0.99**2 * 0.25 + 0.01**2) ** 0.5, abs=2e-3)
-    state = State(state.z)
-    for here, there in pairwise(times.flip(0)[:, None]):
-        state = sampler.step(state, here, there, exact, None)
-    assert float(state.z) == pytest.approx(0.4, abs=1e-3)
+def test_backwards_a_few_steps_are_enough():
+    """Noise has the standard deviation 2 here: DDIM is wrong by 0.38."""
+    assert max(inversion_errors(DEIS, 20)) < 0.05
+
+
+@pytest.mark.parametrize("grid", [Trailing, Leading, Karras])
+def test_backwards_it_leads_to_where_no_signal_is_left_and_back(grid):
+    process, noise = Gaussian(Flow()), Noise(torch.arange(1), 0, "x")
+    sampler, denoiser = DEIS(process, grid(Flow()), 40), ExactDenoiser(process)
+    found = draw(denoiser, Inversion(process, sampler), torch.full((1, 1), 0.5, dtype=torch.float64), noise)
+    assert float(found) == pytest.approx(scale(Flow(), sampler.steps[0][0]), abs=5e-3)
+    assert float(draw(denoiser, sampler, found, noise)) == pytest.approx(0.5, abs=5e-3)
 
 
 def test_it_evaluates_the_network_once_for_each_step():

@@ -41,6 +41,8 @@ class DEIS(GaussianSampler):
         ValueError: naming the key, if an argument is out of its range.
     """
 
+    reversible = True
+
     def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 10, order: int = 3) -> None:
         super().__init__(process, grid, num_steps)
         if not 1 <= order <= HIGHEST_ORDER:
