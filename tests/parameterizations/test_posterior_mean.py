@@ -12,7 +12,7 @@ from oracles import bayes
 from round_trip import SCHEDULES, TIMES, check_round_trip
 
 #: What the tests of all options together refuse it with, by what the refusal says.
-REFUSED = {"needs a schedule of T steps": {"schedule": "flow edm"}}
+REFUSED = {"needs a schedule of T steps": {"schedule": "flow edm", "time": "continuous"}}
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "zero terminal SNR"])
@@ -109,7 +109,9 @@ def test_the_bound_is_its_squared_error_divided_by_twice_the_variance():
     torch.testing.assert_close(bound(target + error) - bound(target), expected, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("schedule", [FlowSchedule(), EDMSchedule()])
+@pytest.mark.parametrize("schedule", [FlowSchedule(), EDMSchedule(), LinearSchedule(None)])
 def test_without_steps_it_is_refused(schedule):
-    with pytest.raises(ValueError, match=r"parameterization=posterior_mean needs a schedule of T steps, such as"):
+    with pytest.raises(
+        ValueError, match=r"parameterization=posterior_mean needs a schedule of T steps .* is in continuous time"
+    ):
         PosteriorMean(Gaussian(schedule))

@@ -37,8 +37,8 @@ class PosteriorMean(Regression):
         super().__init__(process)
         if process.schedule.steps is None:
             raise ValueError(
-                "parameterization=posterior_mean needs a schedule of T steps, such as schedule=linear, and time is "
-                f"continuous for {type(process.schedule).__name__}: take parameterization=x0"
+                "parameterization=posterior_mean needs a schedule of T steps, such as schedule=linear, and "
+                f"{type(process.schedule).__name__} is in continuous time: take parameterization=x0 or v"
             )
         self.steps: int = process.schedule.steps
 
