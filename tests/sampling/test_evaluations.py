@@ -33,7 +33,7 @@ def test_a_draw_of_20_steps_costs_no_hidden_evaluations(sampler, settings):
 
 @pytest.mark.parametrize("sampler", EVALUATIONS)
 def test_a_guided_sample_costs_two_for_each(sampler, settings):
-    guided = ("guidance=classifier_free", "guidance.scale=3", "sampler.num_steps=4")
+    guided = ("guidance=cfg", "guidance.scale=3", "sampler.num_steps=4")
     parts = build(settings(*NETWORK, *recipe(f"sampler={sampler}"), *guided))
     drawn, states = counted(parts.pipeline, condition=[3, 1, 4, 1, 5])
     expected = 2 * (7 if sampler == "heun" else 4)
