@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from diffusion_lab.networks import UNet
-from diffusion_lab.networks.unet import SelfAttention
+from diffusion_lab.networks.layers import scaled_group_norm
+from diffusion_lab.networks.unet import ResidualBlock, SelfAttention
 from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
 #: The overrides that make it small, for the tests of all options together.
@@ -58,6 +59,50 @@ def test_attention_is_softmax_of_the_products_of_its_heads():
         heads.append(weights @ value[..., head])
     expected = x + attention.out(torch.cat(heads, -1)).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(attention(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_scaled_norm_and_its_gradients_are_those_of_the_plain_form(scaled, memory_format):
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(3, 12).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (2 + torch.randn(2, 12, 5, 4).double()).to(memory_format=memory_format).requires_grad_()
+    told = [torch.randn(2, 12, requires_grad=True, dtype=torch.float64) for _ in range(2)] if scaled else []
+    found, expected = scaled_group_norm(norm, x, *told), norm(x)
+    if scaled:
+        expected = expected * (1 + told[0][:, :, None, None]) + told[1][:, :, None, None]
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert found.is_contiguous(memory_format=memory_format)
+    weights, variables = torch.randn_like(x), [x, *told, *norm.parameters()]
+    gradients = [torch.autograd.grad((out * weights).sum(), variables) for out in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_the_scaled_norm_of_bfloat16_is_that_of_float32_rounded_once():
+    torch.manual_seed(0)
+    norm, x = torch.nn.GroupNorm(2, 8), torch.randn(3, 8, 6, 6).bfloat16()
+    scale, shift = torch.randn(3, 8).bfloat16(), torch.randn(3, 8).bfloat16()
+    found = scaled_group_norm(norm, x, scale, shift)
+    exact = norm(x.float()) * (1 + scale.float())[:, :, None, None] + shift.float()[:, :, None, None]
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=2**-7, atol=2**-6)
+
+
+@pytest.mark.parametrize("scale_shift", [True, False])
+@pytest.mark.parametrize(("after", "resample"), [(8, None), (16, None), (8, "up"), (8, "down")])
+def test_a_block_is_its_plain_form(after, resample, scale_shift):
+    """Resample, convolve, normalize, one after the other."""
+    torch.manual_seed(0)
+    block = awaken(ResidualBlock(8, after, 12, 0.0, scale_shift, resample).double(), std=0.5)
+    x, time = torch.randn(2, 8, 6, 6).double(), torch.randn(2, 12).double()
+    h = block.conv_1(block.resample(torch.nn.functional.silu(block.norm_1(x))))
+    told = block.time(torch.nn.functional.silu(time))[:, :, None, None]
+    h = block.norm_2(h) * (1 + told[:, :after]) + told[:, after:] if scale_shift else block.norm_2(h + told)
+    skipped = block.resample(x) if block.skip is None else block.skip(x)
+    torch.testing.assert_close(block(x, time), skipped + block.conv_2(torch.nn.functional.silu(h)))
 
 
 def test_without_labels_it_takes_none():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from diffusion_lab.networks.base import Network, check_halvings, check_share
-from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
+from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm, pointwise
 
 GROUPS = 8
 
@@ -111,7 +111,4 @@ class SimpleUNet(Network):
         x = self.bottleneck(x, time)
         for block in self.decoder:
             x = block(skips.pop(), time, below=x)  # [B, width of the level above, 2H, 2W]
-        # A 1×1 convolution is a matrix product, whose gradient the CPU has much sooner.
-        weight = self.out.weight.permute(0, 2, 3, 1).flatten(1)  # [out, width], its gradient laid out as the weight is
-        raw = nn.functional.linear(x.permute(0, 2, 3, 1), weight, self.out.bias)  # [B, H, W, out]
-        return raw.permute(0, 3, 1, 2)
+        return pointwise(self.out, x)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.base import LabelledNetwork, check_halvings, check_share
-from diffusion_lab.networks.layers import SinusoidalEmbedding, group_norm
+from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, pointwise, scaled_group_norm
 
 #: The most groups that channels are normalized in.
 _MOST_GROUPS = 32
@@ -124,7 +124,7 @@ class UNet(LabelledNetwork):
         x = self.after_middle(self.middle(x, time), time)
         for stage in self.up:
             x = stage(torch.cat([x, skips.pop()], dim=1) if stage.takes_skip else x, time)
-        return self.out(nn.functional.silu(group_norm(self.norm, x)))
+        return self.out(nn.functional.silu(scaled_group_norm(self.norm, x)))
 
 
 class ResidualBlock(nn.Module):
@@ -144,26 +144,33 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm_1 = _norm(before)
         self.resample = nn.Identity() if resample is None else _Resample(resample)
+        self.doubles = resample == "up"
         self.conv_1 = nn.Conv2d(before, after, 3, padding=1)
         self.time = nn.Linear(time_dim, 2 * after if scale_shift else after)
         self.scale_shift = scale_shift
         self.norm_2 = _norm(after)
         self.dropout = dropout
         self.conv_2 = _zeroed(nn.Conv2d(after, after, 3, padding=1))
-        self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
+        self.skip = None if before == after else nn.Conv2d(before, after, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Map x [B, before, H, W] and time [B, time_dim] to [B, after, H', W']."""
-        h = self.conv_1(self.resample(nn.functional.silu(group_norm(self.norm_1, x))))
-        told = self.time(nn.functional.silu(time))[:, :, None, None]
+        h = nn.functional.silu(scaled_group_norm(self.norm_1, x))
+        if self.doubles:
+            assert self.conv_1.bias is not None
+            h = conv_of_upsampled(h, self.conv_1.weight) + self.conv_1.bias[:, None, None]
+        else:
+            h = self.conv_1(self.resample(h))
+        told = self.time(nn.functional.silu(time))
         if self.scale_shift:
             scale, shift = told.chunk(2, dim=1)
-            h = torch.addcmul(shift, group_norm(self.norm_2, h), 1 + scale)
+            h = scaled_group_norm(self.norm_2, h, scale, shift)
         else:
-            h = group_norm(self.norm_2, h + told)
+            h = scaled_group_norm(self.norm_2, h + told[:, :, None, None])
         h = nn.functional.silu(h)
         h = nn.functional.dropout(h, self.dropout, self.training) if self.dropout else h
-        return self.skip(self.resample(x)) + self.conv_2(h)
+        x = self.resample(x)
+        return (x if self.skip is None else pointwise(self.skip, x)) + self.conv_2(h)
 
 
 class SelfAttention(nn.Module):
@@ -184,7 +191,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Map x [B, C, H, W] to the same shape."""
         batch, channels, height, width = x.shape
-        positions = group_norm(self.norm, x).flatten(2).transpose(1, 2)  # [B, H·W, C]
+        positions = scaled_group_norm(self.norm, x).flatten(2).transpose(1, 2)  # [B, H·W, C]
         split = self.query_key_value(positions).reshape(batch, height * width, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, H·W, C/heads]
         seen = nn.functional.scaled_dot_product_attention(query, key, value)
