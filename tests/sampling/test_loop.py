@@ -7,7 +7,7 @@ from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import ClipX0, Sampler, State, draw
+from diffusion_lab.sampling import ClipX0, Constraint, Sampler, State, draw
 from diffusion_lab.schedules import LinearSchedule
 from grid_schedules import Exploding
 
@@ -106,3 +106,39 @@ def test_the_condition_of_the_draw_reaches_every_evaluation():
     draw(denoiser, ancestral(PROCESS, num_steps=3), torch.zeros(2, 1), Noise(torch.arange(2), 0), labels)
     assert len(seen) == 3
     assert all(condition is labels for condition in seen)
+
+
+class Doubled(Constraint):
+    """Doubles the state, and notes at which time."""
+
+    def __init__(self):
+        self.times, self.noises = [], []
+
+    def __call__(self, state, s, noise):
+        self.times.append(None if s is None else s.tolist())
+        self.noises.append(noise.normal((1,)))
+        return State(2 * state.z)
+
+
+def test_a_constraint_acts_on_the_start_and_after_each_step_with_noise_of_its_own():
+    sampler, constraint = Recorder(), Doubled()
+    sampler.steps = [(1.0, 0.6), (0.6, 0.0), (0.0, 0.0)]
+    denoiser = Denoiser(lambda z, c_noise, labels: torch.zeros_like(z), Eps(Gaussian(Exploding())))
+    noise = Noise(torch.arange(2), 0, "x")
+    end = draw(denoiser, sampler, torch.ones(2, 1), noise, constraint=constraint)
+    assert constraint.times == [[1.0] * 2, [0.6] * 2, [0.0] * 2, None]
+    steps = [noise.at("step", n).normal((1,)) for n in range(2)]
+    torch.testing.assert_close(end, 2 * (2 * (2 * (2 + steps[0]) + steps[1])))
+    assert len(torch.cat([*constraint.noises, *steps]).unique()) == 12
+
+
+def test_without_one_the_history_of_the_solver_is_passed_on_and_a_changed_state_has_none():
+    class Counts(Recorder):
+        def step(self, state, t, s, denoiser, noise):
+            self.seen.append(float(state.history.get("count", torch.zeros(1))))
+            return super().step(state, t, s, denoiser, noise)
+
+    for constraint, counts in ((None, [0, 1, 2]), (Doubled(), [0, 0, 0])):
+        sampler = Counts()
+        draw(None, sampler, torch.ones(1, 1), Noise(torch.arange(1), 0), constraint=constraint)
+        assert [seen for seen in sampler.seen if isinstance(seen, float)] == counts

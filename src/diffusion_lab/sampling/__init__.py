@@ -1,7 +1,7 @@
 """Time grids, samplers, transforms of the denoiser, and the one loop that draws."""
 
 from diffusion_lab.sampling.ancestral import Ancestral
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, State, Walk
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform, Sampler, State, Walk
 from diffusion_lab.sampling.classifier_free import ClassifierFree
 from diffusion_lab.sampling.clip_x0 import ClipX0
 from diffusion_lab.sampling.ddim import DDIM
@@ -14,6 +14,8 @@ from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.ipndm import IPNDM
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
+from diffusion_lab.sampling.repaint import RePaint
+from diffusion_lab.sampling.time_travel import TimeTravel
 from diffusion_lab.sampling.trajectory import Trajectory
 from diffusion_lab.sampling.unipc import UniPC
 
@@ -23,6 +25,7 @@ __all__ = [
     "Ancestral",
     "ClassifierFree",
     "ClipX0",
+    "Constraint",
     "DPMSolverPP2M",
     "DenoiserFn",
     "DenoiserTransform",
@@ -32,10 +35,12 @@ __all__ = [
     "Heun",
     "Inversion",
     "Pipeline",
+    "RePaint",
     "Sampler",
     "State",
     "Step",
     "TimeGrid",
+    "TimeTravel",
     "Trajectory",
     "UniPC",
     "Walk",

@@ -1,4 +1,4 @@
-"""The seams of sampling: walks through time, samplers, and transforms of the denoiser."""
+"""The seams of sampling: walks through time, samplers, constraints, and transforms of the denoiser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class State:
 class Walk(ABC):
     """A way through time: which pairs of times it visits, and how each is taken.
 
-    A sampler walks from noise to data. Built on a sampler, `Inversion` walks its times backwards, by its own steps.
+    A sampler walks from noise to data. Built on a sampler, `Inversion` walks its times backwards, by the sampler's own
+    steps; `TimeTravel` goes its way and jumps back up at times, by noise that the process adds.
 
     Args:
         steps: pairs (t, s), the time a step starts at and the time it leads to.
@@ -91,6 +92,27 @@ class Sampler(Walk):
 def full_time(time: float, noise: Noise) -> Tensor:
     """Return a time for each sample: [B] float64, where the rows of `noise` are."""
     return torch.full((len(noise.rows),), time, dtype=torch.float64, device=noise.rows.device)
+
+
+class Constraint(ABC):
+    """What is known of the samples beforehand: it acts on the state between the steps of a draw."""
+
+    @abstractmethod
+    def __call__(self, state: State, s: Tensor | None, noise: Noise) -> State:
+        """Return the state with what is known put into it.
+
+        It is called on the start of a draw and after each step. A changed state comes back without the solver's
+        history, which belongs to the state that was there.
+
+        Args:
+            state: the state at times s.
+            s: [B] float64; None where the state is clean data, whatever the schedule says of t = 0.
+            noise: this call's own, one row for each sample.
+        """
+
+    def walk(self, sampler: Sampler) -> Walk:
+        """Return the walk on which samples are drawn under this constraint; by default that of the sampler."""
+        return sampler
 
 
 class DenoiserTransform(ABC):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.sampling.base import DenoiserFn, State, Walk
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, State, Walk, full_time
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ def draw(
     start: Tensor,
     noise: Noise,
     condition: Tensor | None = None,
+    constraint: Constraint | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Tensor:
     """Walk from a state at the first time of a walk to its last: from noise to samples, or from data to noise.
@@ -41,6 +42,7 @@ def draw(
         start: [B, *D] the state at the first time: for a sampler a draw from the process's prior.
         noise: one row for each sample; step n uses its address ``("step", n)``.
         condition: [B, …] what each sample is to be of, such as its label; None without one.
+        constraint: what is known of the samples; None without any.
         on_step: is called after each step; an exception it raises ends the draw.
 
     Returns:
@@ -51,8 +53,13 @@ def draw(
         return denoiser(z_t, t, condition)
 
     state = State(start)
+    if constraint is not None:
+        state = constraint(state, full_time(walk.steps[0][0], noise), noise.at("constraint", "start"))
     for number, (t, s) in enumerate(walk.steps):
         state = walk.take(state, (t, s), conditioned, noise.at("step", number))
+        if constraint is not None:
+            there = None if s == t else full_time(s, noise)
+            state = constraint(state, there, noise.at("constraint", number))
         if on_step is not None:
             on_step(Step(number, len(walk.steps), t, s, state.z))
     return state.z

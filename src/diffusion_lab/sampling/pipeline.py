@@ -15,7 +15,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
 from diffusion_lab.processes import Process
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform, Sampler, Walk
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform, Sampler, Walk
 from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.trajectory import Trajectory
@@ -91,6 +91,7 @@ class Pipeline:
         progress: bool = False,
         precision: str = "32-true",
         start: Tensor | None = None,
+        constraint: Constraint | None = None,
     ) -> Draw:
         """Draw samples.
 
@@ -106,6 +107,7 @@ class Pipeline:
             precision: ``32-true``, or ``bf16-mixed`` to let the network round to bfloat16; the state and the
                 sampler's arithmetic stay float32.
             start: [num_samples, *D] the state to start from, as `invert` returns it; None for draws from the prior.
+            constraint: what is known of the samples beforehand; None without any.
 
         Raises:
             LabError: if the condition or `start` does not fit, or the draw ends in numbers that are not finite.
@@ -119,7 +121,7 @@ class Pipeline:
             return self.process.prior(self.shape, noise.at("prior"))
 
         return self._walk(
-            self.sampler,
+            self.sampler if constraint is None else constraint.walk(self.sampler),
             first_state,
             self.codec.decode,
             num_samples,
@@ -130,6 +132,7 @@ class Pipeline:
             on_step=on_step,
             progress="sampling" if progress else None,
             precision=precision,
+            constraint=constraint,
         )
 
     def invert(
@@ -186,6 +189,7 @@ class Pipeline:
         on_step: Callable[[Step], None] | None = None,
         progress: str | None = None,
         precision: str = "32-true",
+        constraint: Constraint | None = None,
     ) -> Draw:
         """Take `count` states along a walk, a batch at a time.
 
@@ -196,7 +200,7 @@ class Pipeline:
             count: how many.
             condition: [count, …] of each, checked; None without one.
             progress: the word of the progress bar; None without one.
-            seed, batch_size, trajectory, on_step, precision: as for `draw`.
+            seed, batch_size, trajectory, on_step, precision, constraint: as for `draw`.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {precision}")
@@ -229,7 +233,7 @@ class Pipeline:
 
                 here = None if condition is None else condition[first : first + batch_size].to(device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-                    z = draw(self.denoiser, walk, start, noise, here, tell)
+                    z = draw(self.denoiser, walk, start, noise, here, constraint, tell)
                 _check_finite(z)
                 with torch.no_grad():
                     done.append(finish(z).cpu())
