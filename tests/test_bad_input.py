@@ -212,6 +212,12 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
         (["run_dir=x", "labels=three"], "labels=three: it must be an integer or a list of integers or null"),
         (["run_dir=x", "num_sampls=3"], "did you mean num_samples?"),
         (["run_dir=x", "+schedule=cosine"], "schedule"),
+        (["run_dir=x", "inpaint.mask=half"], "inpaint.mask needs inpaint.image, too"),
+        (["run_dir=x", "inpaint.image=val:3"], "inpaint.image needs inpaint.mask, too"),
+        (["run_dir=x", "inpaint.imge=val:3"], "no key inpaint.imge; did you mean image?"),
+        (["run_dir=x", "inpaint.image=val:3", "inpaint.mask=half", "invert=val"], "invert and inpaint exclude each"),
+        (["run_dir=x", "inpaint.resamplings=0"], "inpaint.resamplings must be at least 1, got 0"),
+        (["run_dir=x", "invert=true"], "invert=true: it must be text or null"),
         (["run_dir=x", "clip_x0=true"], "there is no key clip_x0 any more: type clip=x0"),
     ],
 )

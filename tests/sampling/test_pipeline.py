@@ -151,7 +151,7 @@ def test_images_for_a_network_that_takes_labels_need_theirs():
 
 
 def test_a_sampler_that_adds_noise_inverts_nothing():
-    with pytest.raises(LabError, match="sampler=Ancestral adds noise"):
+    with pytest.raises(ValueError, match="sampler=Ancestral adds noise"):
         pipeline(Plain()).invert(IMAGES)
 
 

@@ -194,6 +194,23 @@ class ReproduceConfig:
 
 
 @dataclass(frozen=True)
+class Inpaint:
+    """What is known of samples that are to be completed: `image`, where `mask` is black."""
+
+    image: str | None
+    mask: str | None
+    jump_length: int
+    resamplings: int
+
+    def __post_init__(self) -> None:
+        if (self.image is None) != (self.mask is None):
+            there, lacks = ("mask", "image") if self.image is None else ("image", "mask")
+            raise ValueError(f"inpaint.{there} needs inpaint.{lacks}, too")
+        at_least(1, "inpaint.jump_length", self.jump_length)
+        at_least(1, "inpaint.resamplings", self.resamplings)
+
+
+@dataclass(frozen=True)
 class SampleConfig:
     """The settings of samples that are drawn from a run."""
 
@@ -209,6 +226,8 @@ class SampleConfig:
     guidance: Part | None
     clip: Part | None
     labels: int | list[int] | None
+    invert: str | None
+    inpaint: Inpaint
     device: str
     precision: str
     compile: bool
@@ -227,6 +246,8 @@ class SampleConfig:
             )
         if self.labels == []:
             raise ValueError("labels must name at least one class, or be null for all in turn")
+        if self.invert is not None and self.inpaint.image is not None:
+            raise ValueError("invert and inpaint exclude each other: choose one")
 
 
 def check_folder_name(key: str, name: str) -> None:

@@ -8,6 +8,8 @@ from diffusion_lab.figures.sheet_layouts import (
     denoising_sheet,
     forward_sheet,
     grid_sheet,
+    inpainting_sheet,
+    inversion_sheet,
     real_and_generated_sheet,
     strip_sheet,
 )
@@ -20,6 +22,8 @@ __all__ = [
     "draw_image_grid",
     "forward_sheet",
     "grid_sheet",
+    "inpainting_sheet",
+    "inversion_sheet",
     "loss_curve",
     "real_and_generated_sheet",
     "save_figure",

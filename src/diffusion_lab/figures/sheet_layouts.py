@@ -75,3 +75,22 @@ def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int
 def real_and_generated_sheet(real: Tensor, generated: Tensor, item: str) -> Sheet:
     """Show a row of real items above a row of generated ones, of equal number."""
     return Sheet(f"Real {item}s above generated ones", [real, generated], names=["real", "generated"], size=0.9)
+
+
+def inversion_sheet(real: Tensor, noise: Tensor, again: Tensor, item: str, rmse: float) -> Sheet:
+    """Show real items, the noise that they become, and what is drawn from it: [N, *D] each."""
+    names = [item, "noise", "drawn again"]
+    return Sheet(f"From real {item}s to noise and back, RMSE {rmse:.3g}", [real, noise, again], names=names, size=0.75)
+
+
+def inpainting_sheet(given: Tensor, unknown: Tensor, samples: Tensor, item: str) -> Sheet:
+    """Show an item [*D], the item without what is `unknown` [*D], and samples [N, *D] that complete it."""
+    masked = torch.where(unknown, torch.zeros_like(given), given)
+    completions = samples.split(8)
+    names = ["given, masked", "completions", *[""] * (len(completions) - 1)]
+    return Sheet(
+        f"Completions of an {item}" if item[0] in "aeiou" else f"Completions of a {item}",
+        [torch.stack([given, masked]), *completions],
+        names=names,
+        size=0.75,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class DrawFacts:
         weights_hash: of the weights that drew, as in the manifest.
         step: how many optimizer steps the weights have seen.
         num_samples, seed, precision: as they were typed.
+        given: what else was given to the draw, such as ``inpaint``; a key of the record for each, and none without.
     """
 
     sampler: Mapping[str, Any]
@@ -46,6 +47,13 @@ class DrawFacts:
     num_samples: int
     seed: int
     precision: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All settings, as they are recorded."""
+        settings = dict(vars(self))
+        return settings | dict(settings.pop("given"))
 
     @property
     def name(self) -> str:
@@ -53,7 +61,7 @@ class DrawFacts:
         sampler = str(self.sampler["_target_"]).rpartition(".")[2].lower()
         steps = self.sampler.get("num_steps")
         words = [sampler if steps is None else f"{sampler}{steps}", f"step{self.step}", f"seed{self.seed}"]
-        text = json.dumps(vars(self), sort_keys=True, default=dict)
+        text = json.dumps(self.content, sort_keys=True, default=dict)
         return "_".join([*words, f"n{self.num_samples}", hashlib.blake2b(text.encode(), digest_size=3).hexdigest()])
 
 
@@ -100,7 +108,7 @@ def save_draw(drawn: Draw, codec: Codec, facts: DrawFacts, samples: Path, record
     """Write the samples to the NumPy file `samples` and what made them, with `more`, to the JSON file `record`."""
     files = codec.save(drawn.samples, samples)
     content = {
-        **vars(facts),
+        **facts.content,
         "evaluations": drawn.evaluations,
         "shape": list(drawn.samples.shape),
         "dtype": str(drawn.samples.dtype).removeprefix("torch."),

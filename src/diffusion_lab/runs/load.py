@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.schema import TrainConfig, recorded_train_config
-from diffusion_lab.config.settings import read_settings
+from diffusion_lab.config.settings import existing_data_dir, read_settings
 from diffusion_lab.config.targets import allowed_with, targets
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.allocation_limit import allocation_limit
@@ -85,6 +86,9 @@ def load_run(
     folder = RunFolder.open(path)
     node = trusted(folder.read_config(), folder.path / "config.yaml")
     settings = recorded_settings(folder, merged(node, changes or {}), targets(changes or {}))
+    # Data is read where it lies here, and not looked for where the run was trained.
+    paths = replace(settings.paths, data_dir=existing_data_dir(settings.paths.data_dir))
+    settings = replace(settings, paths=paths)
     file = named_checkpoint(folder, checkpoint)
     state = read_checkpoint(file)
     with torch.random.fork_rng(), errors_of(folder), weights_limit(file):

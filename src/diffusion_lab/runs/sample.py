@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SampleConfig
-from diffusion_lab.errors import LabError
-from diffusion_lab.figures import grid_sheet, save_figure
+from diffusion_lab.figures import save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
@@ -18,8 +16,9 @@ from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
+from diffusion_lab.runs.draw_plans import make_plan
 from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, labels_of, save_draw, transforms_of
-from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.run_figures import denoising_figures
 from diffusion_lab.sampling import Trajectory
 
@@ -46,18 +45,22 @@ def _sample(settings: SampleConfig) -> Path:
     warn_of_slow_bfloat16(run.parts, settings.precision, device, samples, training=False)
     if settings.compile:
         compile_network(run.parts.network, device)
+    bar = console.current().bar
+    plan = make_plan(run, settings, bar)
     trajectory = None
     if settings.trajectory:
-        trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, settings.num_samples, settings.batch_size))
+        trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, plan.num_samples, settings.batch_size))
     drawn = run.parts.pipeline.draw(
-        settings.num_samples,
+        plan.num_samples,
         settings.seed,
         settings.batch_size,
-        _labels(run, settings.labels, settings.num_samples),
+        plan.labels,
         trajectory,
-        progress=console.current().bar,
+        progress=bar,
         precision=settings.precision,
+        **plan.options,
     )
+    results = plan.results(drawn)
     facts = DrawFacts(
         sampler=run.settings.sampler,
         grid=run.settings.grid,
@@ -66,39 +69,24 @@ def _sample(settings: SampleConfig) -> Path:
         weights=run.weights,
         weights_hash=weights_hash(run.parts.module.state_dict()),
         step=run.step,
-        num_samples=settings.num_samples,
+        num_samples=plan.num_samples,
         seed=settings.seed,
         precision=settings.precision,
+        given=plan.given,
     )
     folder, codec = run.folder.samples / facts.name, run.parts.pipeline.codec
     how = {"checkpoint": settings.checkpoint, "batch_size": settings.batch_size, "compile": settings.compile}
     if run.weights_error is not None:
         how["weights_error"] = run.weights_error
     how["device"] = str(next(run.parts.network.parameters()).device)
-    files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **how)
-    title = f"Samples after {run.step:,} steps, seed {settings.seed}"
-    shown_first = slice(4 * SHOWN)
-    labels = None if drawn.condition is None else drawn.condition[shown_first]
-    grid = grid_sheet(drawn.samples[shown_first], title, labels, columns=8 if len(drawn.samples) <= SHOWN else 16)
-    files.append(save_figure(codec.show(grid), folder, "grid"))
+    files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **results, **how)
+    files.append(save_figure(codec.show(plan.sheet(drawn)), folder, plan.figure))
     if trajectory is not None:
         files += denoising_figures(run.parts, trajectory, folder)
     text = f"{len(drawn.samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
     text += f"; {drawn.evaluations:g} network evaluations each"
-    told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files}
+    told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files, **results}
+    if results:
+        text += f" ({', '.join(f'{name} {value:.4g}' for name, value in results.items())})"
     console.current().end(folder, text, run_folder=run.folder.path, evaluations=drawn.evaluations, **told)
     return folder
-
-
-def _labels(run: Run, labels: Any, num_samples: int) -> list[int] | None:
-    """Return a label for each sample: the one or several that were typed, in turn; None where none was."""
-    if labels is None:
-        return None
-    if run.parts.pipeline.labels is None:
-        raise LabError(f"labels={labels}: the run's network ({type(run.parts.network).__name__}) takes no labels")
-    typed = [labels] if isinstance(labels, int) else list(labels)
-    for one in typed:
-        if not 0 <= one < run.parts.pipeline.labels:
-            last = run.parts.pipeline.labels - 1
-            raise LabError(f"labels={one}: the run's data has the classes 0 to {last}")
-    return [typed[i % len(typed)] for i in range(num_samples)]

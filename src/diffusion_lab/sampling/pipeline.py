@@ -157,16 +157,13 @@ class Pipeline:
             samples. ``draw(N, start=…)`` leads from there back to the data.
 
         Raises:
-            LabError: if the sampler adds noise, or the condition does not fit.
+            ValueError: naming the sampler, if it adds noise.
+            LabError: if the condition does not fit.
         """
-        try:
-            walk = Inversion(self.process, self.sampler)  # type: ignore[arg-type]  # Gaussian, if the sampler is reversible
-        except ValueError as error:
-            raise LabError(str(error)) from error
         if condition is None and self.labels is not None:
             raise LabError("the label of each sample must be given, to turn it into noise")
         return self._walk(
-            walk,
+            self.inversion(),
             lambda noise: self.codec.encode(samples[noise.rows.to(samples.device)].to(noise.rows.device)),
             lambda z: z,
             len(samples),
@@ -175,6 +172,14 @@ class Pipeline:
             progress="inverting" if progress else None,
             precision=precision,
         )
+
+    def inversion(self) -> Inversion:
+        """Return the way of `invert`.
+
+        Raises:
+            ValueError: naming the sampler, if it adds noise.
+        """
+        return Inversion(self.process, self.sampler)  # type: ignore[arg-type]  # Gaussian, if the sampler is reversible
 
     def _walk(
         self,

@@ -1,0 +1,89 @@
+"""Pictures and arrays that a person names."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusion_lab.data import picture_file
+from diffusion_lab.data.picture_file import read_array, read_picture
+from diffusion_lab.errors import LabError
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A function that writes a picture of 4 × 3 pixels in some mode to a file."""
+
+    def write(name="a.png", mode="L", size=(4, 3)):
+        image = Image.fromarray(np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3))
+        image.convert(mode).save(tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def test_a_grey_picture_is_read_pixel_by_pixel(picture):
+    path = picture()
+    read = read_picture(path, (1, 3, 4), "image")
+    assert (read.dtype, read.shape) == (torch.uint8, (1, 3, 4))
+    assert torch.equal(read[0], torch.from_numpy(np.asarray(Image.open(path)).copy()))
+
+
+def test_colour_is_kept_or_made_grey_and_transparency_is_left_out(picture):
+    colour = read_picture(picture(mode="RGB"), (3, 3, 4), "image")
+    assert torch.equal(colour, torch.arange(36, dtype=torch.uint8).reshape(3, 4, 3).permute(2, 0, 1))
+    assert read_picture(picture(mode="RGBA"), (3, 3, 4), "image").equal(colour)
+    assert read_picture(picture(mode="RGB"), (1, 3, 4), "image").shape == (1, 3, 4)
+    assert read_picture(picture("a.jpg", "L"), (3, 3, 4), "image").shape == (3, 3, 4)
+
+
+def test_another_size_is_refused_before_a_pixel_is_decoded(picture, monkeypatch):
+    path = picture(size=(5, 3))
+    monkeypatch.setattr(Image.Image, "convert", lambda *a: pytest.fail("decoded"))
+    with pytest.raises(LabError, match=r"image=.*a\.png: it has 5×3 pixels, and the run's images have 4×3"):
+        read_picture(path, (1, 3, 4), "image")
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(99), b"\x89PNG\r\n\x1a\n" + bytes(40), b"%!PS-Adobe-3.0\n"])
+def test_what_is_no_png_or_jpeg_is_refused(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(LabError, match=r"image=.*a\.png: it cannot be read as a PNG or JPEG picture"):
+        read_picture(tmp_path / "a.png", (1, 3, 4), "image")
+
+
+def test_a_picture_that_is_cut_off_is_refused(picture):
+    path = picture()
+    path.write_bytes(path.read_bytes()[:48])
+    with pytest.raises(LabError, match="it cannot be read"):
+        read_picture(path, (1, 3, 4), "image")
+
+
+def test_missing_and_huge_files_are_refused(tmp_path, picture, monkeypatch):
+    with pytest.raises(LabError, match=r"image=.*no\.png: there is no such file"):
+        read_picture(tmp_path / "no.png", (1, 3, 4), "image")
+    with pytest.raises(LabError, match="there is no such file"):
+        read_picture(tmp_path, (1, 3, 4), "image")
+    monkeypatch.setattr(picture_file, "_LARGEST", 10)
+    with pytest.raises(LabError, match=r"bytes, and such files may have 10"):
+        read_picture(picture(), (1, 3, 4), "image")
+
+
+def test_an_array_of_the_shape_is_read_with_or_without_a_first_axis(tmp_path):
+    array = np.linspace(-1, 1, 12).reshape(1, 3, 4)
+    for stored in (array, array[None], array.astype(">f8")):
+        np.save(tmp_path / "a.npy", stored)
+        assert np.array_equal(read_array(tmp_path / "a.npy", (1, 3, 4), "image"), array)
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 3, 4)), np.zeros(12), np.array([{}]), np.zeros((1, 3, 4), "c16")])
+def test_other_arrays_are_refused(tmp_path, array):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(LabError, match=r"image=.*a\.npy: (its shape is|it cannot be read)"):
+        read_array(tmp_path / "a.npy", (1, 3, 4), "image")
+
+
+def test_an_archive_of_arrays_is_refused(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, np.zeros((1, 3, 4)))
+    with pytest.raises(LabError, match="it holds no array"):
+        read_array(tmp_path / "a.npy", (1, 3, 4), "image")
