@@ -88,7 +88,7 @@ class Images:
         digits.setup()
         assert digits.train is not None
         assert digits.train.labels is not None
-        return Pictures(digits.train.data, digits.train.labels)
+        return Pictures(digits.train.read(), digits.train.labels)
 
 
 def loader(dataset: Dataset, batch_size: int) -> DataLoader:

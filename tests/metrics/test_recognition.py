@@ -51,6 +51,17 @@ def test_the_same_seed_gives_the_same_marks(data, noise, of_noise):
     assert again == of_noise
 
 
+def test_colours_are_read_as_well(data):
+    """A digit in red; its other two bands are black."""
+    (train, labels), (held_out, held_out_labels) = data.split("train"), data.split("val")
+    red, red_held_out = (
+        torch.cat([part, torch.full_like(part, -1).repeat(1, 2, 1, 1)], 1) for part in (train, held_out)
+    )
+    result = Recognition(**JUDGE)(red_held_out, (red, labels), (red_held_out, held_out_labels))
+    assert result.accuracy > 0.9
+    assert result.samples == result.real > 0.6
+
+
 def test_classes_are_those_of_the_samples_that_are_read(data):
     threes = data.to_batch(data.test.data[data.test.labels == 3])
     result = Recognition(**JUDGE)(threes, data.split("train"), data.split("val"))

@@ -1,10 +1,11 @@
 """LightningDataModules and the loader. They know nothing about diffusion."""
 
-from diffusion_lab.data.base import DataModule, Split
+from diffusion_lab.data.base import DataModule
 from diffusion_lab.data.digits import Digits
 from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.data.loader import Batch, Loader, count_batches
 from diffusion_lab.data.mnist import MNIST, FashionMNIST
+from diffusion_lab.data.split import Split, Stored, UnreadableItemsError
 
 __all__ = [
     "MNIST",
@@ -15,5 +16,7 @@ __all__ = [
     "ImageDataModule",
     "Loader",
     "Split",
+    "Stored",
+    "UnreadableItemsError",
     "count_batches",
 ]

@@ -1,4 +1,4 @@
-"""A loader for data that fits in memory: it gathers tensors, and it knows its place.
+"""A loader that knows its place: it gathers items in memory, or reads them from disk ahead of time.
 
 Its order is a function of (seed, epoch), and its place is (epoch, batches yielded): both are in its state,
 so that a resumed run goes on with the very batch that comes next.
@@ -7,14 +7,17 @@ so that a resumed run goes on with the very batch that comes next.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import tee
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_lab.noise import derived_seed
+from diffusion_lab.data.reader import Reader
+from diffusion_lab.data.split import Stored
+from diffusion_lab.noise import Noise, derived_seed
 
 
 @dataclass
@@ -57,27 +60,30 @@ def count_batches(size: int, batch_size: int, parts: int) -> int:
 
 
 class Loader:
-    """Iterates over data in memory, in parts.
+    """Iterates over data, in parts.
 
     A global batch is cut into ``ranks × micro_batches`` parts whose sizes differ by at most one; this loader
     yields those of its rank. Together the parts are the batch that a single process would see.
 
     Args:
-        x: [N, *D] the data as it is stored.
+        x: [N, *D] the data as it is stored, or a `Stored` of it, which gives the same batches.
         label: [N] int64, or None.
         batch_size: of the global batch.
         shuffle: a new order each epoch, from (seed, epoch); without it rows keep their place in `x`.
-        seed: of the order.
+        seed: of the order, and of the noise for `augment`.
         rank, ranks: which process this is, of how many.
         micro_batches: into how many parts each process cuts its share, for gradient accumulation.
         to_batch: stored items → items as a batch holds them; None: unchanged.
+        augment: (stored items, noise of (seed, epoch, row in `x`)) → stored items, before `to_batch`; None: unchanged.
+        workers: how many processes read a `Stored`, from the first batch until `close`; 0 for this one.
+        device: where batches are made; None for where `x` is.
 
     A last batch that is smaller than the number of parts is left out, since some part of it would be empty.
     """
 
     def __init__(
         self,
-        x: Tensor,
+        x: Tensor | Stored,
         label: Tensor | None,
         batch_size: int,
         shuffle: bool,
@@ -86,14 +92,21 @@ class Loader:
         ranks: int = 1,
         micro_batches: int = 1,
         to_batch: Callable[[Tensor], Tensor] | None = None,
+        augment: Callable[[Tensor, Noise], Tensor] | None = None,
+        workers: int = 0,
+        device: torch.device | None = None,
     ) -> None:
-        self.to_batch = to_batch
+        self.to_batch, self.augment = to_batch, augment
         self.x, self.label = x, label
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.parts, self.micro_batches = rank, ranks * micro_batches, micro_batches
+        self.device = device
         self.epoch = 0
         self._yielded = 0
         self._resumed = False
+        self._reader: Reader | None = None
+        if isinstance(x, Stored):
+            self._reader = Reader(x, workers, pin_memory=device is not None and device.type == "cuda")
         self.batches = count_batches(len(x), batch_size, self.parts)
 
     def __len__(self) -> int:
@@ -107,11 +120,16 @@ class Loader:
         elif self._yielded:  # the epoch before this one was cut short
             self._next_epoch()
         order = permutation(len(self.x), self.seed, "epoch", self.epoch) if self.shuffle else None
-        while self._yielded < len(self):
-            index, micro = divmod(self._yielded, self.micro_batches)
+        places, ahead = tee(self._place(order, number) for number in range(self._yielded, len(self)))
+        for place, stored in zip(places, self._stored(ahead), strict=True):
             self._yielded += 1
-            yield self._part(order, index, self.rank * self.micro_batches + micro)
+            yield self._batch(place, stored)
         self._next_epoch()
+
+    def close(self) -> None:
+        """End the processes that read."""
+        if self._reader is not None:
+            self._reader.close()
 
     def state_dict(self, unfinished: int = 0, limit: float = math.inf) -> dict[str, Any]:
         """The place: epoch and batches yielded in it. The end of an epoch is the start of the next one.
@@ -132,16 +150,47 @@ class Loader:
         self.epoch += 1
         self._yielded = 0
 
-    def _part(self, order: Tensor | None, index: int, part: int) -> Batch:
+    def _place(self, order: Tensor | None, number: int) -> _Place:
+        index, micro = divmod(number, self.micro_batches)
+        part = self.rank * self.micro_batches + micro
         start = index * self.batch_size
         size = min(self.batch_size, len(self.x) - start)
         low, high = size * part // self.parts, size * (part + 1) // self.parts
         row = torch.arange(low, high)
-        chosen = row + start if order is None else order[start + low : start + high]
-        chosen = chosen.to(self.x.device, non_blocking=True)
-        x = self.x[chosen]
+        if order is None:
+            return _Place(index, size, row + start, row + start)
+        return _Place(index, size, row, order[start + low : start + high])
+
+    def _stored(self, places: Iterable[_Place]) -> Iterator[Tensor]:
+        """Yield the stored items of each place."""
+        if self._reader is not None:
+            yield from self._reader(place.chosen.tolist() for place in places)
+            return
+        assert isinstance(self.x, Tensor)
+        for place in places:
+            yield self.x[place.chosen.to(self.x.device, non_blocking=True)]
+
+    def _batch(self, place: _Place, stored: Tensor) -> Batch:
+        x = stored if self.device is None else stored.to(self.device, non_blocking=True)
+        if self.augment is not None:
+            x = self.augment(x, Noise(place.chosen.to(x.device), self.seed, "augment", self.epoch))
         if self.to_batch is not None:
             x = self.to_batch(x)
-        label = None if self.label is None else self.label[chosen]
-        place = row if order is not None else row + start
-        return Batch(x, label, place.to(x.device, non_blocking=True), self.epoch, index, size)
+        label = None if self.label is None else self.label[place.chosen.to(self.label.device, non_blocking=True)]
+        return Batch(x, label, place.row.to(x.device, non_blocking=True), self.epoch, place.index, place.size)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A part of a batch.
+
+    Attributes:
+        index, size: of the global batch.
+        row: [b] as in the batch.
+        chosen: [b] row numbers of the data.
+    """
+
+    index: int
+    size: int
+    row: Tensor
+    chosen: Tensor

@@ -16,15 +16,15 @@ def evaluate(settings: TrainConfig, data: DataModule, samples: Tensor) -> dict[s
     """Return the results of each evaluation of the samples, by its name.
 
     Args:
-        settings: of the run; its evaluations have names.
+        settings: of the run; its evaluations have names, and `max_train` where some of the training data is enough.
         data: that the samples are compared with; it must be there.
         samples: [N, *D] in the dtype of the data.
     """
-    train, test = data.split("train"), data.split("test")
+    test = data.split("test")
     results = {}
     for name, run in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
         console.current().note(f"evaluation: {name}")
-        result = run(samples, train, test)
+        result = run(samples, data.split("train", getattr(run, "max_train", None)), test)
         results[name] = result.as_dict()
         console.current().event("evaluation", result.summary(), name=name, **results[name])
     return results

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.console import Row
-from diffusion_lab.data import count_batches
+from diffusion_lab.data import Stored, count_batches
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
 from diffusion_lab.run_folder.command_lines import shown
@@ -67,6 +67,8 @@ def _data(parts: Parts) -> Row:
     train, val, shape = len(data.train), len(data.val), list(data.shape)
     text = f"{_name(data)}: {train:,} {data.item}s to train on, {val:,} to validate with, {_product(shape)}; "
     text += f"batches of {data.batch_size}"
+    if isinstance(data.train.data, Stored):
+        text += " from disk"
     return Row(
         "data",
         text,

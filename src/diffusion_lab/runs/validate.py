@@ -60,6 +60,7 @@ def validated(settings: TrainConfig) -> Parts:
             lambda: pl.Trainer(**{**settings.trainer, **quiet, **replaced}, plugins=plugins), "trainer"
         )
     _check_batch(parts, trainer)
+    parts.data.processes = trainer.num_devices
     check_parts_fit(parts)
     return parts
 
