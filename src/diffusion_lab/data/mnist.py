@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
+import gzip
+import math
+import struct
+import zlib
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+import numpy as np
+import torch
+from torch import Tensor
 from torchvision import datasets
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from diffusion_lab import console
-from diffusion_lab.data.base import Split, hold_out
-from diffusion_lab.data.images import ImageDataModule
+from diffusion_lab.data.base import Split
+from diffusion_lab.data.downloaded import DownloadedImages
 from diffusion_lab.errors import LabError
 
-_IMAGES = 60_000
 
-
-class MNIST(ImageDataModule):
-    """60,000 handwritten digits to train on and 10,000 to test on, 28×28, one channel, ten classes.
-
-    Args:
-        data_dir: the folder that holds ``MNIST/raw``; what is missing there is downloaded.
-        batch_size: of the global batch.
-        validation: how many training images to hold out (the same ones for every `seed`), or ``test`` to
-            train on all of them and validate on the test images.
-        split_seed: which images are held out.
-        limit_train: train on the first so many images only; None for all.
-        seed: of the order in which the images are seen.
-    """
+class MNIST(DownloadedImages):
+    """60,000 handwritten digits to train on and 10,000 to test on, 28×28, one channel, ten classes."""
 
     name = "MNIST"
     channels, image_size, num_classes = 1, 28, 10
+    train_images = 60_000
     source: type[datasets.MNIST] = datasets.MNIST
-    #: md5 of the four uncompressed files.
+    instead = " (.gz is fine too)"
+    #: md5 of the four files: images and labels to train on, then those to test on.
     checksums: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
         "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -43,78 +35,19 @@ class MNIST(ImageDataModule):
         "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
     }
 
-    def __init__(
-        self,
-        data_dir: str,
-        batch_size: int = 128,
-        validation: int | Literal["test"] = 5000,
-        split_seed: int = 0,
-        limit_train: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, limit_train, seed)
-        if validation != "test" and not (isinstance(validation, int) and 0 < validation < _IMAGES):
-            raise ValueError(
-                f"data.validation must be the word test or a number from 1 to {_IMAGES - 1}, got {validation!r}"
-            )
-        self.data_dir = Path(data_dir)
-        self.validation = validation
-        self.split_seed = split_seed
-
     @property
     def raw_dir(self) -> Path:
         """Where the four files lie."""
         return self.data_dir / self.name / "raw"
 
-    def prepare_data(self) -> None:
-        """Download what is missing, and check what is there.
+    def fetch(self) -> None:
+        self.source(self.data_dir, download=True)
 
-        Raises:
-            LabError: naming the folder or the file, if it is missing and cannot be fetched, or is damaged.
-        """
-        if any(not (self.raw_dir / name).is_file() for name in self.checksums):
-            self._download()
-        for name, expected in self.checksums.items():
-            path = self.raw_dir / name
-            try:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "md5").hexdigest()
-            except OSError as error:
-                raise LabError(f"cannot read {path}: {error.strerror}") from error
-            if found != expected:
-                raise LabError(
-                    f"{path} is damaged ({path.stat().st_size:,} bytes, md5 {found}, expected {expected}): "
-                    "delete it, and the next run fetches it again"
-                )
-
-    def load(self) -> tuple[Split, Split, Split]:
+    def read(self) -> tuple[Split, Split]:
         # Read by name, for torchvision's classes would take older files of another format where they lie about.
-        pool, test = (
-            Split(
-                read_image_file(str(self.raw_dir / f"{part}-images-idx3-ubyte"))[:, None],
-                read_label_file(str(self.raw_dir / f"{part}-labels-idx1-ubyte")),
-            )
-            for part in ("train", "t10k")
-        )
-        if self.validation == "test":
-            return pool, test, test
-        assert isinstance(self.validation, int)
-        train, val = hold_out(pool, self.validation, self.split_seed)
-        return train, val, test
-
-    def _download(self) -> None:
-        console.current().note(f"{self.name} is not in {self.raw_dir}: fetching it")
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self.source(self.data_dir, download=True)
-        except Exception as error:
-            # Whatever went wrong inside the download, what helps is the same.
-            raise LabError(
-                f"{self.name} is not in {self.raw_dir} and could not be downloaded "
-                f"({' '.join(str(error).split())[:120]}): put {', '.join(self.checksums)} there "
-                "(.gz is fine too), name another folder with paths.data_dir=… or DIFFUSION_LAB_DATA_DIR, "
-                "or use data=digits, which needs no download"
-            ) from error
+        arrays = [read_idx(self.raw_dir / name) for name in self.checksums]
+        pool, test = (Split(arrays[i][:, None], arrays[i + 1].long()) for i in (0, 2))
+        return pool, test
 
 
 class FashionMNIST(MNIST):
@@ -128,3 +61,24 @@ class FashionMNIST(MNIST):
         "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
         "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
     }
+
+
+def read_idx(path: Path) -> Tensor:
+    """Return the bytes of a file in MNIST's IDX format, as uint8 of the shape it declares; gzipped if its name says so.
+
+    The format: two zero bytes, the type (8 for bytes), the number of dimensions, each size as a big-endian 32-bit
+    integer, the data.
+
+    Raises:
+        LabError: naming the file, if it is none.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            zeros, kind, dimensions = struct.unpack(">HBB", file.read(4))
+            sizes = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+            content = file.read(math.prod(sizes) + 1)
+        if (zeros, kind) != (0, 8) or len(content) != math.prod(sizes):
+            raise ValueError("its content is not what its head says")
+    except (ValueError, EOFError, struct.error, zlib.error) as error:
+        raise LabError(f"{path} is no IDX file of bytes: {error}") from error
+    return torch.from_numpy(np.frombuffer(content, np.uint8).copy()).reshape(sizes)
