@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -26,6 +26,9 @@ from diffusion_lab.training.module import DiffusionModule
 TRANSFORMS = ("guidance", "clip")
 
 
+Settings = TypeVar("Settings", bound=TrainConfig)
+
+
 @dataclass(frozen=True)
 class Parts:
     """The objects that a run is made of."""
@@ -35,6 +38,17 @@ class Parts:
     network: nn.Module
     module: DiffusionModule
     pipeline: Pipeline
+
+
+def recordable(settings: Settings) -> Settings:
+    """Return the settings as a run records them: with absolute paths, and with what the data finds out by itself.
+
+    Raises:
+        LabError: naming a key of the data that does not fit.
+    """
+    settings = settings.with_absolute_paths()
+    data = make(settings.data, "data", _first_parts(settings), settings.allowed_targets, ("data_dir",))
+    return replace(settings, data={**settings.data, **data.found()}) if isinstance(data, DataModule) else settings
 
 
 def build(settings: TrainConfig) -> Parts:
@@ -48,7 +62,7 @@ def build(settings: TrainConfig) -> Parts:
         LabError: naming the key that does not fit.
     """
     node = settings.as_node()
-    parts: dict[str, Any] = {"seed": node["seed"], "data_dir": settings.paths.data_dir}
+    parts = _first_parts(settings)
     kinds = {
         "data": DataModule,
         "schedule": Schedule,
@@ -115,3 +129,7 @@ def build(settings: TrainConfig) -> Parts:
     shape = codec.code_shape(data.shape)
     pipeline = Pipeline(network, parameterization, process, codec, sampler, transforms, shape, data.num_classes)
     return Parts(data, process, network, module, pipeline)
+
+
+def _first_parts(settings: TrainConfig) -> dict[str, Any]:
+    return {"seed": settings.seed, "data_dir": settings.paths.data_dir}

@@ -3,6 +3,7 @@
 from diffusion_lab.data.base import DataModule
 from diffusion_lab.data.cifar10 import CIFAR10
 from diffusion_lab.data.digits import Digits
+from diffusion_lab.data.image_folder import ImageFolder
 from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.data.kmnist import KMNIST
 from diffusion_lab.data.loader import Batch, Loader, count_batches
@@ -18,6 +19,7 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "ImageDataModule",
+    "ImageFolder",
     "Loader",
     "Split",
     "Stored",

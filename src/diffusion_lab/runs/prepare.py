@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from diffusion_lab import console
-from diffusion_lab.config.build import Parts
+from diffusion_lab.config.build import Parts, recordable
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError
@@ -79,7 +79,7 @@ class PreparedRun:
 def new_start(settings: TrainConfig, overrides: Sequence[str], options: Mapping[str, str | None]) -> Start:
     """Return the start of a new run. The options of Hydra's own groups are not recorded."""
     chosen = {group: option for group, option in options.items() if not group.startswith("hydra/")}
-    return Start(settings.with_absolute_paths(), list(overrides), chosen)
+    return Start(recordable(settings), list(overrides), chosen)
 
 
 def resumed_start(folder: RunFolder, overrides: Sequence[str], loggers: Mapping[str, Any] | None = None) -> Start:

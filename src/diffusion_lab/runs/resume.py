@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from diffusion_lab import console
+from diffusion_lab.config.build import recordable
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, with_overrides
 from diffusion_lab.config.targets import targets
@@ -23,7 +24,7 @@ from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import LAYOUT_VERSION, layout_version
 from diffusion_lab.run_folder.trust import trusted
-from diffusion_lab.runs.load import named_checkpoint, recorded_settings
+from diffusion_lab.runs.load import errors_of, named_checkpoint, recorded_settings
 from diffusion_lab.runs.loggers import local_loggers
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoints
@@ -37,6 +38,9 @@ _LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 #: Keys that may be changed, with all below them, since they do not affect the result.
 _FREE = (
     "paths.data_dir",
+    "data.path",
+    "data.in_memory",
+    "data.workers",
     "callbacks.checkpoints",
     "callbacks.progress",
     "trainer.enable_progress_bar",
@@ -89,7 +93,9 @@ def resumed_settings(
         _check_loggers(folder, node["logger"])
     else:
         node["logger"] = loggers
-    return recorded_settings(folder, node, targets({"logger": loggers})).with_absolute_paths()
+    changed = recorded_settings(folder, node, targets({"logger": loggers}))
+    with errors_of(folder):
+        return recordable(changed)
 
 
 def check_processes(folder: RunFolder, trainer: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from diffusion_lab import console
+from diffusion_lab.config.build import recordable
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import SWEEP_KEYS, TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
@@ -85,7 +86,7 @@ def _jobs(composed: Sequence[tuple[TrainConfig, Sequence[str], dict[str, Any]]])
     jobs = []
     labels = job_labels(typed)
     for number, ((job, _, options), overrides, label) in enumerate(zip(composed, typed, labels, strict=True), 1):
-        settings = job.with_absolute_paths()
+        settings = recordable(job)
         config = settings.as_node()
         chosen = {group: option for group, option in options.items() if group not in SWEEP_KEYS}
         key = job_key(config) if settings.resume is None else f"resume-{Path(settings.resume).name}"
