@@ -3,11 +3,11 @@ import io
 import numpy as np
 import pytest
 import torch
-from picture_folder import pixels
 from PIL import Image
 
 from diffusion_lab.data import UnreadableItemsError
 from diffusion_lab.data.picture_files import PictureFiles, square
+from picture_folder import pixels
 
 
 def file(picture, kind="PNG", **options):
