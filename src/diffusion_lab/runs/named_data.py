@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.data import DataModule
-from diffusion_lab.data.picture_file import read_array, read_picture
+from diffusion_lab.data.named_picture import read_array, read_picture
 from diffusion_lab.errors import LabError
 
 _SPLITS = ("train", "val", "test")

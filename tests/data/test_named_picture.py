@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion_lab.data import picture_file
-from diffusion_lab.data.picture_file import read_array, read_picture
+from diffusion_lab.data.named_picture import read_array, read_picture
 from diffusion_lab.errors import LabError
 
 
@@ -63,7 +62,7 @@ def test_missing_and_huge_files_are_refused(tmp_path, picture, monkeypatch):
         read_picture(tmp_path / "no.png", (1, 3, 4), "image")
     with pytest.raises(LabError, match="there is no such file"):
         read_picture(tmp_path, (1, 3, 4), "image")
-    monkeypatch.setattr(picture_file, "_LARGEST", 10)
+    monkeypatch.setattr(named_picture, "_LARGEST", 10)
     with pytest.raises(LabError, match=r"bytes, and such files may have 10"):
         read_picture(picture(), (1, 3, 4), "image")
 
