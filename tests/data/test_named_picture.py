@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from diffusion_lab.data import named_picture
 from diffusion_lab.data.named_picture import read_array, read_picture
 from diffusion_lab.errors import LabError
 
