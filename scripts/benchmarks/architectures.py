@@ -33,8 +33,7 @@ def ours(name: str) -> nn.Module:
             1, 1, plain.SIDE, base_channels=_WIDTHS[0], channel_multipliers=(1, 2, 2), num_blocks=1
         )
     else:
-        sizes = {"patch_size": _PATCH, "width": _WIDTH, "depth": _DEPTH, "heads": _HEADS}
-        network = DiT(1, 1, plain.SIDE, num_classes=_CLASSES, labels=True, **sizes)
+        network = DiT(1, 1, plain.SIDE, _CLASSES, _PATCH, _WIDTH, _DEPTH, _HEADS, labels=True)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -77,6 +77,61 @@ def test_a_block_is_that_of_the_library_with_its_weights():
     torch.testing.assert_close(block(tokens, told), expected, rtol=1e-4, atol=1e-5)
 
 
+MODERN = {"norm": "rms", "mlp": "swiglu", "positions": "rotary", "width": 16, "depth": 2, "heads": 2}
+
+
+def test_with_the_blocks_of_today_it_starts_asleep_tells_samples_apart_and_has_as_many_parameters():
+    check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3, **MODERN))
+    check_samples_are_apart(awaken(small(labels=True, num_classes=3, **MODERN)), 16, labels=True)
+    check_output_size(awaken(small(28, 3, 6, **MODERN)), 3, 28)
+    plain, modern = (
+        sum(p.numel() for p in small(width=96, heads=3, **more).parameters())
+        for more in ({}, {key: MODERN[key] for key in ("norm", "mlp", "positions")})
+    )
+    assert modern == pytest.approx(plain, rel=0.002)
+
+
+def test_a_block_of_today_is_its_formula():
+    torch.manual_seed(0)
+    block, tokens, told = Block(8, 1, 12, 0.0, "rms", "swiglu"), torch.randn(2, 5, 8), torch.randn(2, 8)
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = block.modulation(told)[:, None].chunk(6, -1)
+
+    def normed(x):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+
+    angles = torch.rand(5, 4) * 6
+    pairs = torch.polar(torch.ones(5, 4), angles)  # a rotation is a product of complex numbers
+    query, key, value = block.query_key_value(normed(tokens) * (1 + scale_1) + shift_1).chunk(3, -1)
+    query, key = (torch.complex(*x.contiguous().chunk(2, -1)) * pairs for x in (query, key))
+    scores = (query @ key.conj().transpose(1, 2)).real / 8**0.5
+    expected = tokens + gate_1 * block.attended(scores.softmax(-1) @ value)
+    gate, hidden = block.mlp.gate_and_hidden(normed(expected) * (1 + scale_2) + shift_2).chunk(2, -1)
+    assert hidden.shape[-1] == 8  # two thirds of 12
+    expected = expected + gate_2 * block.mlp.out(gate * torch.sigmoid(gate) * hidden)
+    found = block(tokens, told, torch.stack([angles.cos(), angles.sin()]))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_by_rotary_positions_attention_sees_how_far_apart_patches_are_and_nothing_else():
+    """The same image two patches further: the scores among the patches that show it stay the same."""
+    network, side = small(24, **MODERN), 6
+    cos, sin = network._turn(8, torch.zeros(1, dtype=torch.float64))
+    turn = torch.complex(cos, sin).reshape(side, side, 4)
+    query, key = torch.randn(2, 4, dtype=torch.complex128)
+
+    def score(at, other):
+        return float(((query * turn[at]) * (key * turn[other]).conj()).sum().real)
+
+    assert score((1, 2), (0, 0)) == pytest.approx(score((5, 4), (4, 2)), abs=1e-5)
+    others = [score((row, column), (0, 0)) for row in range(side) for column in range(side)]
+    assert min(abs(a - b) for n, a in enumerate(others) for b in others[:n]) > 1e-5
+
+
+def test_rotary_positions_need_heads_of_a_multiple_of_4():
+    with pytest.raises(ValueError, match=r"positions=rotary needs network\.width / network\.heads .* 4, got 6"):
+        small(width=12, heads=2, positions="rotary")
+
+
 L, XL = {"width": 1024, "depth": 24, "heads": 16}, {"width": 1152, "depth": 28, "heads": 16}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,9 @@ from diffusion_lab.networks.layers import SinusoidalEmbedding
 
 #: Size of the sinusoidal embedding of the time.
 _TIME_FREQUENCIES = 256
+
+#: Rotary positions: nearly the longest wave, in patches, divided by 2π. Text, with longer sequences, has 10,000.
+_LONGEST_WAVE = 100.0
 
 
 class DiT(LabelledNetwork):
@@ -26,6 +31,12 @@ class DiT(LabelledNetwork):
         heads: number of attention heads.
         mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.
         dropout: the share of what each block adds that is dropped while training, from 0 to below 1.
+        norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
+        mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters: two thirds
+            of the hidden size.
+        positions: ``sinusoidal``, added to the patches, or ``rotary``: each block turns queries and keys by angles that
+            follow from the row and the column, so that attention sees how far apart two patches are (Su et al. 2021).
+            The width of a head is then a multiple of 4.
         labels, condition_dropout: see `LabelledNetwork`.
 
     Raises:
@@ -44,6 +55,9 @@ class DiT(LabelledNetwork):
         heads: int = 3,
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
+        norm: Literal["layer", "rms"] = "layer",
+        mlp: Literal["gelu", "swiglu"] = "gelu",
+        positions: Literal["sinusoidal", "rotary"] = "sinusoidal",
         labels: bool = False,
         condition_dropout: float = 0.1,
     ) -> None:
@@ -60,16 +74,22 @@ class DiT(LabelledNetwork):
         hidden = int(mlp_ratio * width)
         if hidden < 1:
             raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
+        if positions == "rotary" and width // heads % 4:
+            raise ValueError(
+                "network.positions=rotary needs network.width / network.heads to be a multiple of 4, got "
+                f"{width // heads}"
+            )
         if labels:
             nn.init.normal_(self.label_embedding.weight, std=0.02)
         self.patch_size = patch_size
         self.side = image_size // patch_size
         self.patches = nn.Linear(in_channels * patch_size**2, width)
+        self.turned = width // heads if positions == "rotary" else None
         self.position = SinusoidalEmbedding(width // 2)
         self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
         self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout, norm, mlp) for _ in range(depth))
+        self.norm = _norm(norm, width)
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, out_channels * patch_size**2)
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
@@ -91,9 +111,13 @@ class DiT(LabelledNetwork):
         batch, channels, _, _ = x.shape
         p, side = self.patch_size, self.side
         patches = x.reshape(batch, channels, side, p, side, p).permute(0, 2, 4, 1, 3, 5).reshape(batch, side**2, -1)
-        tokens = self.patches(patches) + self._positions(x)  # [B, side², width]
+        tokens, turn = self.patches(patches), None  # [B, side², width]
+        if self.turned:
+            turn = self._turn(self.turned, x)
+        else:
+            tokens = tokens + self._positions(x)
         for block in self.blocks:
-            tokens = block(tokens, told)
+            tokens = block(tokens, told, turn)
         shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
         raw = self.out(torch.addcmul(shift, self.norm(tokens), 1 + scale))  # [B, side², out · p²]
         raw = raw.reshape(batch, side, side, -1, p, p).permute(0, 3, 1, 4, 2, 5)
@@ -105,6 +129,17 @@ class DiT(LabelledNetwork):
         rows, columns = of_one.repeat_interleave(self.side, 0), of_one.repeat(self.side, 1)
         return torch.cat([rows, columns], dim=1).to(like.dtype)
 
+    def _turn(self, head: int, like: Tensor) -> Tensor:
+        """Return cosines and sines of each patch's angles: [2, side², head/2], in the dtype of `like`.
+
+        The first half of the angles follows from the row and the second from the column.
+        """
+        place = torch.arange(self.side, device=like.device, dtype=torch.float32)
+        k = torch.arange(head // 4, device=like.device, dtype=torch.float32)
+        of_one = place[:, None] * _LONGEST_WAVE ** (-k * (4 / head))  # [side, head/4]
+        angles = torch.cat([of_one.repeat_interleave(self.side, 0), of_one.repeat(self.side, 1)], dim=1)
+        return torch.stack([angles.cos(), angles.sin()]).to(like.dtype)
+
 
 class Block(nn.Module):
     """Attention and a perceptron, each added to the tokens times a gate, after a norm that is scaled and shifted.
@@ -114,32 +149,74 @@ class Block(nn.Module):
         heads: number of attention heads.
         hidden: hidden size of the perceptron.
         dropout: the share of what is added that is dropped while training.
+        norm, mlp: see `DiT`.
     """
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, hidden: int, dropout: float, norm: str = "layer", mlp: str = "gelu"
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.norm = _norm(norm, width)
         self.modulation = nn.Linear(width, 6 * width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attended = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
+        self.mlp: nn.Module
+        if mlp == "swiglu":
+            self.mlp = SwiGLU(width, max(1, round(hidden * 2 / 3)))
+        else:
+            self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
 
-    def forward(self, tokens: Tensor, told: Tensor) -> Tensor:
-        """Map tokens [B, L, width] and what is told of time and label [B, width] to tokens [B, L, width]."""
+    def forward(self, tokens: Tensor, told: Tensor, turn: Tensor | None = None) -> Tensor:
+        """Map tokens [B, L, width] and what is told of time and label [B, width] to tokens [B, L, width].
+
+        `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions; None without.
+        """
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
-        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1))
+        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn)
         tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
         hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
         return torch.addcmul(tokens, gate_2, self._dropped(hidden))
 
-    def _attention(self, tokens: Tensor) -> Tensor:
+    def _attention(self, tokens: Tensor, turn: Tensor | None) -> Tensor:
         batch, length, width = tokens.shape
         split = self.query_key_value(tokens).reshape(batch, length, 3, self.heads, -1)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, width/heads]
+        if turn is not None:
+            query, key = _turned(query, turn), _turned(key, turn)
         seen = nn.functional.scaled_dot_product_attention(query, key, value)
         return self.attended(seen.transpose(1, 2).reshape(batch, length, width))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class SwiGLU(nn.Module):
+    """A perceptron whose hidden values are multiplied by the SiLU of as many others (Shazeer 2020).
+
+    Args:
+        width: size of a token.
+        hidden: number of hidden values after the gate.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_and_hidden = nn.Linear(width, 2 * hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B, L, width] to the same shape."""
+        gate, hidden = self.gate_and_hidden(tokens).chunk(2, dim=-1)
+        return self.out(nn.functional.silu(gate) * hidden)
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    norm = nn.RMSNorm if kind == "rms" else nn.LayerNorm
+    return norm(width, elementwise_affine=False, eps=1e-6)
+
+
+def _turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Return x [B, heads, L, head] with each pair of values (one of the first half, one of the second) rotated."""
+    (one, other), (cos, sin) = x.chunk(2, dim=-1), turn
+    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)
