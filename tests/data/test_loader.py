@@ -1,10 +1,18 @@
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from diffusion_lab.data import Loader
+from diffusion_lab.data import Loader, Stored
 from diffusion_lab.data.loader import permutation
+from diffusion_lab.errors import LabError
 
 
 def loader(size=23, batch_size=5, shuffle=True, **options):
@@ -179,6 +187,86 @@ def test_the_data_module_says_what_becomes_of_stored_items():
     (batch,) = Loader(x, None, 6, shuffle=False, to_batch=lambda stored: stored.double() * 2)
     assert torch.equal(batch.x, x.double() * 2)
     assert x.flatten().tolist() == list(range(6))
+
+
+@dataclass(frozen=True)
+class Tokens(Stored):
+    """Sequences of a file that is mapped into memory only where it is read: [N, 4] uint16."""
+
+    path: Path
+    rows: Tensor
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def nbytes(self):
+        return 8 * len(self)
+
+    def __getitem__(self, rows):
+        return Tokens(self.path, self.rows[rows])
+
+    def read(self):
+        return torch.from_numpy(np.memmap(self.path, np.uint16, "r").reshape(-1, 4)[self.rows.numpy()].astype(np.int64))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_kind_of_items_can_lie_on_disk(tmp_path, workers):
+    tokens = torch.randint(0, 60_000, (23, 4), generator=torch.Generator().manual_seed(0))
+    tokens.numpy().astype(np.uint16).tofile(tmp_path / "tokens")
+    stored = Tokens(tmp_path / "tokens", torch.arange(23))
+    options = {"shuffle": True, "seed": 3, "augment": lambda x, noise: x + (noise.uniform((4,)) < 0.5)}
+    held, disk = Loader(tokens, None, 5, **options), Loader(stored, None, 5, workers=workers, **options)
+    state = torch.get_rng_state()
+    try:
+        for _ in range(2):
+            for one, other in zip(held, disk, strict=True):
+                assert torch.equal(one.x, other.x)
+                assert torch.equal(one.row, other.row)
+    finally:
+        disk.close()
+    assert torch.equal(torch.get_rng_state(), state)
+    _, hashes = stored[torch.tensor([4, 5, 4])].read_with_hashes()
+    assert torch.equal(hashes[0], hashes[2])
+    assert not torch.equal(hashes[0], hashes[1])
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    """A loader of the numbers from 0 to 399, in batches of eight, that two processes read."""
+    np.arange(400, dtype=np.uint16).tofile(tmp_path / "tokens")
+    loader = Loader(Tokens(tmp_path / "tokens", torch.arange(100)), None, 2, shuffle=False, workers=2)
+    yield loader
+    loader.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_readers_outlive_a_signal_to_all_processes_and_end_when_they_are_closed(numbers, number):
+    """The run finishes its step, for which it may need another batch."""
+    batches = iter(numbers)
+    next(batches)
+    readers = multiprocessing.active_children()
+    assert len(readers) == 2
+    for reader in readers:
+        os.kill(reader.pid, number)
+    assert torch.cat([batch.x for batch in batches]).flatten().tolist() == list(range(8, 400))
+    numbers.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_reader_that_is_lost_is_said_in_one_line(numbers, monkeypatch):
+    """Torch raises this when it misses one of its processes."""
+
+    class Lost:
+        _iterator = None
+
+        def __iter__(self):
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. \nIt may be out of memory.")
+
+    monkeypatch.setattr(numbers._reader, "_loader", Lost())
+    with pytest.raises(LabError, match=r"^a process that reads the data was lost .*data\.workers=0") as caught:
+        next(iter(numbers))
+    assert "\n" not in str(caught.value)
 
 
 def test_data_without_labels_has_none():

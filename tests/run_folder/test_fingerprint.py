@@ -18,11 +18,13 @@ SAME = (
     "paths.output_dir=/elsewhere", "paths.data_dir=/elsewhere", "logger.csv=null", "console.kind=json", "name=other",
     "tags=[a]", "notes=b", "rerun=true", "launcher.n_jobs=2", "resume=/a/run", "callbacks.progress.refresh_seconds=9",
     "callbacks.checkpoints.every_n_epochs=2", "trainer.enable_progress_bar=false", "trainer.profiler=simple",
-    "trainer.enable_model_summary=true", "optimizer.lr=0.001",
+    "trainer.enable_model_summary=true", "optimizer.lr=0.001", "data.path=/elsewhere", "data.in_memory=false",
+    "data.workers=3",
 )  # fmt: skip
 OTHER = (
     "seed=1", "compile=true", "deterministic=true", "init_from=/a/run", "optimizer.lr=2e-3", "network.base_channels=16",
-    "data.image_size=9", "schedule._target_=another", "schedule.steps=10", "sampling.seed=1", "ema.decay=0.9",
+    "data.image_size=9", "data.classes=[a,b]", "schedule._target_=another", "schedule.steps=10", "sampling.seed=1",
+    "ema.decay=0.9",
     "trainer.precision=bf16-mixed", "trainer.max_epochs=3", "trainer.devices=2", "trainer.limit_val_batches=1",
     "trainer.log_every_n_steps=2", "evaluation.recognition.members=2", "callbacks.early_stopping.patience=3",
 )  # fmt: skip

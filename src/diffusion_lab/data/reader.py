@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -78,7 +79,9 @@ class Reader:
             return
         self._order.chunks = chunks
         try:
-            yield from map(_found, self._loader)
+            with _signals_held():
+                batches = iter(self._loader)
+            yield from map(_found, batches)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -94,6 +97,9 @@ class Reader:
         if iterator is not None:
             assert self._loader is not None
             iterator._shutdown_workers()  # type: ignore[attr-defined]
+            for worker in iterator._workers:  # type: ignore[attr-defined]
+                if worker.is_alive():  # it was asked to end, and has had five seconds
+                    worker.kill()
             self._loader._iterator = None
 
 
@@ -134,6 +140,16 @@ def _found(chunk: Any) -> Any:
     return UnreadableItemsError(chunk.items) if isinstance(chunk, _Unreadable) else chunk
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let signals wait while workers start, which take over the wait until they have their handlers."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_SIGNALS_OF_THE_RUN, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int, worker: int) -> None:
     """Let a worker live as long as the run: it ends when the run was killed.
 
@@ -144,3 +160,4 @@ def _begin(parent: int, worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_SECONDS_AFTER_SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_SIGNALS_OF_THE_RUN, signal.SIGTERM))
