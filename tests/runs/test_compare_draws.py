@@ -52,6 +52,14 @@ def test_steps_are_named_where_all_cost_the_same(place):
     assert named(place(2))[1:] == ("Samples", [""])
 
 
+def test_what_was_given_to_draws_is_a_difference(place):
+    places = [place(0), place(1)]
+    for number, folder in enumerate(places):
+        path = Path(folder, "draw.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"inpaint": {"mask": "half", "resamplings": number}}))
+    assert named(*places)[1:] == ("Samples by inpaint.resamplings", ["0", "1"])
+
+
 def test_a_setting_shows_nothing_that_a_figure_would_read_as_a_formula(place):
     assert named(place(0, eta=r"$\frac$"), place(1, eta="x" * 99))[2] == ["??frac?", "x" * 40]
 

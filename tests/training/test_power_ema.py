@@ -53,7 +53,7 @@ def expected(path, width):
 
 
 def chosen(key, checkpoint, folder):
-    return chosen_weights(key, checkpoint, folder / "last.ckpt", folder, {"weight"})
+    return chosen_weights(key, checkpoint, folder / "checkpoints" / "last.ckpt", {"weight"})
 
 
 @pytest.mark.parametrize("steps", [1, 2, 77])
@@ -91,9 +91,11 @@ def test_a_kept_width_is_taken_as_it_is_however_it_is_written(tmp_path):
 def test_the_distance_between_copies_is_doubled_when_there_are_too_many(tmp_path):
     average = PowerEMA([0.1], store_every_n_updates=2, max_stored=4)
     walk(average, tmp_path, 19)
-    assert sorted(p.name for p in (tmp_path / FOLDER).iterdir()) == [f"update_{n:08d}.ckpt" for n in (4, 8, 12, 16)]
+    assert sorted(p.name for p in (tmp_path / "checkpoints" / FOLDER).iterdir()) == [
+        f"update_{n:08d}.ckpt" for n in (4, 8, 12, 16)
+    ]
     assert [average.distance_at(n) for n in (1, 8, 9, 10, 17, 20, 40)] == [2, 2, 2, 4, 4, 8, 16]
-    stored = read_checkpoint(tmp_path / FOLDER / "update_00000008.ckpt")["ema"]
+    stored = read_checkpoint(tmp_path / "checkpoints" / FOLDER / "update_00000008.ckpt")["ema"]
     path, _ = walk(PowerEMA([0.1]), tmp_path / "other", 8)
     assert (stored["updates"], stored["key"]) == (8, "power_0.1")
     torch.testing.assert_close(stored["weights"]["weight"], expected(path, 0.1))
@@ -106,10 +108,12 @@ def test_a_resumed_training_stores_the_same_copies(tmp_path):
     resumed, module = PowerEMA([0.1, 0.05], store_every_n_updates=3), Module()
     resumed.on_load_checkpoint(None, module, copy.deepcopy(before))
     _, after = walk(resumed, tmp_path / "cut", 20, module, first=7)
-    names = sorted(path.name for path in (tmp_path / "whole" / FOLDER).iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "cut" / FOLDER).iterdir())
+    names = sorted(path.name for path in (tmp_path / "whole" / "checkpoints" / FOLDER).iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "cut" / "checkpoints" / FOLDER).iterdir())
     for name in names:
-        one, other = (read_checkpoint(tmp_path / folder / FOLDER / name)["ema"] for folder in ("whole", "cut"))
+        one, other = (
+            read_checkpoint(tmp_path / folder / "checkpoints" / FOLDER / name)["ema"] for folder in ("whole", "cut")
+        )
         assert torch.equal(one["weights"]["weight"], other["weights"]["weight"])
         assert torch.equal(one["others"]["power_0.05"]["weight"], other["others"]["power_0.05"]["weight"])
     assert torch.equal(after["ema"]["weights"]["weight"], whole["ema"]["weights"]["weight"])
@@ -139,7 +143,7 @@ def test_what_cannot_be_made_is_refused(tmp_path, key, said):
 
 def test_a_copy_of_another_run_is_named(tmp_path):
     _, checkpoint = walk(PowerEMA([0.1, 0.05], store_every_n_updates=2), tmp_path, 20)
-    path = tmp_path / FOLDER / "update_00000008.ckpt"
+    path = tmp_path / "checkpoints" / FOLDER / "update_00000008.ckpt"
     torch.save(
         {"state_dict": {}, "ema": {"updates": 8, "weights": {"weight": torch.zeros(5)}, "key": "power_0.1"}}, path
     )

@@ -19,7 +19,7 @@ _LARGEST_ERROR = 0.05
 
 
 def chosen_weights(
-    key: str, checkpoint: Mapping[str, Any], file: Path, run_dir: Path, parameters: Collection[str]
+    key: str, checkpoint: Mapping[str, Any], file: Path, parameters: Collection[str]
 ) -> tuple[dict[str, Tensor], str, float | None]:
     """Return the weights that a key names.
 
@@ -27,8 +27,7 @@ def chosen_weights(
         key: ``raw``; ``ema``, the average that training used for validation, or the weights where there is none;
             ``ema_<decay>`` or ``power_<width>``.
         checkpoint: as `read_checkpoint` returns it.
-        file: the checkpoint's.
-        run_dir: the run folder, with copies of averages.
+        file: the checkpoint's; copies of averages lie beside it.
         parameters: the names of the weights that are averaged; buffers are not.
 
     Returns:
@@ -51,7 +50,7 @@ def chosen_weights(
     if kind == "power" and value is not None and any(name.startswith("power_") for name in averages):
         if not LOWEST <= value <= HIGHEST:
             raise LabError(f"weights={key}: widths from {LOWEST} to {HIGHEST} can be made of the stored averages")
-        weights, error = _made(value, content, run_dir, parameters)
+        weights, error = _made(value, content, file.parent, parameters)
         return weights, f"power_{value}", error
     has = ["raw", *(["ema"] if content else []), *averages]
     if any(name.startswith("power_") for name in averages):
@@ -60,12 +59,14 @@ def chosen_weights(
 
 
 def _made(
-    width: float, content: Mapping[str, Any], run_dir: Path, parameters: Collection[str]
+    width: float, content: Mapping[str, Any], checkpoints: Path, parameters: Collection[str]
 ) -> tuple[dict[str, Tensor], float]:
     """Return the average of a width that was not kept, made of those in the checkpoint and those stored before it."""
     update = content["updates"]
-    files = {int(path.stem.removeprefix("update_")): path for path in (run_dir / FOLDER).glob("update_????????.ckpt")
-             if path.stem.removeprefix("update_").isdecimal()}  # fmt: skip
+    numbered = [
+        (path.stem.removeprefix("update_"), path) for path in (checkpoints / FOLDER).glob("update_????????.ckpt")
+    ]
+    files = {int(number): path for number, path in numbered if number.isdecimal()}
     sources: list[tuple[int, Path | None, str]] = [
         (number, path, key)
         for number, path in sorted(files.items())

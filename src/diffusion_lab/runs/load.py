@@ -94,7 +94,7 @@ def load_run(
     with torch.random.fork_rng(), errors_of(folder), weights_limit(file):
         parts = build(settings)
     names = {name for name, _ in parts.module.named_parameters(remove_duplicate=False)}
-    chosen, key, error = chosen_weights(weights, state, file, folder.path, names)
+    chosen, key, error = chosen_weights(weights, state, file, names)
     load_weights(parts.module, chosen, file)
     parts.module.to(torch_device(device))
     return Run(folder, settings, parts, int(state.get("global_step", 0)), key, error)

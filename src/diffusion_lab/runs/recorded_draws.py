@@ -104,6 +104,9 @@ def _read(folder: Path) -> RecordedDraw:
             facts |= {f"{group}.{key}": value for key, value in node.items() if key != "_target_"}
         else:
             facts[group] = "none"
+    for name in ("invert", "inpaint"):  # what was given to the draw, if anything
+        node = content.get(name)
+        facts |= {f"{name}.{key}": value for key, value in node.items()} if isinstance(node, dict) else {}
     return RecordedDraw(folder, facts, evaluations, labels)
 
 

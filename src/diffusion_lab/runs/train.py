@@ -222,5 +222,5 @@ def _weights_hashes(run: PreparedRun) -> dict[str, str]:
     hashes = {"weights": weights_hash(run.parts.module.state_dict())}
     for callback in run.trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, WeightAverages):
-            hashes["ema_weights"] = weights_hash(callback.average)
+            hashes["ema_weights"] = weights_hash(callback.named_tensors())
     return hashes

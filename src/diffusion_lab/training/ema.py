@@ -51,6 +51,12 @@ class WeightAverages(pl.Callback, ABC):
         """The average that validation and sampling use."""
         return self.averages.get(self.keys[0], {})
 
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Return all averages as one mapping: the first by the names of the weights, others with their keys before."""
+        first, *others = self.keys
+        more = {f"{key}/{name}": value for key in others for name, value in self.averages[key].items()}
+        return {**self.averages[first], **more}
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._step = trainer.global_step
         state = pl_module.state_dict()

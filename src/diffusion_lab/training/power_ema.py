@@ -11,8 +11,8 @@ from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.ema import KEY, WeightAverages
 from diffusion_lab.training.power_profile import WIDEST, gamma_of
 
-#: Where the stored averages lie in a run folder.
-FOLDER = Path("checkpoints", "averages")
+#: Where the stored averages lie, beside the checkpoints.
+FOLDER = "averages"
 
 
 class PowerEMA(WeightAverages):
@@ -68,7 +68,7 @@ class PowerEMA(WeightAverages):
         before = self.updates
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.updates > before and self.updates % self.store_every_n_updates == 0 and trainer.is_global_zero:
-            self._store(Path(trainer.default_root_dir) / FOLDER)
+            self._store(Path(trainer.default_root_dir) / "checkpoints" / FOLDER)
 
     def distance_at(self, update: int) -> int:
         """Return the number of updates between two copies that are kept after so many updates."""

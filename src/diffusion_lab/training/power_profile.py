@@ -3,7 +3,8 @@
 After update n, the average holds the weights of update k with the share (k/n)^(γ+1) − ((k−1)/n)^(γ+1): the integral of
 the density (γ+1)/n · (k/n)^γ, a power function of the time. Its relative width σ_rel is the standard deviation of that
 density as a share of n. The profile of another width is a least-squares combination of the profiles of averages that
-were stored on the way (section 3.2 and appendix C, algorithm 3).
+were stored on the way (section 3.2 and appendix C, algorithm 3). Here their coefficients sum to 1, unlike in the paper,
+so that weights which do not change are their own average.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ def reconstruct(stored: Sequence[tuple[int, float]], update: int, width: float) 
     gamma = gamma_of(width)
     products = _inner(times[:, None], gammas[:, None], times, gammas)
     wanted = _inner(times, gammas, np.ones(()), gamma)
-    found, *_ = np.linalg.lstsq(products, wanted, rcond=1e-13)
+    # The least squares, under the condition that the sum is 1 (by a multiplier of Lagrange).
+    count = len(stored)
+    system, right = np.ones((count + 1, count + 1)), np.ones(count + 1)
+    system[:count, :count], system[count, count], right[:count] = products, 0, wanted
+    found = np.linalg.lstsq(system, right, rcond=1e-13)[0][:count]
     own = float(_inner(np.ones(()), gamma, np.ones(()), gamma))
     rest = own - 2 * found @ wanted + found @ products @ found
     return found, math.sqrt(max(float(rest), 0.0) / own)
