@@ -134,6 +134,7 @@ def test_both_networks_of_a_pair_have_the_same_parameters_and_operations(name, m
     pytest.importorskip("diffusers")
     for theirs, ours in architectures.sizes(name).values():
         assert ours == pytest.approx(theirs, rel=0.02)
+    assert architectures.spared(name) == pytest.approx(0.087 if name == "unet" else 0, abs=1e-3)
     monkeypatch.setattr(architectures, "TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match=f"{name}: parameters of diffusers and of this project differ"):
         architectures.sizes(name)
