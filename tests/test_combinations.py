@@ -15,17 +15,31 @@ from diffusion_lab.config.tree import options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 from diffusion_lab.runs.validate import validated
+from option_recipes import recipe
 
-#: The groups of diffusion.
+#: The groups that decide what is trained and drawn, and how. Others say where a run stands and what it tells.
 GROUPS = {
     group: [option for option in options(group) if option not in ("dit_s", "dit_b")]
     for group in (
         "schedule", "parameterization", "objective", "time_sampling", "weight", "network", "sampler", "grid",
-        "guidance", "clip", "ema",
+        "guidance", "clip", "ema", "codec", "process", "optimizer", "lr_schedule", "evaluation", "callbacks",
     )
 }  # fmt: skip
 #: Keys that change what an option is, with what is typed for each value.
 KEYS = {
+    "data": {
+        "digits": ("data=digits", "data.image_size=8"),
+        "mnist": ("data=mnist",),
+        "cifar10": ("data=cifar10",),
+        "kmnist": ("data=kmnist",),
+        "fashion_mnist": ("data=fashion_mnist",),
+        "image_folder": (
+            "data=image_folder",
+            "data.path=.",
+            "data.image_size=8",
+            "data.classes=[a,b,c]",
+        ),
+    },
     "labels": {"no": (), "yes": ("network.labels=true",)},
     "huber": {"no": (), "yes": ("objective.huber=0.5",)},
     "terminal": {"no": (), "yes": ("schedule.zero_terminal_snr=true",)},
@@ -105,9 +119,10 @@ SMALL = {option: constants("network", option).get("SMALL", ()) for option in GRO
 def typed(row):
     """The overrides of a row."""
     chosen = [f"{group}={row[group]}" for group in GROUPS]
+    own = [key for option in chosen for key in recipe(option)[1:] if key.startswith(f"{option.split('=')[0]}.")]
     keys = [override for key, values in KEYS.items() for override in values[row[key]]]
-    small = ("data=digits", "data.image_size=8", "data.batch_size=8", "trainer=cpu", *SMALL[row["network"]])
-    return [*chosen, *small, *keys]
+    small = ("data.batch_size=8", "trainer=cpu", *SMALL[row["network"]])
+    return [*chosen, *own, *keys, *small]
 
 
 def impossible(row):
@@ -165,6 +180,7 @@ def test_each_three_options_that_go_together_train_and_sample_a_step(settings):
 
 
 DEFAULTS = {
+    **{group: found[0] for group, found in EVERY.items()}, "data": "digits", "evaluation": "none",
     "schedule": "cosine", "parameterization": "v", "objective": "simple", "time_sampling": "uniform", "weight": "none",
     "network": "unet", "sampler": "ancestral", "grid": "trailing", "guidance": "none", "clip": "x0", "ema": "none",
     "labels": "yes", "huber": "no", "terminal": "no", "time": "steps", "mean": "eps", "variance": "fixed",

@@ -51,6 +51,7 @@ def test_the_same_seed_gives_the_same_marks(data, noise, of_noise):
     assert again == of_noise
 
 
+@pytest.mark.slow
 def test_colours_are_read_as_well(data):
     """A digit in red; its other two bands are black."""
     (train, labels), (held_out, held_out_labels) = data.split("train"), data.split("val")

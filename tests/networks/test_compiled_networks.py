@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffusion_lab.config.build import build
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.tree import conf_dir, read_option
 from network_checks import awaken
 from test_combinations import SMALL
 
@@ -27,7 +27,8 @@ def inputs(parts):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_is_one_graph(network, settings):
-    parts = build(settings("data=digits", "data.image_size=8", "network.dropout=0.1", *NETWORKS[network]))
+    dropout = ("network.dropout=0.1",) if "dropout" in read_option("network", network) else ()
+    parts = build(settings("data=digits", "data.image_size=8", *dropout, *NETWORKS[network]))
     torch._dynamo.reset()
     found = torch._dynamo.explain(parts.network)(*inputs(parts))
     torch._dynamo.reset()

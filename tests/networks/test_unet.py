@@ -8,7 +8,7 @@ from network_checks import awaken, check_it_starts_asleep_and_wakes, check_outpu
 
 #: The overrides that make it small, for the tests of all options together.
 SMALL = (
-    "network.base_channels=8", "network.channel_multipliers=[1,2]", "network.num_blocks=1", "network.head_channels=8",
+    "network.base_channels=8", "network.channel_multipliers=[1,1,2]", "network.num_blocks=1", "network.head_channels=8",
 )  # fmt: skip
 
 

@@ -112,6 +112,6 @@ def test_the_bound_is_its_squared_error_divided_by_twice_the_variance():
 @pytest.mark.parametrize("schedule", [FlowSchedule(), EDMSchedule(), LinearSchedule(None)])
 def test_without_steps_it_is_refused(schedule):
     with pytest.raises(
-        ValueError, match=r"parameterization=posterior_mean needs a schedule of T steps .* is in continuous time"
+        ValueError, match=r"parameterization=posterior_mean needs a schedule of T steps, .* is in continuous time"
     ):
         PosteriorMean(Gaussian(schedule))
