@@ -54,15 +54,13 @@ MOMENTS = [
     ("at the end", 8),
 ]
 
-#: What `make test` looks at; the rest of the matrix is in `make test-full`.
-SHORT = {
-    ("everything", "writing a checkpoint", 4, 2), ("steps", "between steps", 4, None),
-}  # fmt: skip
+#: What `make test` looks at, and what CI does besides; the rest of the matrix is in `make test-full`.
+SHORT = {("everything", "writing a checkpoint", 4, 2): (), ("steps", "between steps", 4, None): pytest.mark.slow}
 
 MATRIX = [
     pytest.param(
         kind, moment, step, every,
-        marks=() if (kind, moment, step, every) in SHORT else pytest.mark.full,
+        marks=SHORT.get((kind, moment, step, every), pytest.mark.full),
         id=f"{kind}-{moment}-{step}-{every}",
     )
     for kind in KINDS for moment, step in (FEW_MOMENTS if kind in FEW else MOMENTS) for every in (None, 2)

@@ -106,6 +106,7 @@ def test_text_from_run_folders_is_escaped(tmp_path):
     assert any(HOSTILE[:40] in group["label"] for group in data(text)["groups"])
 
 
+@pytest.mark.slow
 def test_twelve_runs_of_larger_images_stay_below_four_megabytes(tmp_path):
     for path in fake_sweep(tmp_path):
         (path / "samples").mkdir()
