@@ -32,6 +32,12 @@ def test_at_first_the_output_is_zero_and_every_weight_is_trained(depth):
     check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3, depth=depth))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_at_first_the_last_convolution_changes_nothing(channels):
+    x = torch.randn(2, channels, 16, 16)
+    torch.testing.assert_close(small(out_channels=channels).out(x), x)
+
+
 @pytest.mark.parametrize("labels", [True, False])
 def test_each_sample_depends_on_its_own_image_time_and_label(labels):
     check_samples_are_apart(strong(small(labels=labels, num_classes=3)), 16, labels)

@@ -14,8 +14,10 @@ class UViT(LabelledNetwork):
 
     Each block of the second half starts from a linear map of its tokens concatenated with those that its mirror image
     in the first half put out: the last block with the first's, and so on. Positions are learned. A 3×3 convolution over
-    the whole image comes last, against edges between patches. It starts at zero, and so does the raw output, as with
-    the other networks here; in the paper neither does.
+    the whole image comes last, against edges between patches.
+
+    The convolution starts as the identity and the layer before it at zero, and with that the raw output. In the paper
+    both start at random; but the random filter of a single channel is a blur, which the network first has to unlearn.
 
     Args:
         in_channels, out_channels, image_size, num_classes: filled in from the data and the parameterization.
@@ -71,14 +73,14 @@ class UViT(LabelledNetwork):
         self.out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         nn.init.trunc_normal_(self.positions, std=0.02)
         for layer in self.modules():
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, nn.Linear | nn.Conv2d):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         if labels:
             nn.init.normal_(self.label_embedding.weight, std=0.02)
-        for weight in self.out.parameters():
-            nn.init.zeros_(weight)
+        nn.init.zeros_(self.pixels.weight)
+        nn.init.dirac_(self.out.weight)
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
