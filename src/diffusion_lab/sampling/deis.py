@@ -11,6 +11,7 @@ from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, State
 from diffusion_lab.sampling.gaussian_sampler import GaussianSampler
 from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.sampling.multistep import recalled, remembered
 
 HIGHEST_ORDER = 3
 
@@ -56,18 +57,14 @@ class DEIS(GaussianSampler):
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self.levels(t), self.levels(s)
         if not self.has_signal(torch.maximum(t, s)):
             return State(per_sample(alpha_s, z) * prediction.x0 + per_sample(sigma_s, z) * prediction.eps)
-        ages = range(len(state.history) // 2)
-        slopes = [prediction.eps, *(state.history[f"eps_{age}"] for age in ages)][: self.order]
-        times = [t, *(state.history[f"t_{age}"] for age in ages)][: self.order]
+        known = [(t, prediction.eps), *recalled(state.history)][: self.order]
+        times = torch.stack([time for time, _ in known])
         slope = torch.zeros_like(z)
-        for weight, before in zip(self._weights(s, torch.stack(times)), slopes, strict=True):
+        for weight, (_, before) in zip(self._weights(s, times), known, strict=True):
             slope = slope + per_sample(weight, z) * before
         ratio = alpha_s / alpha_t
         after = per_sample(ratio, z) * z + per_sample(sigma_s - sigma_t * ratio, z) * slope
-        history: dict[str, Tensor] = {}
-        for age in range(min(len(slopes), self.order - 1)):
-            history |= {f"eps_{age}": slopes[age], f"t_{age}": times[age]}
-        return State(after, history)
+        return State(after, remembered(known[: self.order - 1]))
 
     def _weights(self, s: Tensor, times: Tensor) -> Tensor:
         """Return the weights [n, B] of the slopes at `times` [n, B], the newest first, for the step to s [B].

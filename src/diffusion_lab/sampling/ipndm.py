@@ -10,6 +10,7 @@ from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, State
 from diffusion_lab.sampling.gaussian_sampler import GaussianSampler
 from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.sampling.multistep import recalled, remembered
 
 #: Coefficients of Adams and Bashforth for the last slopes, the newest first, by their number.
 _ADAMS_BASHFORTH = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
@@ -55,18 +56,14 @@ class IPNDM(GaussianSampler):
         if bool((s > t).all()):
             here, there, slope = here[::-1], there[::-1], prediction.x0
         (scale_t, other_t), (scale_s, other_s) = here, there
-        ages = range(len(state.history) // 2)
-        slopes = [slope, *(state.history[f"slope_{age}"] for age in ages)][: self.order]
-        levels = [other_t / scale_t, *(state.history[f"level_{age}"] for age in ages)][: self.order]
+        known = [(other_t / scale_t, slope), *recalled(state.history)][: self.order]
+        levels = torch.stack([level for level, _ in known])
         mean = torch.zeros_like(z)
-        for weight, before in zip(self._weights(torch.stack(levels), other_s / scale_s), slopes, strict=True):
+        for weight, (_, before) in zip(self._weights(levels, other_s / scale_s), known, strict=True):
             mean = mean + per_sample(weight, z) * before
         ratio = scale_s / scale_t
         after = per_sample(ratio, z) * z + per_sample(other_s - other_t * ratio, z) * mean
-        history: dict[str, Tensor] = {}
-        for age in range(min(len(slopes), self.order - 1)):
-            history |= {f"slope_{age}": slopes[age], f"level_{age}": levels[age]}
-        return State(after, history)
+        return State(after, remembered(known[: self.order - 1]))
 
     def _weights(self, levels: Tensor, end: Tensor) -> Tensor:
         """Return the weights [n, B] of the slopes at `levels` [n, B], the newest first, for the step to `end` [B]."""

@@ -13,6 +13,7 @@ from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, State
 from diffusion_lab.sampling.gaussian_sampler import GaussianSampler
 from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.sampling.multistep import recalled, remembered
 
 HIGHEST_ORDER = 3
 
@@ -52,15 +53,12 @@ class UniPC(GaussianSampler):
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         x0, past = denoiser(state.z, t).x0, state.history
-        z = state.z if "z" not in past else self._moved(past["z"], past["t"], t, _known(past, "before_"), x0)
+        z = state.z if "z" not in past else self._moved(past["z"], past["t"], t, recalled(past), x0)
         if not bool(self.half_log_snr(t).isfinite().all()):
             return State(self._moved(z, t, s, [(t, x0)], None))  # from pure noise: nothing to remember
-        known = [(t, x0), *_known(past, "before_")][: self.order]
+        known = [(t, x0), *recalled(past)][: self.order]
         after = self._moved(z, t, s, known, None)
-        history = {"z": z, "t": t}
-        for age, (time, data) in enumerate(known):
-            history |= {f"before_t{age}": time, f"before_x{age}": data}
-        return State(after, history)
+        return State(after, {"z": z, "t": t, **remembered(known)})
 
     def _moved(
         self, z: Tensor, t: Tensor, s: Tensor, known: list[tuple[Tensor, Tensor]], there: Tensor | None
@@ -105,8 +103,3 @@ class UniPC(GaussianSampler):
 
     def _scale(self, h: Tensor) -> Tensor:
         return -h if self.scale == "bh1" else torch.expm1(-h)
-
-
-def _known(history: dict[str, Tensor], prefix: str) -> list[tuple[Tensor, Tensor]]:
-    count = sum(name.startswith(f"{prefix}t") for name in history)
-    return [(history[f"{prefix}t{age}"], history[f"{prefix}x{age}"]) for age in range(count)]
