@@ -78,3 +78,17 @@ def check_halvings(multipliers: Sequence[int], image_size: int, halvings: int) -
             f"network.channel_multipliers has {levels} levels, which halve the image {halvings} times, but "
             f"data.image_size={image_size} halves evenly only {possible} times"
         )
+
+
+def check_patches(patch_size: int, image_size: int) -> None:
+    """Raise ValueError, naming the key, unless patches of this side fill the image."""
+    if patch_size < 1 or image_size % patch_size:
+        raise ValueError(f"network.patch_size must divide data.image_size={image_size}, got {patch_size}")
+
+
+def hidden_values(mlp_ratio: float, width: int) -> int:
+    """Return the hidden size of a perceptron; raise ValueError, naming the key, if it is 0."""
+    hidden = int(mlp_ratio * width)
+    if hidden < 1:
+        raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
+    return hidden

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import LabelledNetwork, check_share
-from diffusion_lab.networks.layers import SinusoidalEmbedding
+from diffusion_lab.networks.base import LabelledNetwork, check_patches, check_share, hidden_values
+from diffusion_lab.networks.layers import SinusoidalEmbedding, attend, from_patches, split_heads, to_patches
 
 #: Size of the sinusoidal embedding of the time.
 _TIME_FREQUENCIES = 256
@@ -63,17 +63,14 @@ class DiT(LabelledNetwork):
     ) -> None:
         super().__init__(labels, num_classes, condition_dropout, width)
         check_share("network.dropout", dropout)
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(f"network.patch_size must divide data.image_size={image_size}, got {patch_size}")
+        check_patches(patch_size, image_size)
         if width < 8 or width % 4 or heads < 1 or width % heads:
             raise ValueError(
                 f"network.width must be a multiple of 4 and of network.heads={heads}, and at least 8, got {width}"
             )
         if depth < 1:
             raise ValueError(f"network.depth must be 1 or more, got {depth}")
-        hidden = int(mlp_ratio * width)
-        if hidden < 1:
-            raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
+        hidden = hidden_values(mlp_ratio, width)
         if positions == "rotary" and width // heads % 4:
             raise ValueError(
                 "network.positions=rotary needs network.width / network.heads to be a multiple of 4, got "
@@ -108,10 +105,7 @@ class DiT(LabelledNetwork):
         told = self.time_embedding(self.time(c_noise).to(x.dtype))  # [B, width]
         told = self.with_label(told, condition)
         told = nn.functional.silu(told)
-        batch, channels, _, _ = x.shape
-        p, side = self.patch_size, self.side
-        patches = x.reshape(batch, channels, side, p, side, p).permute(0, 2, 4, 1, 3, 5).reshape(batch, side**2, -1)
-        tokens, turn = self.patches(patches), None  # [B, side², width]
+        tokens, turn = self.patches(to_patches(x, self.patch_size)), None  # [B, side², width]
         if self.turned:
             turn = self._turn(self.turned, x)
         else:
@@ -120,8 +114,7 @@ class DiT(LabelledNetwork):
             tokens = block(tokens, told, turn)
         shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
         raw = self.out(torch.addcmul(shift, self.norm(tokens), 1 + scale))  # [B, side², out · p²]
-        raw = raw.reshape(batch, side, side, -1, p, p).permute(0, 3, 1, 4, 2, 5)
-        return raw.reshape(batch, -1, side * p, side * p)
+        return from_patches(raw, self.patch_size)
 
     def _positions(self, like: Tensor) -> Tensor:
         """Return the embedding of each patch's row and column: [side², width], in the dtype of `like`."""
@@ -180,13 +173,10 @@ class Block(nn.Module):
         return torch.addcmul(tokens, gate_2, self._dropped(hidden))
 
     def _attention(self, tokens: Tensor, turn: Tensor | None) -> Tensor:
-        batch, length, width = tokens.shape
-        split = self.query_key_value(tokens).reshape(batch, length, 3, self.heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, width/heads]
+        query, key, value = split_heads(self.query_key_value(tokens), self.heads)
         if turn is not None:
             query, key = _turned(query, turn), _turned(key, turn)
-        seen = nn.functional.scaled_dot_product_attention(query, key, value)
-        return self.attended(seen.transpose(1, 2).reshape(batch, length, width))
+        return self.attended(attend(query, key, value))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x

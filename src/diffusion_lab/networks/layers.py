@@ -23,6 +23,34 @@ class SinusoidalEmbedding(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
+def to_patches(x: Tensor, size: int) -> Tensor:
+    """Cut images [B, C, S, S] into patches [B, (S/size)², C · size²], row by row."""
+    batch, channels, _, side = x.shape
+    count = side // size
+    cut = x.reshape(batch, channels, count, size, count, size).permute(0, 2, 4, 1, 3, 5)
+    return cut.reshape(batch, count**2, channels * size**2)
+
+
+def from_patches(patches: Tensor, size: int) -> Tensor:
+    """Put patches [B, (S/size)², C · size²] together to images [B, C, S, S], the inverse of `to_patches`."""
+    batch, number, _ = patches.shape
+    count = math.isqrt(number)
+    cut = patches.reshape(batch, count, count, -1, size, size).permute(0, 3, 1, 4, 2, 5)
+    return cut.reshape(batch, -1, count * size, count * size)
+
+
+def split_heads(query_key_value: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Split [B, L, 3 · width] into queries, keys and values, each [B, heads, L, width/heads]."""
+    batch, length, _ = query_key_value.shape
+    query, key, value = query_key_value.reshape(batch, length, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    return query, key, value
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return what each position sees [B, L, width], from queries, keys and values [B, heads, L, width/heads]."""
+    return nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
 def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:
     """The 3×3 convolution, padded by 1, of x [B, in, H, W] upsampled to its nearest neighbours: [B, out, 2H, 2W].
 

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.base import LabelledNetwork, check_halvings, check_share
-from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, pointwise, scaled_group_norm
+from diffusion_lab.networks.layers import (
+    SinusoidalEmbedding,
+    attend,
+    conv_of_upsampled,
+    pointwise,
+    scaled_group_norm,
+    split_heads,
+)
 
 #: The most groups that channels are normalized in.
 _MOST_GROUPS = 32
@@ -190,13 +197,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Map x [B, C, H, W] to the same shape."""
-        batch, channels, height, width = x.shape
         positions = scaled_group_norm(self.norm, x).flatten(2).transpose(1, 2)  # [B, H·W, C]
-        split = self.query_key_value(positions).reshape(batch, height * width, 3, self.heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, H·W, C/heads]
-        seen = nn.functional.scaled_dot_product_attention(query, key, value)
-        seen = self.out(seen.transpose(1, 2).reshape(batch, height * width, channels))
-        return x + seen.transpose(1, 2).reshape(batch, channels, height, width)
+        seen = self.out(attend(*split_heads(self.query_key_value(positions), self.heads)))
+        return x + seen.transpose(1, 2).reshape(x.shape)
 
 
 class _Stage(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import LabelledNetwork
-from diffusion_lab.networks.layers import SinusoidalEmbedding
+from diffusion_lab.networks.base import LabelledNetwork, check_patches, hidden_values
+from diffusion_lab.networks.layers import SinusoidalEmbedding, attend, from_patches, split_heads, to_patches
 
 
 class UViT(LabelledNetwork):
@@ -47,23 +47,20 @@ class UViT(LabelledNetwork):
         condition_dropout: float = 0.1,
     ) -> None:
         super().__init__(labels, num_classes, condition_dropout, width)
-        if patch_size < 1 or image_size % patch_size:
-            raise ValueError(f"network.patch_size must divide data.image_size={image_size}, got {patch_size}")
+        check_patches(patch_size, image_size)
         if width < 4 or width % 2 or heads < 1 or width % heads:
             raise ValueError(
                 f"network.width must be a multiple of 2 and of network.heads={heads}, and at least 4, got {width}"
             )
         if depth < 1 or depth % 2 == 0:
             raise ValueError(f"network.depth must be odd, for as many blocks before the middle as after, got {depth}")
-        hidden = int(mlp_ratio * width)
-        if hidden < 1:
-            raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
+        hidden = hidden_values(mlp_ratio, width)
         self.patch_size = patch_size
-        self.side = image_size // patch_size
+        patches = (image_size // patch_size) ** 2
         self.told = 2 if labels else 1
         self.patches = nn.Linear(in_channels * patch_size**2, width)
         self.time = SinusoidalEmbedding(width)
-        self.positions = nn.Parameter(torch.empty(self.told + self.side**2, width))
+        self.positions = nn.Parameter(torch.empty(self.told + patches, width))
         self.down = nn.ModuleList(Block(width, heads, hidden) for _ in range(depth // 2))
         self.middle = Block(width, heads, hidden)
         self.joined = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(depth // 2))
@@ -86,9 +83,7 @@ class UViT(LabelledNetwork):
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
         time = self.time(c_noise).to(x.dtype)  # [B, width]
         label = self.with_label(torch.zeros_like(time), condition)  # [B, width]; 0 without labels, and then left out
-        batch, channels, _, _ = x.shape
-        p, side = self.patch_size, self.side
-        patches = x.reshape(batch, channels, side, p, side, p).permute(0, 2, 4, 1, 3, 5).reshape(batch, side**2, -1)
+        patches = to_patches(x, self.patch_size)
         told = torch.stack([time, label], dim=1)[:, : self.told]
         tokens = torch.cat([told, self.patches(patches)], dim=1) + self.positions  # [B, told + side², width]
         skips = []
@@ -99,8 +94,7 @@ class UViT(LabelledNetwork):
         for joined, block in zip(self.joined, self.up, strict=True):
             tokens = block(joined(torch.cat([tokens, skips.pop()], dim=-1)))
         pixels = self.pixels(self.norm(tokens[:, self.told :]))  # [B, side², out · p²]
-        pixels = pixels.reshape(batch, side, side, -1, p, p).permute(0, 3, 1, 4, 2, 5)
-        return self.out(pixels.reshape(batch, -1, side * p, side * p))
+        return self.out(from_patches(pixels, self.patch_size))
 
 
 class Block(nn.Module):
@@ -123,9 +117,6 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens [B, L, width] to the same shape."""
-        batch, length, width = tokens.shape
-        split = self.query_key_value(self.norm_1(tokens)).reshape(batch, length, 3, self.heads, -1)
-        query, key, value = split.permute(2, 0, 3, 1, 4)  # each [B, heads, L, width/heads]
-        seen = nn.functional.scaled_dot_product_attention(query, key, value)
-        tokens = tokens + self.attended(seen.transpose(1, 2).reshape(batch, length, width))
+        seen = attend(*split_heads(self.query_key_value(self.norm_1(tokens)), self.heads))
+        tokens = tokens + self.attended(seen)
         return tokens + self.mlp(self.norm_2(tokens))
