@@ -81,7 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     if device.type not in ("cpu", "cuda"):
         parser.error(f"--device must be auto, cpu or cuda, got {options.device}")
     measure(options, device)
-    print(f"{CAPTION}\n\nJSON: {options.out}")
+    print("" if options.what == "arithmetic" else f"{CAPTION}\n")
+    print(f"JSON: {options.out}")
 
 
 def measure(options: argparse.Namespace, device: Any) -> None:
@@ -127,8 +128,8 @@ def measure(options: argparse.Namespace, device: Any) -> None:
         found["rows"] += [{**what, **row} for row in rows]
         found["load_average"].append(os.getloadavg()[0])
         print("\n" + rounds.table(title, rows), flush=True)
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
-    options.out.write_text(json.dumps(found, indent=2) + "\n")
+        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print("\nHighest measured rates of the machine")
     for name, unit, scale in (("matmul", "TFLOP/s", 1e12), ("convolution", "TFLOP/s", 1e12), ("copy", "GB/s", 1e9)):
         print(f"{name:<12}" + "".join(f"  {p} {rate / scale:8.3f} {unit}" for p, rate in rates[name].items()))

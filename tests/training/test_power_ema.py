@@ -149,9 +149,29 @@ def test_a_copy_of_another_run_is_named(tmp_path):
     )
     with pytest.raises(LabError, match=r"update_00000008\.ckpt is damaged, or of another run"):
         chosen("power_0.08", checkpoint, tmp_path)
+    torch.save({"state_dict": {}, "ema": {"updates": 7, "weights": {}}}, path)
+    with pytest.raises(LabError, match=r"update_00000008\.ckpt is damaged, or of another run: it is not of update 8"):
+        chosen("power_0.08", checkpoint, tmp_path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(LabError, match=r"update_00000008\.ckpt is damaged, or of another run: it is not of update 8"):
+        chosen("power_0.08", checkpoint, tmp_path)
     path.write_bytes(b"no checkpoint")
     with pytest.raises(LabError, match=r"update_00000008\.ckpt is damaged or not a checkpoint"):
         chosen("power_0.08", checkpoint, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["0", "nan", "inf", "-1", "1e400", "0.5"])
+def test_a_width_in_a_checkpoint_that_there_cannot_be_is_none(tmp_path, number):
+    _, checkpoint = walk(PowerEMA([0.1]), tmp_path, 4)
+    checkpoint["ema"]["key"] = f"power_{number}"
+    with pytest.raises(LabError, match=r"weights=power_0\.08: last\.ckpt has no such weights; it has raw, ema, power_"):
+        chosen("power_0.08", checkpoint, tmp_path)
+
+
+def test_a_checkpoint_with_other_averages_is_not_taken(tmp_path):
+    _, checkpoint = walk(PowerEMA([0.1, 0.05]), tmp_path, 4)
+    with pytest.raises(LabError, match=r"has the averages power_0\.1, power_0\.05, and not power_0\.1$"):
+        PowerEMA([0.1]).on_load_checkpoint(None, Module(), checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +183,7 @@ def test_a_copy_of_another_run_is_named(tmp_path):
         ("every_n_steps", {"widths": [0.1], "every_n_steps": 0}),
         ("store_every_n_updates", {"widths": [0.1], "store_every_n_updates": 0}),
         ("max_stored", {"widths": [0.1], "max_stored": 1}),
+        ("max_stored", {"widths": [0.1], "max_stored": 1001}),
     ],
 )
 def test_what_it_refuses(key, arguments):

@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from diffusion_lab.errors import LabError
+
 #: Key of the averages in a checkpoint: see `WeightAverages.content`.
 KEY = "ema"
 
@@ -119,6 +121,8 @@ class WeightAverages(pl.Callback, ABC):
     ) -> None:
         self.updates = int(checkpoint[KEY]["updates"])
         stored = {self.keys[0]: checkpoint[KEY]["weights"], **checkpoint[KEY].get("others", {})}
+        if stored.keys() != set(self.keys):
+            raise LabError(f"the checkpoint has the averages {', '.join(stored)}, and not {', '.join(self.keys)}")
         self.averages = {key: dict(average) for key, average in stored.items()}
 
     # Values are copied and tensors stay: a compiled network refers to its weights by their address in memory.

@@ -9,10 +9,13 @@ import pytorch_lightning as pl
 
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.ema import KEY, WeightAverages
-from diffusion_lab.training.power_profile import WIDEST, gamma_of
+from diffusion_lab.training.power_profile import NARROWEST, WIDEST, gamma_of
 
 #: Where the stored averages lie, beside the checkpoints.
 FOLDER = "averages"
+
+#: The most copies there may be.
+MOST_STORED = 1000
 
 
 class PowerEMA(WeightAverages):
@@ -31,7 +34,7 @@ class PowerEMA(WeightAverages):
         widths: σ_rel of the averages that are kept; validation and sampling use the first.
         every_n_steps: number of optimizer steps between two updates.
         store_every_n_updates: number of updates between two copies at first.
-        max_stored: the largest number of copies, at least 2.
+        max_stored: the largest number of copies, from 2 to 1000.
 
     Raises:
         ValueError: naming the key, if an argument is out of its range.
@@ -45,14 +48,14 @@ class PowerEMA(WeightAverages):
         max_stored: int = 32,
     ) -> None:
         for width in widths:
-            if not 0.01 <= width < WIDEST:
-                raise ValueError(f"ema.widths must lie between 0.01 and {WIDEST:.4f}, got {width}")
+            if not NARROWEST <= width < WIDEST:
+                raise ValueError(f"ema.widths must lie between {NARROWEST} and {WIDEST:.4f}, got {width}")
         if not widths or len(set(widths)) < len(widths):
             raise ValueError(f"ema.widths must be one or several different numbers, got {widths}")
         if store_every_n_updates < 1:
             raise ValueError(f"ema.store_every_n_updates must be at least 1, got {store_every_n_updates}")
-        if max_stored < 2:
-            raise ValueError(f"ema.max_stored must be at least 2, got {max_stored}")
+        if not 2 <= max_stored <= MOST_STORED:
+            raise ValueError(f"ema.max_stored must lie between 2 and {MOST_STORED}, got {max_stored}")
         super().__init__([f"power_{width}" for width in widths], every_n_steps)
         self.gammas = [gamma_of(width) for width in widths]
         self.store_every_n_updates = store_every_n_updates

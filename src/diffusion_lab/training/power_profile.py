@@ -16,6 +16,8 @@ import numpy as np
 
 #: The widths that can be reconstructed.
 LOWEST, HIGHEST = 0.03, 0.20
+#: The narrowest average that is kept.
+NARROWEST = 0.01
 #: The widest average there is: that of γ = 0, in which all weights count alike.
 WIDEST = 1 / math.sqrt(12)
 
