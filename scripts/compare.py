@@ -1,7 +1,7 @@
 """Compare runs: `python scripts/compare.py outputs/… metric=val/loss`, and `--help`."""
 
 from diffusion_lab.config.arguments import run_on_paths
-from diffusion_lab.config.schema import CompareConfig
+from diffusion_lab.config.reader_schema import CompareConfig
 
 
 def compare(paths: list[str], settings: CompareConfig) -> None:

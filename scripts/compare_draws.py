@@ -1,7 +1,7 @@
 """Show draws side by side: `python scripts/compare_draws.py outputs/<name>/<run>`, and `--help`."""
 
 from diffusion_lab.config.arguments import run_on_paths
-from diffusion_lab.config.schema import CompareDrawsConfig
+from diffusion_lab.config.reader_schema import CompareDrawsConfig
 
 
 def compare_draws(paths: list[str], settings: CompareDrawsConfig) -> None:

@@ -1,7 +1,7 @@
 """List runs, change their tags and notes, or remove them: `python scripts/runs.py`, and `--help`."""
 
 from diffusion_lab.config.arguments import run_on_paths
-from diffusion_lab.config.schema import RunsConfig
+from diffusion_lab.config.reader_schema import RunsConfig
 
 
 def runs(paths: list[str], settings: RunsConfig) -> None:

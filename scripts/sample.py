@@ -9,7 +9,7 @@ GROUPS_OF_THE_RUN = ("sampler", "grid", "guidance", "clip")
 def sample(cfg):
     """Draw as the composed config says."""
     # Imported here so that --help and --cfg answer before torch would have loaded.
-    from diffusion_lab.config.schema import SampleConfig
+    from diffusion_lab.config.reader_schema import SampleConfig
     from diffusion_lab.config.settings import read_settings
     from diffusion_lab.runs import sample
 

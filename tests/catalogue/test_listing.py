@@ -8,7 +8,7 @@ import pytest
 
 from diffusion_lab.catalogue import listing
 from diffusion_lab.config import arguments
-from diffusion_lab.config.schema import RunsConfig
+from diffusion_lab.config.reader_schema import RunsConfig
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder.run_record import RunRecord
 from fake_runs import fake_run

@@ -3,7 +3,7 @@
 import pytest
 
 from diffusion_lab.config.arguments import parse_arguments
-from diffusion_lab.config.schema import CompareConfig, RunsConfig
+from diffusion_lab.config.reader_schema import CompareConfig, RunsConfig
 from diffusion_lab.errors import LabError
 
 

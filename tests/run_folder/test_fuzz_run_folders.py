@@ -19,7 +19,7 @@ from conftest import TINY, read_typed
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.catalogue.find import find_runs
 from diffusion_lab.catalogue.listing import manage_runs
-from diffusion_lab.config.schema import CompareConfig, RunsConfig
+from diffusion_lab.config.reader_schema import CompareConfig, RunsConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.run_folder.folder import RunFolder

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
-from diffusion_lab.config.schema import CompareConfig
+from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.run_folder.folder import RunFolder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_lab.config.schema import CompareDrawsConfig
+from diffusion_lab.config.reader_schema import CompareDrawsConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.compare_draws import compare_draws, draws_sheet, named_draws
 from diffusion_lab.runs.recorded_draws import find_draws

@@ -16,7 +16,7 @@ from diffusion_lab.catalogue import prune
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.catalogue.metric_names import lower_is_better, unknown_metric_message
 from diffusion_lab.catalogue.number_format import format_number
-from diffusion_lab.config.schema import RunsConfig
+from diffusion_lab.config.reader_schema import RunsConfig
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.run_record import STATES, RunRecord, plain

@@ -1,6 +1,7 @@
 """Command line of the scripts that read run folders: paths and `key=value` in any order, without Hydra or torch.
 
-The keys, their defaults and their help texts are those of conf/<name>.yaml; their types those of `config/schema.py`.
+The keys, their defaults and their help texts are those of conf/<name>.yaml; their types those of
+`config/reader_schema.py`.
 """
 
 from __future__ import annotations

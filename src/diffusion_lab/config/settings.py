@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.annotations import type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
-from diffusion_lab.config.schema import Part, ReproduceConfig, SampleConfig, SearchConfig, TrainConfig, VerifyConfig
+from diffusion_lab.config.reader_schema import SampleConfig
+from diffusion_lab.config.schema import Part, ReproduceConfig, SearchConfig, TrainConfig, VerifyConfig
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from diffusion_lab.config.schema import CompareDrawsConfig
+from diffusion_lab.config.reader_schema import CompareDrawsConfig
 from diffusion_lab.errors import LabError, printable
 from diffusion_lab.figures import Sheet, save_figure
 from diffusion_lab.run_folder.command_lines import shown

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from diffusion_lab.config.instantiate import checked_call
-from diffusion_lab.config.schema import SampleConfig
+from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Sheet, grid_sheet, inpainting_sheet, inversion_sheet
 from diffusion_lab.runs.draws import SHOWN

@@ -7,7 +7,7 @@ from pathlib import Path
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.schema import SampleConfig
+from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.figures import save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network

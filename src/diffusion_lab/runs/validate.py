@@ -13,7 +13,8 @@ import torch
 from diffusion_lab.config.annotations import describe
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import check_arguments, checked_call, make
-from diffusion_lab.config.schema import TrainConfig, at_least
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.value_checks import at_least
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware

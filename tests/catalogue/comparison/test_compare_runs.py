@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_lab.catalogue.comparison import compare_runs
 from diffusion_lab.config import arguments
-from diffusion_lab.config.schema import CompareConfig
+from diffusion_lab.config.reader_schema import CompareConfig
 from fake_runs import fake_run, fake_sweep
 
 

@@ -9,7 +9,7 @@ from diffusion_lab.catalogue.comparison import tables
 from diffusion_lab.catalogue.comparison.comparison import Comparison, build_comparison
 from diffusion_lab.catalogue.comparison.page import render_page
 from diffusion_lab.catalogue.find import find_runs, output_dir
-from diffusion_lab.config.schema import CompareConfig
+from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
