@@ -22,12 +22,12 @@ def noise():
 
 @pytest.fixture(scope="module")
 def of_real(data):
-    return Recognition(**JUDGE)(data.split("test")[0], data.split("train"), data.split("val"))
+    return Recognition(**JUDGE).judge(data.split("test")[0], data.split("train"), data.split("val"))
 
 
 @pytest.fixture(scope="module")
 def of_noise(data, noise):
-    return Recognition(**JUDGE)(noise, data.split("train"), data.split("val"))
+    return Recognition(**JUDGE).judge(noise, data.split("train"), data.split("val"))
 
 
 def test_real_images_are_read_in_all_their_classes(of_real):
@@ -47,7 +47,7 @@ def test_the_judge_s_own_marks_do_not_depend_on_the_samples(of_real, of_noise):
 
 def test_the_same_seed_gives_the_same_marks(data, noise, of_noise):
     torch.manual_seed(1)
-    again = Recognition(**JUDGE)(noise, data.split("train"), data.split("val"))
+    again = Recognition(**JUDGE).judge(noise, data.split("train"), data.split("val"))
     assert again == of_noise
 
 
@@ -58,14 +58,14 @@ def test_colours_are_read_as_well(data):
     red, red_held_out = (
         torch.cat([part, torch.full_like(part, -1).repeat(1, 2, 1, 1)], 1) for part in (train, held_out)
     )
-    result = Recognition(**JUDGE)(red_held_out, (red, labels), (red_held_out, held_out_labels))
+    result = Recognition(**JUDGE).judge(red_held_out, (red, labels), (red_held_out, held_out_labels))
     assert result.accuracy > 0.9
     assert result.samples == result.real > 0.6
 
 
 def test_classes_are_those_of_the_samples_that_are_read(data):
     threes = data.to_batch(data.test.data[data.test.labels == 3])
-    result = Recognition(**JUDGE)(threes, data.split("train"), data.split("val"))
+    result = Recognition(**JUDGE).judge(threes, data.split("train"), data.split("val"))
     assert result.samples > 0.6
     assert result.classes == 1
 

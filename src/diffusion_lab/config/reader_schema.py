@@ -51,20 +51,57 @@ class SampleConfig:
     console: Part
 
     def __post_init__(self) -> None:
-        if self.precision not in ("32-true", "bf16-mixed"):
-            raise ValueError(f"precision must be 32-true or bf16-mixed, got {self.precision}")
         at_least(1, "num_samples", self.num_samples)
-        at_least(1, "batch_size", self.batch_size)
-        at_least(0, "seed", self.seed)
-        below_2_to_32("seed", self.seed)
-        if not re.fullmatch(r"raw|ema|(ema|power)_\d*\.?\d+(e-\d+)?", self.weights):
-            raise ValueError(
-                f"weights must be raw, ema or the key of an average, ema_0.999 or power_0.08, got {self.weights[:40]}"
-            )
+        _check_draw(self)
         if self.labels == []:
             raise ValueError("labels must name at least one class, or be null for all in turn")
         if self.invert is not None and self.inpaint.image is not None:
             raise ValueError("invert and inpaint exclude each other: choose one")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """The settings of an evaluation of a run."""
+
+    run_dir: str
+    checkpoint: str
+    weights: str
+    evaluation: Part
+    num_samples: int | None
+    seeds: int | None
+    split: Literal["train", "val", "test"] | None
+    batch_size: int
+    seed: int
+    sampler: Part | None
+    grid: Part | None
+    guidance: Part | None
+    clip: Part | None
+    device: str
+    precision: str
+    compile: bool
+    processes: int
+    again: bool
+    console: Part
+
+    def __post_init__(self) -> None:
+        for key in ("num_samples", "seeds"):
+            if getattr(self, key) is not None:
+                at_least(1, key, getattr(self, key))
+        at_least(1, "processes", self.processes)
+        _check_draw(self)
+
+
+def _check_draw(settings: SampleConfig | EvaluateConfig) -> None:
+    """Check what all draws have in common."""
+    if settings.precision not in ("32-true", "bf16-mixed"):
+        raise ValueError(f"precision must be 32-true or bf16-mixed, got {settings.precision}")
+    at_least(1, "batch_size", settings.batch_size)
+    at_least(0, "seed", settings.seed)
+    below_2_to_32("seed", settings.seed)
+    if not re.fullmatch(r"raw|ema|(ema|power)_\d*\.?\d+(e-\d+)?", settings.weights):
+        raise ValueError(
+            f"weights must be raw, ema or the key of an average, ema_0.999 or power_0.08, got {settings.weights[:40]}"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.annotations import type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
-from diffusion_lab.config.reader_schema import SampleConfig
+from diffusion_lab.config.reader_schema import EvaluateConfig, SampleConfig
 from diffusion_lab.config.schema import Part, ReproduceConfig, SearchConfig, TrainConfig, VerifyConfig
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError
@@ -22,6 +22,7 @@ Settings = TypeVar("Settings")
 SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
+    "evaluate": EvaluateConfig,
     "reproduce": ReproduceConfig,
     "verify_resume": VerifyConfig,
     "search": SearchConfig,

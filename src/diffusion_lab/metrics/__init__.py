@@ -1,10 +1,9 @@
-"""How good samples are. Knows nothing about diffusion.
+"""How good a trained model is. Knows nothing about diffusion.
 
-An entry of the config group `evaluation` is a callable of (samples, training split, held-out split), where samples are
-[N, C, H, W] float32 in [−1, 1] and a split is a pair (images like them, labels [M] int64). Its result has `as_dict()`,
-which metrics.json holds under the entry's name, and `summary()`, one line for people.
+An entry of the config group `evaluation` is an `Evaluation`: from the model, its samples and the real data to numbers.
 """
 
+from diffusion_lab.metrics.base import Evaluation, Result, Samples, Splits, Subject
 from diffusion_lab.metrics.recognition import Recognition, RecognitionResult
 
-__all__ = ["Recognition", "RecognitionResult"]
+__all__ = ["Evaluation", "Recognition", "RecognitionResult", "Result", "Samples", "Splits", "Subject"]

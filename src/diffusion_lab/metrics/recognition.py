@@ -13,9 +13,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import Tensor
 
+from diffusion_lab.metrics.base import Evaluation, Result, Splits, Subject
+
 
 @dataclass(frozen=True)
-class RecognitionResult:
+class RecognitionResult(Result):
     """Fractions, from 0 to 1, of images that the judge reads with more than the threshold's confidence.
 
     Attributes:
@@ -55,8 +57,8 @@ class RecognitionResult:
 _OF_THE_QUESTION = ("threshold", "num_samples", "num_real")
 
 
-class Recognition:
-    """Trains the judge and asks it.
+class Recognition(Evaluation):
+    """Trains the judge and asks it about the samples that were drawn anyway; its real images are the test split's.
 
     Args:
         threshold: the confidence above which an image counts as read.
@@ -85,15 +87,23 @@ class Recognition:
         self.hidden = hidden
         self.seed = seed
 
-    def check(self, labels: Tensor | None) -> None:
-        """Raise ValueError if the judge cannot learn from training images with these labels [N]."""
+    def check(self, data: Splits) -> None:
+        """Raise ValueError if the judge cannot learn from the training images."""
+        labels = data.train.labels
         if labels is None:
             raise ValueError("it needs images with labels, and this data has none")
         found = len(labels[: self.max_train].unique())
         if found < 2:
             raise ValueError(f"it needs training images of two classes at least, got {found}: raise data.limit_train")
 
-    def __call__(
+    def __call__(self, subject: Subject) -> RecognitionResult:
+        """Judge the samples that were drawn anyway."""
+        (train, labels), (test, test_labels) = subject.data.split("train", self.max_train), subject.data.split("test")
+        assert labels is not None  # `check`
+        assert test_labels is not None
+        return self.judge(subject.draws()[0].items, (train, labels), (test, test_labels))
+
+    def judge(
         self, samples: Tensor, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor]
     ) -> RecognitionResult:
         """Judge `samples` [N, C, H, W], given (images, labels) to train the judge on and to calibrate it with.

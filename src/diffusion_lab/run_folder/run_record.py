@@ -48,7 +48,7 @@ class RunRecord:
             manifest = self.manifest
         except LabError:
             manifest = {}  # the config can be read all the same
-        return dict(_leaves(read_recorded_config(self.path, manifest)))
+        return dict(leaves(read_recorded_config(self.path, manifest)))
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class RunRecord:
         """
         found: dict[str, float] = {}
         for name, value in read_json(self.path / "metrics.json").items():
-            for key, number in _leaves(value, plain(name)) if isinstance(value, dict) else [(plain(name), value)]:
+            for key, number in leaves(value, plain(name)) if isinstance(value, dict) else [(plain(name), value)]:
                 if isinstance(number, int | float) and not isinstance(number, bool):
                     found[key] = float(number)
         found.pop("train/loss_epoch", None)  # the same as train/loss
@@ -189,12 +189,13 @@ def size_on_disk(folder: Path) -> Iterator[int]:
                 yield status.st_blocks * 512 if stat.S_ISREG(status.st_mode) else 0
 
 
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings by dotted key; a list is one value."""
     if not isinstance(node, dict):
         yield prefix, node
         return
     for name, value in node.items():
-        yield from _leaves(value, f"{prefix}.{plain(name)}" if prefix else plain(name))
+        yield from leaves(value, f"{prefix}.{plain(name)}" if prefix else plain(name))
 
 
 def _number(value: Any) -> float | None:

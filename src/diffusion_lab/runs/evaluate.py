@@ -1,30 +1,216 @@
-"""Evaluations of a run's samples: the config group `evaluation`."""
+"""Evaluations of a trained model: at the end of training, and of any run later (scripts/evaluate.py)."""
 
 from __future__ import annotations
 
+import datetime
+import functools
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from diffusion_lab import console
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.build import TRANSFORMS, Parts
+from diffusion_lab.config.instantiate import checked_call, make
+from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.data import DataModule
+from diffusion_lab.config.targets import allowed_with, targets
+from diffusion_lab.errors import LabError
+from diffusion_lab.figures import save_figure
+from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.machine.compilation import compile_network
+from diffusion_lab.machine.library_warnings import silence_library_warnings
+from diffusion_lab.metrics import Evaluation, Result, Subject
+from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.run_folder.environment import hardware, versions
+from diffusion_lab.run_folder.evaluation_record import EVALUATIONS
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.git_patch import GitError, working_tree
+from diffusion_lab.run_folder.manifest import weights_hash
+from diffusion_lab.runs.draw_processes import DrawOrder, DrawProcesses
+from diffusion_lab.runs.draws import transforms_of
+from diffusion_lab.runs.evaluation_subject import RunSubject
+from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.stored_draws import StoredDraws
+
+#: Options that most evaluations have, and that can be typed once for all of them.
+_COMMON = ("num_samples", "seeds", "split")
 
 
-def evaluate(settings: TrainConfig, data: DataModule, samples: Tensor) -> dict[str, Any]:
-    """Return the results of each evaluation of the samples, by its name.
+def run_evaluations(evaluations: Mapping[str, Evaluation | None], subject: Subject) -> dict[str, Result]:
+    """Return the result of each evaluation of a model, by its name.
 
-    Args:
-        settings: of the run; its evaluations have names, and `max_train` where some of the training data is enough.
-        data: that the samples are compared with; it must be there.
-        samples: [N, *D] in the dtype of the data.
+    Raises:
+        LabError: naming an evaluation that does not go with the data.
     """
-    test = data.split("test")
     results = {}
-    for name, run in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
+    for name, evaluation in evaluations.items():
+        if evaluation is None:
+            continue
         console.current().note(f"evaluation: {name}")
-        result = run(samples, data.split("train", getattr(run, "max_train", None)), test)
-        results[name] = result.as_dict()
-        console.current().event("evaluation", result.summary(), name=name, **results[name])
+        result = evaluation(subject)
+        results[name] = result
+        console.current().event("evaluation", result.summary(), name=name, **result.as_dict())
     return results
+
+
+def evaluate(settings: EvaluateConfig) -> Path:
+    """Evaluate a run, and return the file of the results; what was evaluated already is not evaluated again.
+
+    Raises:
+        LabError: naming the key that does not fit.
+    """
+    silence_library_warnings()
+    keep_freed_memory()
+    with console.use(make(settings.console, "console", {}, None)):
+        return _evaluate(settings)
+
+
+def _evaluate(settings: EvaluateConfig) -> Path:
+    nodes = with_common_options(settings.evaluation, {key: getattr(settings, key) for key in _COMMON})
+    evaluations = make(nodes, "evaluation", {}, allowed_with(targets({"evaluation": nodes})))
+    if not any(evaluations.values()):
+        raise LabError("evaluation=none leaves nothing to do: choose evaluation=quality, for example")
+    groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
+    changes = {group: node for group, node in groups.items() if node is not None}
+    order = DrawOrder(
+        str(Path(settings.run_dir).expanduser().resolve()),
+        settings.checkpoint,
+        settings.weights,
+        settings.device,
+        changes,
+        settings.batch_size,
+        settings.precision,
+        settings.compile,
+    )
+    run = load_run(order.run_dir, order.checkpoint, order.device, changes, order.weights)
+    if (warning := run.parts.pipeline.warning) is not None:
+        console.current().warning(warning)
+    facts = draw_facts(run.settings, run.weights, run.parts, run.step, settings.precision, settings.batch_size)
+    asked = {**facts, "seed": settings.seed, "evaluation": nodes}
+    file = run.folder.path / EVALUATIONS / f"{_words(facts)}_{_short_hash(asked)}.json"
+    if file.is_file() and not settings.again:
+        text = f"{shown(file)} is there already: again=true evaluates anew"
+        console.current().end(file, text, run_folder=run.folder.path)
+        return file
+    run.parts.data.setup()
+    for name, evaluation in evaluations.items():
+        if evaluation is not None:
+            checked_call(functools.partial(evaluation.check, run.parts.data), f"evaluation.{name}")
+    if settings.compile:
+        compile_network(run.parts.network, next(run.parts.network.parameters()).device)
+    began = time.monotonic()
+    stored = stored_draws(run.folder, facts)
+    if settings.again:
+        stored.remove()
+    with DrawProcesses(settings.processes, replace(order, folder=str(stored.folder))) as processes:
+        subject = RunSubject(
+            run.parts.pipeline,
+            run.parts.data,
+            stored,
+            run.settings.sampling.num_samples,
+            settings.seed,
+            Path(run.settings.paths.data_dir),
+            console.current().bar,
+            helpers=processes.start if settings.processes > 1 else None,
+        )
+        results = run_evaluations(evaluations, subject)
+    content = {
+        "asked": asked,
+        "made_by": made_by(run),
+        "wall_time_s": round(time.monotonic() - began, 1),
+        "results": {name: dict(result.as_dict()) for name, result in results.items()},
+    }
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False, default=dict) + "\n")
+    files = [file]
+    for result in results.values():
+        for name, sheet in result.sheets().items():
+            files.append(save_figure(run.parts.pipeline.codec.show(sheet), file.with_suffix(""), name))
+    _log(run, results)
+    stored.remove()
+    places = ", ".join(shown(path) for path in files)
+    console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
+    return file
+
+
+def with_common_options(evaluations: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes of evaluations with options that were typed for all of them, in those that have them.
+
+    Raises:
+        LabError: naming an option that none of them has.
+    """
+    chosen = {key: value for key, value in typed.items() if value is not None}
+    for key, value in chosen.items():
+        if not any(isinstance(node, Mapping) and key in node for node in evaluations.values()):
+            raise LabError(f"{key}={value}: none of the evaluations ({', '.join(evaluations)}) has it")
+    return {
+        name: {**node, **{key: value for key, value in chosen.items() if key in node}} if node else node
+        for name, node in evaluations.items()
+    }
+
+
+def draw_facts(
+    settings: TrainConfig, weights: str, parts: Parts, step: int, precision: str, batch_size: int
+) -> dict[str, Any]:
+    """Return what decides the samples of a seed."""
+    return {
+        "sampler": settings.sampler,
+        "grid": settings.grid,
+        "transforms": transforms_of(settings),
+        "weights": weights,
+        "weights_hash": weights_hash(parts.module.state_dict()),
+        "step": step,
+        "precision": precision,
+        "batch_size": batch_size,
+    }
+
+
+def stored_draws(folder: RunFolder, facts: Mapping[str, Any]) -> StoredDraws:
+    """Return the place in a run folder of the draws that `draw_facts` decide."""
+    place = folder.path / EVALUATIONS / f"draws_{_short_hash(facts)}"
+    return StoredDraws(place, facts["batch_size"], facts["precision"])
+
+
+def made_by(run: Run) -> dict[str, Any]:
+    """Return the command, the code and the machine that made a result."""
+    made: dict[str, Any] = {"argv": sys.argv, "versions": versions(), "hardware": hardware()}
+    made["device"] = str(next(run.parts.network.parameters()).device)
+    made["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        tree = working_tree(Path(__file__).parent)
+    except GitError:
+        tree = None
+    if tree is not None:
+        made["git"] = {"commit": tree.commit, "dirty": bool(tree.patch or tree.left_out)}
+    return made
+
+
+def _words(facts: Mapping[str, Any]) -> str:
+    sampler = str(facts["sampler"]["_target_"]).rpartition(".")[2].lower()
+    return f"{sampler}{facts['sampler'].get('num_steps') or ''}_{facts['weights']}_step{facts['step']}"
+
+
+def _short_hash(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, default=dict)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _log(run: Run, results: Mapping[str, Result]) -> None:
+    """Write the numbers of an evaluation to the run's TensorBoard logs, if it keeps some."""
+    logs = run.folder.path / "tensorboard"
+    if not logs.is_dir():
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(logs, filename_suffix=".evaluation") as writer:
+        for name, result in results.items():
+            for key, value in result.as_dict().items():
+                if isinstance(value, int | float):
+                    writer.add_scalar(f"evaluation/{name}/{key}", torch.tensor(float(value)), run.step)

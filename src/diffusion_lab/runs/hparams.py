@@ -108,7 +108,8 @@ def _final(trainer: pl.Trainer, metrics: Mapping[str, Any], wall_time: float) ->
     for evaluation, numbers in metrics.items():
         if isinstance(numbers, Mapping):
             final[f"Final/{evaluation}"] = next(iter(numbers.values()))  # an evaluation's first number is its main one
-            final |= {f"evaluation/{evaluation}/{name}": number for name, number in numbers.items()}
+            found = {name: number for name, number in numbers.items() if isinstance(number, int | float)}
+            final |= {f"evaluation/{evaluation}/{name}": number for name, number in found.items()}
     return final
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +19,7 @@ from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
+from diffusion_lab.metrics import Evaluation
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
@@ -51,7 +52,7 @@ def validated(settings: TrainConfig) -> Parts:
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
-    _check_made(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), "evaluation", Callable)
+    _check_made(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), "evaluation", Evaluation)
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
@@ -100,8 +101,8 @@ def check_against_data(settings: TrainConfig, parts: Parts, trainer: pl.Trainer)
             "trainer.check_val_every_n_epoch=null to count over epochs"
         )
     for name, made in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
-        if hasattr(made, "check"):
-            checked_call(functools.partial(made.check, train.labels), f"evaluation.{name}")
+        if made is not None:
+            checked_call(functools.partial(made.check, parts.data), f"evaluation.{name}")
 
 
 def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:

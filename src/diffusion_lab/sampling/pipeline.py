@@ -92,6 +92,7 @@ class Pipeline:
         precision: str = "32-true",
         start: Tensor | None = None,
         constraint: Constraint | None = None,
+        first: int = 0,
     ) -> Draw:
         """Draw samples.
 
@@ -108,6 +109,7 @@ class Pipeline:
                 sampler's arithmetic stay float32.
             start: [num_samples, *D] the state to start from, as `invert` returns it; None for draws from the prior.
             constraint: what is known of the samples beforehand; None without any.
+            first: the number of the first sample, to draw a part of the samples of a seed.
 
         Raises:
             LabError: if the condition or `start` does not fit, or the draw ends in numbers that are not finite.
@@ -117,7 +119,7 @@ class Pipeline:
 
         def first_state(noise: Noise) -> Tensor:
             if start is not None:
-                return start[noise.rows.to(start.device)].to(noise.rows.device)
+                return start[noise.rows.to(start.device) - first].to(noise.rows.device)
             return self.process.prior(self.shape, noise.at("prior"))
 
         return self._walk(
@@ -125,7 +127,8 @@ class Pipeline:
             first_state,
             self.codec.decode,
             num_samples,
-            self._condition(num_samples, condition),
+            self._condition(num_samples, condition, first),
+            first=first,
             seed=seed,
             batch_size=batch_size,
             trajectory=trajectory,
@@ -195,6 +198,7 @@ class Pipeline:
         progress: str | None = None,
         precision: str = "32-true",
         constraint: Constraint | None = None,
+        first: int = 0,
     ) -> Draw:
         """Take `count` states along a walk, a batch at a time.
 
@@ -205,7 +209,7 @@ class Pipeline:
             count: how many.
             condition: [count, …] of each, checked; None without one.
             progress: the word of the progress bar; None without one.
-            seed, batch_size, trajectory, on_step, precision, constraint: as for `draw`.
+            seed, batch_size, trajectory, on_step, precision, constraint, first: as for `draw`.
         """
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {precision}")
@@ -221,12 +225,13 @@ class Pipeline:
         )
         done, before = [], self._plain.evaluations
         try:
-            for first in batches:
+            for begin in batches:
                 listeners: list[Callable[[Step], object]] = [lambda step: bar.update()]
-                noise = Noise(torch.arange(first, min(first + batch_size, count), device=device), seed, "sample")
+                rows = torch.arange(begin, min(begin + batch_size, count), device=device)
+                noise = Noise(first + rows, seed, "sample")
                 with torch.no_grad():
                     start = first_state(noise)
-                if trajectory is not None and first == 0:
+                if trajectory is not None and begin == 0:
                     trajectory.start(start)
                     listeners.append(trajectory.record)
                 if on_step is not None:
@@ -236,7 +241,7 @@ class Pipeline:
                     for listener in listeners:
                         listener(step)
 
-                here = None if condition is None else condition[first : first + batch_size].to(device)
+                here = None if condition is None else condition[begin : begin + batch_size].to(device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
                     z = draw(self.denoiser, walk, start, noise, here, constraint, tell)
                 _check_finite(z)
@@ -253,14 +258,18 @@ class Pipeline:
         """How many labels the network may be given; None if it takes none."""
         return self.num_classes if condition_kind(self.network) == "label" else None
 
-    def _condition(self, num_samples: int, given: Tensor | Sequence[int] | None) -> Tensor | None:
+    def labels_in_turn(self, num_samples: int, first: int = 0) -> Tensor | None:
+        """Return the labels [num_samples] int64 of samples for which none are given; None without labels."""
+        return None if self.labels is None else torch.arange(first, first + num_samples) % self.labels
+
+    def _condition(self, num_samples: int, given: Tensor | Sequence[int] | None, first: int = 0) -> Tensor | None:
         """Return the condition of each sample: the given one, or the classes in turn for a network with labels."""
         if condition_kind(self.network) != "label":
             return None if given is None else torch.as_tensor(given)  # which the denoiser refuses
         if self.num_classes is None:
             raise LabError(f"{type(self.network).__name__} takes labels, and the data has none")
         if given is None:
-            return torch.arange(num_samples) % self.num_classes
+            return self.labels_in_turn(num_samples, first)
         labels = torch.as_tensor(given)
         if labels.shape != (num_samples,):
             raise LabError(f"{num_samples} samples need as many labels, got the shape {list(labels.shape)}")

@@ -13,6 +13,7 @@ from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.run_folder.evaluation_record import evaluated
 from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.run_record import RunRecord
 
@@ -32,6 +33,7 @@ def compare_runs(paths: Sequence[str], settings: CompareConfig) -> None:
     """
     files = [file for text in settings.out for file in _output_files(text)]
     runs, left_out = _comparable_runs(find_runs(paths or [output_dir()]), settings.all)
+    runs = _with_evaluations(runs, settings.metric[0])
     comparison = build_comparison(runs, left_out, settings.metric, settings.direction, settings.by, settings.sort)
     for file in files:
         try:
@@ -70,6 +72,15 @@ def _comparable_runs(
         reasons = ", ".join(sorted({reason for _, reason in left_out}))
         raise LabError(f"none of {len(runs)} runs can be compared: {reasons}")
     return comparable, left_out
+
+
+def _with_evaluations(runs: Sequence[RunRecord], metric: str) -> list[RunRecord]:
+    """Return the runs; each of a run's evaluations that has the metric is a row of its own."""
+    rows: list[RunRecord] = []
+    for run in runs:
+        seen = [evaluation for evaluation in evaluated(run) if metric in evaluation.found]
+        rows += [run, *seen] if metric in run.metrics or not seen else seen
+    return rows
 
 
 def _output_files(text: str) -> list[Path]:

@@ -1,0 +1,104 @@
+"""The seam that every evaluation fills: a question that is asked of a trained model, and its answer in numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated data.
+
+    Attributes:
+        items: [N, *D] in the dtype of the data: float32 in [−1, 1] for images.
+        labels: [N] int64 what each was to be of; None without labels.
+        evaluations: how often the network was evaluated for each; NaN if that is not known.
+    """
+
+    items: Tensor
+    labels: Tensor | None
+    evaluations: float
+
+
+class Splits(Protocol):
+    """Real data, as `diffusion_lab.data.DataModule` has it."""
+
+    item: str
+    num_classes: int | None
+    train: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def split(self, name: str, count: int | None = None) -> tuple[Tensor, Tensor | None]: ...
+
+    def fingerprint(self) -> dict[str, str]: ...
+
+
+class Subject(Protocol):
+    """What is evaluated: a trained model, the samples it draws, and the data that it was trained on.
+
+    Attributes:
+        data: the real data.
+        pipeline: draws samples, and holds the network and the process: a `diffusion_lab.sampling.Pipeline`.
+        cache: a folder for what is costly to compute and depends on the data alone.
+        bar: whether a progress bar may be shown.
+    """
+
+    pipeline: Any
+    cache: Path
+    bar: bool
+
+    @property
+    def data(self) -> Splits: ...
+
+    def draws(self, num_samples: int | None = None, seeds: int = 1) -> Sequence[Samples]:
+        """Return samples for each of several sampling seeds; they are drawn when they are first asked for.
+
+        Args:
+            num_samples: how many for each seed; None for those that were drawn anyway.
+            seeds: how many seeds: the one that was typed, and those after it.
+        """
+        ...
+
+
+class Result(ABC):
+    """The answer of an evaluation."""
+
+    @abstractmethod
+    def as_dict(self) -> Mapping[str, float | str | None]:
+        """Return its numbers and the facts that they depend on, by name; the first one is the main number."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Return one line for people."""
+
+    def sheets(self) -> Mapping[str, Any]:
+        """Return its figures by name, as `diffusion_lab.figures.Sheet`s of data; none by default."""
+        return {}
+
+
+class Evaluation(ABC):
+    """An entry of the config group `evaluation`."""
+
+    @abstractmethod
+    def __call__(self, subject: Subject) -> Result:
+        """Evaluate a model.
+
+        Raises:
+            LabError: naming the key that does not fit.
+        """
+
+    @abstractmethod
+    def check(self, data: Splits) -> None:
+        """Check that the data, which is there, allows this evaluation.
+
+        Raises:
+            ValueError: saying what it needs.
+        """

@@ -1,0 +1,84 @@
+"""Evaluations that were recorded in a run folder, read as data and without torch. They are untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import read_json
+from diffusion_lab.run_folder.run_record import RunRecord, leaves, plain
+
+#: The folder of evaluations in a run folder: a file for each.
+EVALUATIONS = "evaluations"
+
+#: The parts of a run that an evaluation may replace.
+_PARTS = ("sampler", "grid", "guidance", "clip")
+
+#: What decides samples, beside the parts that drew them.
+_SETTINGS = ("weights", "step", "precision")
+
+
+class EvaluatedRun(RunRecord):
+    """A run as one of its evaluations saw it: with the parts that drew the samples, and the numbers found.
+
+    Args:
+        path: of the run folder.
+        file: of the evaluation.
+    """
+
+    def __init__(self, path: Path, file: Path) -> None:
+        super().__init__(path)
+        self.file = file
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        content = read_json(self.file)
+        asked, results = content.get("asked"), content.get("results")
+        if not isinstance(asked, dict) or not isinstance(results, dict):
+            raise LabError(f"{self.file} is damaged: it is no record of an evaluation")
+        return {"asked": asked, "results": results}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The config of the run, with what the evaluation chose in its place."""
+        asked = self._content["asked"]
+        transforms = asked.get("transforms")
+        parts = {name: asked.get(name, {}) for name in _PARTS}
+        parts |= transforms if isinstance(transforms, Mapping) else {}
+        kept = {key: value for key, value in super().config.items() if key.partition(".")[0] not in parts}
+        chosen = {name: asked.get(name) for name in _SETTINGS}
+        nodes = asked.get("evaluation")
+        evaluation = {"seed": asked.get("seed"), **(nodes if isinstance(nodes, Mapping) else {})}
+        return kept | dict(leaves({**parts, **chosen, "evaluation": evaluation})) | self._texts
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the run, without the options of the parts that the evaluation may have replaced."""
+        found = super().manifest
+        options = found.get("options")
+        kept = {name: option for name, option in options.items() if name not in _PARTS} if options else options
+        return found | {"options": kept}
+
+    @cached_property
+    def found(self) -> dict[str, float]:
+        """The numbers of the evaluation, by ``<its name>.<number>``."""
+        numbers = leaves(self._content["results"])
+        return {key: float(x) for key, x in numbers if isinstance(x, int | float) and not isinstance(x, bool)}
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The numbers of the evaluation, and those of the run."""
+        return super().metrics | self.found
+
+    @cached_property
+    def _texts(self) -> dict[str, Any]:
+        """What results say in words, such as the hash of the network that extracted features: it makes columns."""
+        return {key: plain(value) for key, value in leaves(self._content["results"]) if isinstance(value, str)}
+
+
+def evaluated(run: RunRecord) -> list[EvaluatedRun]:
+    """Return the evaluations of a run, by the name of their files."""
+    return [EvaluatedRun(run.path, file) for file in sorted((run.path / EVALUATIONS).glob("*.json"))]

@@ -1,0 +1,148 @@
+"""Samples that are stored batch by batch: a draw that was stopped goes on, and several processes can share one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import atomic_write, write_text
+from diffusion_lab.machine.bounded_read import open_bounded, read_json
+from diffusion_lab.sampling import Pipeline, Step
+
+#: The file that says how often the network was evaluated for each sample.
+_FACTS = "evaluations.json"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The samples `first` to `last` of a seed, the last one not included."""
+
+    seed: int
+    first: int
+    last: int
+
+    @property
+    def file(self) -> str:
+        return f"seed{self.seed}_{self.first:07d}_{self.last:07d}.npy"
+
+
+class StoredDraws:
+    """Draws of one pipeline, in a folder whose name says what decides them.
+
+    Args:
+        folder: where the batches lie; it is made with the first one.
+        batch_size: how many samples are drawn at a time. A sample depends on it by rounding, so that a draw that goes
+            on must have the same one.
+        precision: as for `Pipeline.draw`.
+    """
+
+    def __init__(self, folder: Path, batch_size: int, precision: str) -> None:
+        self.folder = folder
+        self.batch_size = batch_size
+        self.precision = precision
+
+    def batches(self, num_samples: int, seeds: Sequence[int]) -> list[Batch]:
+        """Return the batches of `num_samples` samples for each seed, in order."""
+        size = self.batch_size
+        return [
+            Batch(seed, first, min(first + size, num_samples))
+            for seed in seeds
+            for first in range(0, num_samples, size)
+        ]
+
+    def draw(
+        self,
+        pipeline: Pipeline,
+        num_samples: int,
+        seeds: Sequence[int],
+        bar: bool = False,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Draw and store the batches that are not there yet.
+
+        Args:
+            pipeline: draws them.
+            num_samples, seeds: see `batches`.
+            bar: show a progress bar, where there is a terminal to show it on.
+            share: (i, n): draw the i-th of n parts.
+
+        Raises:
+            LabError: if a draw ends in numbers that are not finite, or a file cannot be written.
+        """
+        part, parts = share
+        mine = self.batches(num_samples, seeds)[part::parts]
+        todo = [batch for batch in mine if not (self.folder / batch.file).is_file()]
+        steps = len(pipeline.sampler.steps)
+        progress = tqdm(
+            total=len(mine) * steps,
+            initial=(len(mine) - len(todo)) * steps,
+            desc="sampling",
+            unit="step",
+            disable=not (bar and todo and sys.stderr.isatty()),
+        )
+
+        def advance(step: Step) -> None:
+            progress.update()
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with progress:
+            for batch in todo:
+                drawn = pipeline.draw(
+                    batch.last - batch.first,
+                    batch.seed,
+                    self.batch_size,
+                    on_step=advance,
+                    precision=self.precision,
+                    first=batch.first,
+                )
+                try:
+                    with atomic_write(self.folder / batch.file) as file:
+                        np.save(file, drawn.samples.numpy())
+                except OSError as error:
+                    raise LabError(f"cannot write {self.folder / batch.file}: {error.strerror or error}") from error
+                write_text(self.folder / _FACTS, json.dumps({"evaluations": drawn.evaluations}) + "\n")
+
+    def read(self, shape: Sequence[int], num_samples: int, seed: int) -> Tensor:
+        """Return the samples [num_samples, *shape] of a seed, all of which are stored.
+
+        Raises:
+            LabError: naming a file that is damaged.
+        """
+        parts = []
+        for batch in self.batches(num_samples, [seed]):
+            path = self.folder / batch.file
+            try:
+                with open_bounded(path) as file:
+                    stored = np.load(file, allow_pickle=False)
+                if stored.shape != (batch.last - batch.first, *shape):
+                    raise ValueError(f"it holds {list(stored.shape)}")
+            except (OSError, ValueError, EOFError) as error:
+                raise LabError(f"{path} is damaged: {' '.join(str(error).split())[:200]}; remove it") from error
+            parts.append(torch.from_numpy(stored))
+        return torch.cat(parts)
+
+    def evaluations(self) -> float:
+        """Return how often the network was evaluated for each of the samples that are stored.
+
+        Raises:
+            LabError: naming the file that says so, if it is damaged.
+        """
+        path = self.folder / _FACTS
+        number = read_json(path).get("evaluations")
+        if not isinstance(number, int | float):
+            raise LabError(f"{path} is damaged: it does not say how often the network was evaluated; remove its folder")
+        return float(number)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,198 @@
+"""Evaluating a run from its folder: nothing is drawn twice, and no number depends on how it came about."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
+from diffusion_lab.config.reader_schema import CompareConfig
+from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import Evaluation, Result
+from diffusion_lab.run_folder.evaluation_record import evaluated
+from diffusion_lab.run_folder.run_record import RunRecord
+from diffusion_lab.runs import evaluate as evaluate_module
+from diffusion_lab.runs import load_run
+from diffusion_lab.runs.evaluate import evaluate
+
+
+@dataclass(frozen=True)
+class Moments(Result):
+    """The mean and the standard deviation of all pixels of all seeds."""
+
+    mean: float
+    std: float
+    evaluations: float
+
+    def as_dict(self):
+        return {"loss": self.mean, "std": self.std, "evaluations": self.evaluations, "features": "pixels"}
+
+    def summary(self):
+        return f"mean {self.mean:.3f}"
+
+
+class PixelMoments(Evaluation):
+    def __init__(self, num_samples: int | None = None, seeds: int = 1):
+        self.num_samples = num_samples
+        self.seeds = seeds
+
+    def check(self, data):
+        pass
+
+    def __call__(self, subject):
+        draws = subject.draws(self.num_samples, self.seeds)
+        items = torch.cat([draw.items for draw in draws]).double()
+        return Moments(float(items.mean()), float(items.std()), draws[0].evaluations)
+
+
+TARGET = f"{PixelMoments.__module__}.PixelMoments"
+
+
+@pytest.fixture
+def evaluation(copy, settings, monkeypatch):
+    """A function from overrides to the file that an evaluation of the run writes, and its content."""
+    composed = settings(f"run_dir={copy.path}", config_name="evaluate")
+    node = {"moments": {"_target_": TARGET, "num_samples": 10, "seeds": 2}}
+    schema = type(composed)
+
+    def of(*overrides, evaluation=node):
+        typed = settings(
+            f"run_dir={copy.path}", "device=cpu", "batch_size=4", "console=quiet", *overrides, config_name="evaluate"
+        )
+        file = evaluate(schema(**{**vars(typed), "evaluation": evaluation}))
+        return file, json.loads(file.read_text())
+
+    return of
+
+
+def test_a_result_says_what_it_was_made_by_and_stands_in_a_file_of_its_own(evaluation, copy):
+    file, content = evaluation()
+    assert file.parent == copy.path / "evaluations"
+    assert content["results"]["moments"]["evaluations"] == 5
+    assert content["asked"]["seed"] == 0
+    assert content["asked"]["weights_hash"] == copy.read_manifest()["weights"]
+    assert content["made_by"]["versions"]["torch"] == str(torch.__version__)
+    other, _ = evaluation("++sampler.num_steps=2")
+    assert other != file
+    assert [path.name for path in sorted(file.parent.iterdir())] == sorted([file.name, other.name])
+
+
+def test_the_samples_are_those_of_the_run(evaluation, copy):
+    _, content = evaluation()
+    run = load_run(copy.path, device="cpu")
+    samples = torch.cat([run.sample(10, seed=seed, batch_size=4) for seed in (0, 1)]).double()
+    assert content["results"]["moments"]["loss"] == float(samples.mean())
+
+
+def test_what_was_evaluated_is_not_evaluated_again_unless_asked(evaluation, monkeypatch):
+    file, content = evaluation()
+    monkeypatch.setattr(evaluate_module, "run_evaluations", None)
+    assert evaluation() == (file, content)
+    monkeypatch.undo()
+    _, again = evaluation("again=true")
+    assert again["results"] == content["results"]
+    assert again["made_by"]["time"] >= content["made_by"]["time"]
+
+
+def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same_numbers(evaluation, copy, monkeypatch):
+    _, whole = evaluation("again=true")
+    next((copy.path / "evaluations").glob("*.json")).unlink()
+    take, taken = load_run(copy.path).parts.pipeline.__class__.draw, []
+
+    def stopped(pipeline, *arguments, **options):
+        taken.append(options["first"])
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return take(pipeline, *arguments, **options)
+
+    monkeypatch.setattr("diffusion_lab.sampling.Pipeline.draw", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation()
+    assert taken == [0, 4, 8]
+    _, content = evaluation()
+    assert taken[3:] == [8, 0, 4, 8]  # the rest of the first seed, and the second
+    assert content["results"] == whole["results"]
+    assert [path.suffix for path in (copy.path / "evaluations").iterdir()] == [".json"]
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_samples(evaluation, copy, monkeypatch):
+    _, alone = evaluation()
+    for file in (copy.path / "evaluations").iterdir():
+        file.unlink()
+    take, taken = load_run(copy.path).parts.pipeline.__class__.draw, []
+
+    def counted(pipeline, *arguments, **options):
+        taken.append(options["first"])
+        return take(pipeline, *arguments, **options)
+
+    monkeypatch.setattr("diffusion_lab.sampling.Pipeline.draw", counted)
+    threads = torch.get_num_threads()
+    try:
+        _, shared = evaluation("processes=2")
+    finally:
+        torch.set_num_threads(threads)
+    assert taken == [0, 8, 4]  # every second batch of the two seeds
+    assert shared["results"]["moments"]["loss"] == pytest.approx(alone["results"]["moments"]["loss"], abs=1e-5)
+
+
+def test_a_process_that_fails_is_named(evaluation, monkeypatch):
+    monkeypatch.setenv("DIFFUSION_LAB_DEBUG", "")
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(LabError, match=r"process 2 of 2 failed: it ended with status 1"):
+        evaluation("processes=2")
+
+
+def test_damaged_batches_are_named(evaluation, copy, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffusion_lab.runs.stored_draws.StoredDraws.read", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation()
+    monkeypatch.undo()
+    file = next((copy.path / "evaluations").glob("*/seed1_*"))
+    file.write_bytes(b"?")
+    with pytest.raises(LabError, match=rf"{file.name} is damaged: .*; remove it"):
+        evaluation()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "evaluations", "said"),
+    [
+        (["split=test"], None, r"split=test: none of the evaluations \(moments\) has it"),
+        ([], {}, "evaluation=none leaves nothing to do"),
+        (["checkpoint=other"], None, "checkpoint=other: the run has no"),
+        (["processes=0"], None, "processes must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(evaluation, overrides, evaluations, said):
+    with pytest.raises(LabError, match=said):
+        evaluation(*overrides, **({} if evaluations is None else {"evaluation": evaluations}))
+
+
+def test_options_typed_for_all_reach_the_evaluations_that_have_them(evaluation):
+    _, few = evaluation("num_samples=3", "seeds=1")
+    assert few["asked"]["evaluation"]["moments"] == {"_target_": TARGET, "num_samples": 3, "seeds": 1}
+
+
+def test_each_evaluation_is_a_row_of_a_comparison(evaluation, copy, capsys):
+    for steps in (2, 3):
+        evaluation(f"++sampler.num_steps={steps}")
+    capsys.readouterr()
+    compare_runs([str(copy.path)], CompareConfig(["moments.loss"], None, [], "sampler.num_steps", False, []))
+    rows = capsys.readouterr().out.splitlines()
+    assert "sampler.num_steps" in rows[0]
+    assert [row.split()[0] for row in rows[1:3]] == ["2", "3"]
+    (row, _) = evaluated(RunRecord(copy.path))
+    assert row.metrics["moments.std"] > 0
+    assert row.config["moments.features"] == "pixels"
+    assert row.metrics["train/loss"] == RunRecord(copy.path).metrics["train/loss"]
+
+
+def test_a_damaged_record_is_named(evaluation, copy):
+    file, _ = evaluation()
+    file.write_text("[]")
+    with pytest.raises(LabError, match=rf"{file.name} is damaged"):
+        compare_runs([str(copy.path)], CompareConfig(["moments.loss"], None, [], "metric", False, []))
