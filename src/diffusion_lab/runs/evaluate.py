@@ -39,6 +39,7 @@ from diffusion_lab.runs.draws import transforms_of
 from diffusion_lab.runs.evaluation_subject import RunSubject
 from diffusion_lab.runs.load import Run, load_run
 from diffusion_lab.runs.stored_draws import StoredDraws
+from diffusion_lab.sampling import Draw
 
 #: Options that most evaluations have, and that can be typed once for all of them.
 _COMMON = ("num_samples", "seeds", "split")
@@ -74,7 +75,7 @@ def evaluate(settings: EvaluateConfig) -> Path:
 
 
 def _evaluate(settings: EvaluateConfig) -> Path:
-    nodes = with_common_options(settings.evaluation, {key: getattr(settings, key) for key in _COMMON})
+    nodes = _typed_for_all(settings)
     evaluations = make(nodes, "evaluation", {}, allowed_with(targets({"evaluation": nodes})))
     if not any(evaluations.values()):
         raise LabError("evaluation=none leaves nothing to do: choose evaluation=quality, for example")
@@ -141,19 +142,33 @@ def _evaluate(settings: EvaluateConfig) -> Path:
 
 
 def with_common_options(evaluations: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nodes of evaluations with options that were typed for all of them, in those that have them.
-
-    Raises:
-        LabError: naming an option that none of them has.
-    """
-    chosen = {key: value for key, value in typed.items() if value is not None}
-    for key, value in chosen.items():
-        if not any(isinstance(node, Mapping) and key in node for node in evaluations.values()):
-            raise LabError(f"{key}={value}: none of the evaluations ({', '.join(evaluations)}) has it")
+    """Return the nodes of evaluations with options that were typed for all of them, in those that have them."""
     return {
-        name: {**node, **{key: value for key, value in chosen.items() if key in node}} if node else node
+        name: {**node, **{key: value for key, value in typed.items() if key in node}} if node else node
         for name, node in evaluations.items()
     }
+
+
+def evaluate_now(
+    settings: TrainConfig, parts: Parts, folder: RunFolder, step: int, bar: bool, drawn: Draw | None = None
+) -> dict[str, Result]:
+    """Evaluate the weights that are in use while a run trains, as its settings say.
+
+    Args:
+        settings: of the run.
+        parts: of the run; the data must be there.
+        folder: of the run.
+        step: how many optimizer steps the weights have seen.
+        bar: whether progress bars may be shown.
+        drawn: samples that were drawn anyway, with the first sampling seed.
+    """
+    weights = "ema" if settings.ema else "raw"
+    stored = stored_draws(folder, draw_facts(settings, weights, parts, step, "32-true", settings.sampling.batch_size))
+    count, seed, cache = settings.sampling.num_samples, settings.sampling.seed, Path(settings.paths.data_dir)
+    subject = RunSubject(parts.pipeline, parts.data, stored, count, seed, cache, bar, drawn)
+    results = run_evaluations(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), subject)
+    stored.remove()
+    return results
 
 
 def draw_facts(
@@ -176,6 +191,19 @@ def stored_draws(folder: RunFolder, facts: Mapping[str, Any]) -> StoredDraws:
     """Return the place in a run folder of the draws that `draw_facts` decide."""
     place = folder.path / EVALUATIONS / f"draws_{_short_hash(facts)}"
     return StoredDraws(place, facts["batch_size"], facts["precision"])
+
+
+def _typed_for_all(settings: EvaluateConfig) -> dict[str, Any]:
+    """Return the nodes of the evaluations with the options that were typed for all of them.
+
+    Raises:
+        LabError: naming an option that none of them has.
+    """
+    typed = {key: getattr(settings, key) for key in _COMMON if getattr(settings, key) is not None}
+    for key, value in typed.items():
+        if not any(isinstance(node, Mapping) and key in node for node in settings.evaluation.values()):
+            raise LabError(f"{key}={value}: none of the evaluations ({', '.join(settings.evaluation)}) has it")
+    return with_common_options(settings.evaluation, typed)
 
 
 def made_by(run: Run) -> dict[str, Any]:

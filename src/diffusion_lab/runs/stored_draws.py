@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -144,5 +145,7 @@ class StoredDraws:
         return float(number)
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, and the one above it if nothing else is there."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()

@@ -34,8 +34,7 @@ from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.runs import hparams, start_table
 from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draws import draw_recorded, save_final_draw
-from diffusion_lab.runs.evaluate import draw_facts, run_evaluations, stored_draws
-from diffusion_lab.runs.evaluation_subject import RunSubject
+from diffusion_lab.runs.evaluate import evaluate_now
 from diffusion_lab.runs.loggers import close_loggers
 from diffusion_lab.runs.prepare import (
     PreparedRun,
@@ -51,7 +50,6 @@ from diffusion_lab.runs.rank_processes import use_rank_processes
 from diffusion_lab.runs.resume import find_requeued_run
 from diffusion_lab.runs.run_figures import figures_after_training, figures_before_training
 from diffusion_lab.runs.summary import show_summary
-from diffusion_lab.sampling import Draw
 from diffusion_lab.training.ema import WeightAverages, averaged
 from diffusion_lab.training.epoch_history import History
 from diffusion_lab.training.fsdp import FullySharded
@@ -170,26 +168,13 @@ def finish(run: PreparedRun) -> dict[str, Any]:
         drawn, trajectory = draw_recorded(parts.pipeline, settings.sampling, bar)
         save_final_draw(drawn, settings, parts, step, run.folder)
         figures_after_training(parts, run.folder, trainer.loggers, history.epochs, step, drawn, trajectory)
-        metrics |= _evaluated(run, drawn, bar)
-    run.folder.write_json("metrics.json", metrics)
-    return metrics
-
-
-def _evaluated(run: PreparedRun, drawn: Draw, bar: bool) -> dict[str, Any]:
-    """Return the numbers of each evaluation of the weights that are in use, by its name."""
-    settings, parts = run.settings, run.parts
-    weights = "ema" if settings.ema else "raw"
-    facts = draw_facts(settings, weights, parts, run.trainer.global_step, "32-true", settings.sampling.batch_size)
-    stored = stored_draws(run.folder, facts)
-    count, seed, cache = settings.sampling.num_samples, settings.sampling.seed, Path(settings.paths.data_dir)
-    subject = RunSubject(parts.pipeline, parts.data, stored, count, seed, cache, bar, drawn)
-    made = make(settings.evaluation, "evaluation", {}, settings.allowed_targets)
-    results = run_evaluations(made, subject)
+        results = evaluate_now(settings, parts, run.folder, step, bar, drawn)
     for name, result in results.items():
+        metrics[name] = dict(result.as_dict())
         for figure, sheet in result.sheets().items():
             save_figure(parts.pipeline.codec.show(sheet), run.folder.figures, f"{name}_{figure}")
-    stored.remove()
-    return {name: dict(result.as_dict()) for name, result in results.items()}
+    run.folder.write_json("metrics.json", metrics)
+    return metrics
 
 
 def _introduce(run: PreparedRun, manifest: Manifest) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,9 @@ import pytorch_lightning as pl
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.metrics import Result
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.runs.evaluate import evaluate_now, with_common_options
 from diffusion_lab.runs.loggers import make_loggers
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.epoch_means import EpochMeans
@@ -23,7 +26,7 @@ def make_trainer(
     """Return the trainer of a run in `folder`, with the callbacks of its settings, `callbacks` and its loggers."""
     node = settings.trainer
     replaced, plugins = strategy_and_plugins(node)
-    made = make_callbacks(settings, parts)
+    made = make_callbacks(settings, parts, folder)
     filled = {
         "callbacks": [EpochMeans(), *(callback for callback in made.values() if callback is not None), *callbacks],
         "logger": make_loggers(settings, folder) or False,
@@ -41,10 +44,20 @@ def make_trainer(
     return trainer
 
 
-def make_callbacks(settings: TrainConfig, parts: Parts) -> dict[str, Any]:
-    """Return the callbacks by name; the pipeline, and whether there is a progress bar, are filled in."""
+def make_callbacks(settings: TrainConfig, parts: Parts, folder: RunFolder | None = None) -> dict[str, Any]:
+    """Return the callbacks by name; the pipeline, the run's evaluations and whether there is a bar are filled in.
+
+    Without a folder they cannot be used, only checked.
+    """
     bar = settings.trainer.get("enable_progress_bar", True)
-    made = make(settings.callbacks, "callbacks", {"pipeline": parts.pipeline, "bar": bar}, settings.allowed_targets)
+
+    def evaluate(num_samples: int, seeds: int, step: int) -> Mapping[str, Result]:
+        assert folder is not None
+        evaluation = with_common_options(settings.evaluation, {"num_samples": num_samples, "seeds": seeds})
+        return evaluate_now(replace(settings, evaluation=evaluation), parts, folder, step, bar=False)
+
+    filled = {"pipeline": parts.pipeline, "bar": bar, "evaluate": evaluate}
+    made = make(settings.callbacks, "callbacks", filled, settings.allowed_targets)
     if not settings.ema:
         return made
     # First, so that after each step the other callbacks see the average that includes it.

@@ -18,6 +18,7 @@ _TARGET = "._target_"
 #: Keys that make no column. Where the data lies does not matter, since its hash is compared; nor does what is logged.
 _IGNORED = (
     *DECIDES_NOTHING,
+    "callbacks.evaluation",
     "callbacks.samples",
     "callbacks.telemetry",
     "callbacks.timestep_loss",

@@ -1,0 +1,64 @@
+"""Evaluations while training, on few samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytorch_lightning as pl
+
+from diffusion_lab import console
+from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import Result
+from diffusion_lab.training.ema import averaged
+from diffusion_lab.training.fsdp import whole_network
+
+
+class PeriodicEvaluation(pl.Callback):
+    """Asks the run's evaluations every few epochs, with the weights that samples are drawn with, and logs the numbers.
+
+    Args:
+        evaluate: from a number of samples and of sampling seeds, and the number of steps taken, to the results.
+        every_n_epochs: how often; 0 for only when training has ended.
+        num_samples: how many samples for each sampling seed, in place of what an evaluation says.
+        seeds: how many sampling seeds.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[int, int, int], Mapping[str, Result]],
+        every_n_epochs: int = 0,
+        num_samples: int = 200,
+        seeds: int = 1,
+    ) -> None:
+        for key, value, least in (
+            ("every_n_epochs", every_n_epochs, 0),
+            ("num_samples", num_samples, 1),
+            ("seeds", seeds, 1),
+        ):
+            if value < least:
+                raise ValueError(f"callbacks.evaluation.{key} must be at least {least}, got {value}")
+        self.evaluate = evaluate
+        self.every_n_epochs = every_n_epochs
+        self.num_samples = num_samples
+        self.seeds = seeds
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        # The last epoch is left to the evaluations of the finished run.
+        last = epoch == trainer.max_epochs or step == trainer.max_steps
+        if not self.every_n_epochs or epoch % self.every_n_epochs or last:
+            return
+        with whole_network(trainer), averaged(trainer, pl_module):
+            if trainer.is_global_zero:
+                self._evaluate(trainer, step)
+
+    def _evaluate(self, trainer: pl.Trainer, step: int) -> None:
+        try:
+            results = self.evaluate(self.num_samples, self.seeds, step)
+        except LabError as error:  # early weights may diverge, and training goes on
+            console.current().warning(f"no evaluation after {step:,} steps: {error}")
+            return
+        for name, result in results.items():
+            numbers = {key: value for key, value in result.as_dict().items() if isinstance(value, int | float)}
+            for logger in trainer.loggers:
+                logger.log_metrics({f"evaluation/{name}/{key}": value for key, value in numbers.items()}, step)
