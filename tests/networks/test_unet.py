@@ -37,6 +37,27 @@ def test_the_output_has_the_size_of_the_input(channels, size, multipliers, block
     check_output_size(awaken(network), channels, size)
 
 
+@pytest.mark.parametrize("patch_size", [1, 2, 4])
+def test_patches_become_channels_of_smaller_levels(patch_size):
+    """Beside a network without patches: the same layers see the patches' pixels as channels, and none other."""
+    torch.manual_seed(0)
+    network = awaken(small(16, 1, 2, patch_size=patch_size, attention_sizes=(2, 4, 8)))
+    plain = small(16 // patch_size, patch_size**2, 2 * patch_size**2, attention_sizes=(2, 4, 8))
+    plain.load_state_dict(network.state_dict())
+    x, time = torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])
+    rows = x.reshape(2, 16 // patch_size, patch_size, 16 // patch_size, patch_size)
+    pixels = rows.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [B, a row and a column in the patch, H, W]
+    out = plain(pixels, time).reshape(2, 2, patch_size, patch_size, 16 // patch_size, 16 // patch_size)
+    torch.testing.assert_close(network(x, time), out.permute(0, 1, 4, 2, 5, 3).reshape(2, 2, 16, 16))
+
+
+def test_patches_that_do_not_fill_the_image_are_refused():
+    with pytest.raises(ValueError, match=r"network\.patch_size must divide data\.image_size=16, got 3"):
+        small(16, patch_size=3)
+    with pytest.raises(ValueError, match=r"data\.image_size=16 in patches of 8 halves evenly only 1 times"):
+        small(16, patch_size=8, channel_multipliers=(1, 1, 1))
+
+
 def test_at_first_the_output_is_zero_and_every_weight_is_trained():
     check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3))
 

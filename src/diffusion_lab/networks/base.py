@@ -67,16 +67,18 @@ def check_share(key: str, share: float) -> None:
         raise ValueError(f"{key} must be at least 0 and below 1, got {share}")
 
 
-def check_halvings(multipliers: Sequence[int], image_size: int, halvings: int) -> None:
-    """Raise ValueError, naming the key, if widths are not positive, or the image does not halve so often."""
+def check_halvings(multipliers: Sequence[int], image_size: int, halvings: int, patch_size: int = 1) -> None:
+    """Raise ValueError, naming the key, if widths are not positive, or the image's patches do not halve so often."""
     levels = len(multipliers)
     if levels < 1 or min(multipliers) < 1:
         raise ValueError(f"network.channel_multipliers needs one or more positive integers, got {list(multipliers)}")
-    if image_size % 2**halvings:
-        possible = max(n for n in range(16) if image_size % 2**n == 0)
+    side = image_size // patch_size
+    if side % 2**halvings:
+        possible = max(n for n in range(16) if side % 2**n == 0)
+        patches = f" in patches of {patch_size}" if patch_size > 1 else ""
         raise ValueError(
             f"network.channel_multipliers has {levels} levels, which halve the image {halvings} times, but "
-            f"data.image_size={image_size} halves evenly only {possible} times"
+            f"data.image_size={image_size}{patches} halves evenly only {possible} times"
         )
 
 

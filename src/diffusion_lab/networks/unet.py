@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from diffusion_lab.networks.base import LabelledNetwork, check_halvings, check_share
+from diffusion_lab.networks.base import LabelledNetwork, check_halvings, check_patches, check_share
 from diffusion_lab.networks.layers import (
     SinusoidalEmbedding,
     attend,
@@ -36,6 +36,8 @@ class UNet(LabelledNetwork):
         head_channels: width of an attention head; it divides the width of each level with attention.
         dropout: the share of each block's hidden values that is dropped while training, from 0 to below 1.
         scale_shift: the time scales and shifts the normalized values (ADM); else it is added before normalizing (DDPM).
+        patch_size: side of the patches whose pixels become channels of the first level (pixel unshuffle; Shi et al.
+            2016), so that all levels are smaller by as much; it divides the image size.
         learned_resampling: halve and double images by residual blocks that resample inside (ADM); else by pooling and
             repeating.
         labels, condition_dropout: see `LabelledNetwork`.
@@ -60,11 +62,13 @@ class UNet(LabelledNetwork):
         learned_resampling: bool = True,
         labels: bool = False,
         condition_dropout: float = 0.1,
+        patch_size: int = 1,
     ) -> None:
         time_dim = 4 * base_channels
         super().__init__(labels, num_classes, condition_dropout, time_dim)
         levels = len(channel_multipliers)
-        check_halvings(channel_multipliers, image_size, levels - 1)
+        check_patches(patch_size, image_size)
+        check_halvings(channel_multipliers, image_size, levels - 1, patch_size)
         check_share("network.dropout", dropout)
         if base_channels < 8 or base_channels % 8:
             raise ValueError(f"network.base_channels must be a multiple of 8, got {base_channels}")
@@ -73,7 +77,7 @@ class UNet(LabelledNetwork):
         if head_channels < 1:
             raise ValueError(f"network.head_channels must be 1 or more, got {head_channels}")
         widths = [base_channels * m for m in channel_multipliers]
-        sizes = [image_size // 2**level for level in range(levels)]
+        sizes = [image_size // patch_size // 2**level for level in range(levels)]
         if attention_sizes and not set(sizes) & set(attention_sizes):
             raise ValueError(
                 f"network.attention_sizes={list(attention_sizes)}: no level has such a size; they have {sizes}"
@@ -95,7 +99,8 @@ class UNet(LabelledNetwork):
         def resampling(width: int, direction: str) -> nn.Module:
             return block(width, width, direction) if learned_resampling else _Resample(direction)
 
-        self.first = nn.Conv2d(in_channels, base_channels, 3, padding=1)
+        self.patch_size = patch_size
+        self.first = nn.Conv2d(in_channels * patch_size**2, base_channels, 3, padding=1)
         self.down = nn.ModuleList()
         skips, width = [base_channels], base_channels
         for level, (after, size) in enumerate(zip(widths, sizes, strict=True)):
@@ -117,13 +122,13 @@ class UNet(LabelledNetwork):
             if level:
                 self.up.append(_Stage(resampling(width, "up"), nn.Identity(), takes_skip=False))
         self.norm = _norm(width)
-        self.out = _zeroed(nn.Conv2d(width, out_channels, 3, padding=1))
+        self.out = _zeroed(nn.Conv2d(width, out_channels * patch_size**2, 3, padding=1))
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
         time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
         time = self.with_label(time, condition)
-        x = self.first(x)
+        x = self.first(nn.functional.pixel_unshuffle(x, self.patch_size))
         skips = [x]
         for stage in self.down:
             x = stage(x, time)
@@ -131,7 +136,8 @@ class UNet(LabelledNetwork):
         x = self.after_middle(self.middle(x, time), time)
         for stage in self.up:
             x = stage(torch.cat([x, skips.pop()], dim=1) if stage.takes_skip else x, time)
-        return self.out(nn.functional.silu(scaled_group_norm(self.norm, x)))
+        raw = self.out(nn.functional.silu(scaled_group_norm(self.norm, x)))
+        return nn.functional.pixel_shuffle(raw, self.patch_size)
 
 
 class ResidualBlock(nn.Module):
