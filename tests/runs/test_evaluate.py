@@ -26,7 +26,7 @@ class Moments(Result):
     evaluations: float
 
     def as_dict(self):
-        return {"loss": self.mean, "std": self.std, "evaluations": self.evaluations, "features": "pixels"}
+        return {"loss": self.mean, "std": self.std, "evaluations": self.evaluations, "extractor": "pixels@0"}
 
     def summary(self):
         return f"mean {self.mean:.3f}"
@@ -187,8 +187,21 @@ def test_each_evaluation_is_a_row_of_a_comparison(evaluation, copy, capsys):
     assert [row.split()[0] for row in rows[1:3]] == ["2", "3"]
     (row, _) = evaluated(RunRecord(copy.path))
     assert row.metrics["moments.std"] > 0
-    assert row.config["moments.features"] == "pixels"
+    assert row.config["moments.extractor"] == "pixels@0"
     assert row.metrics["train/loss"] == RunRecord(copy.path).metrics["train/loss"]
+
+
+def test_numbers_of_different_feature_networks_never_stand_in_one_column(evaluation, copy, capsys):
+    for steps in (2, 3):
+        file, content = evaluation(f"++sampler.num_steps={steps}")
+    content["results"]["moments"]["extractor"] = "pixels@1"
+    newest = file.with_name("z.json")
+    newest.write_text(json.dumps(content))
+    capsys.readouterr()
+    compare_runs([str(copy.path)], CompareConfig(["moments.loss"], None, [], "metric", False, []))
+    said = capsys.readouterr().out
+    assert "Left out, since its features are of pixels@0 and not of pixels@1: copy, copy." in said
+    assert len(said.partition("\n\n")[0].splitlines()) == 2
 
 
 def test_a_damaged_record_is_named(evaluation, copy):

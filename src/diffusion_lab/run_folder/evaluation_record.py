@@ -14,6 +14,9 @@ from diffusion_lab.run_folder.run_record import RunRecord, leaves, plain
 #: The folder of evaluations in a run folder: a file for each.
 EVALUATIONS = "evaluations"
 
+#: The fact of a result that says with which feature network it was measured.
+EXTRACTOR = "extractor"
+
 #: The parts of a run that an evaluation may replace.
 _PARTS = ("sampler", "grid", "guidance", "clip")
 
@@ -52,7 +55,7 @@ class EvaluatedRun(RunRecord):
         chosen = {name: asked.get(name) for name in _SETTINGS}
         nodes = asked.get("evaluation")
         evaluation = {"seed": asked.get("seed"), **(nodes if isinstance(nodes, Mapping) else {})}
-        return kept | dict(leaves({**parts, **chosen, "evaluation": evaluation})) | self._texts
+        return kept | dict(leaves({**parts, **chosen, "evaluation": evaluation})) | self.facts
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -74,9 +77,9 @@ class EvaluatedRun(RunRecord):
         return super().metrics | self.found
 
     @cached_property
-    def _texts(self) -> dict[str, Any]:
-        """What results say in words, such as the hash of the network that extracted features: it makes columns."""
-        return {key: plain(value) for key, value in leaves(self._content["results"]) if isinstance(value, str)}
+    def facts(self) -> dict[str, str]:
+        """What the evaluation says in words; it makes columns of a comparison."""
+        return {key: plain(value) for key, value in leaves(self._content["results"]) if type(value) is str}
 
 
 def evaluated(run: RunRecord) -> list[EvaluatedRun]:

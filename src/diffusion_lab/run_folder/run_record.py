@@ -157,6 +157,11 @@ class RunRecord:
             found["wall_time_s"] = sum(time for time in times if time is not None)
         return found
 
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What evaluations say in words, such as ``quality.extractor``, the network that their numbers depend on."""
+        return {key: plain(value) for key, value in leaves(read_json(self.path / "metrics.json")) if type(value) is str}
+
     def _logged(self) -> list[dict[str, Any]]:
         """Return the rows of `csv/metrics.csv`, with the names and steps of `metrics.json`."""
         try:

@@ -13,7 +13,7 @@ from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
-from diffusion_lab.run_folder.evaluation_record import evaluated
+from diffusion_lab.run_folder.evaluation_record import EXTRACTOR, evaluated
 from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.run_record import RunRecord
 
@@ -33,7 +33,8 @@ def compare_runs(paths: Sequence[str], settings: CompareConfig) -> None:
     """
     files = [file for text in settings.out for file in _output_files(text)]
     runs, left_out = _comparable_runs(find_runs(paths or [output_dir()]), settings.all)
-    runs = _with_evaluations(runs, settings.metric[0])
+    runs, others = _with_one_ruler(_with_evaluations(runs, settings.metric[0]), settings.metric)
+    left_out += others
     comparison = build_comparison(runs, left_out, settings.metric, settings.direction, settings.by, settings.sort)
     for file in files:
         try:
@@ -81,6 +82,25 @@ def _with_evaluations(runs: Sequence[RunRecord], metric: str) -> list[RunRecord]
         seen = [evaluation for evaluation in evaluated(run) if metric in evaluation.found]
         rows += [run, *seen] if metric in run.metrics or not seen else seen
     return rows
+
+
+def _with_one_ruler(
+    rows: Sequence[RunRecord], metrics: Sequence[str]
+) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
+    """Return the rows whose metrics were taken with the feature network of the newest row, and the others.
+
+    Numbers of different feature networks cannot be compared.
+    """
+    kept = list(rows)
+    others: list[tuple[RunRecord, str]] = []
+    for key in dict.fromkeys(f"{metric.partition('.')[0]}.{EXTRACTOR}" for metric in metrics):
+        measured = [row for row in kept if key in row.facts]
+        if measured:
+            last = measured[-1].facts[key]
+            different = [row for row in measured if row.facts[key] != last]
+            others += [(row, f"since its features are of {row.facts[key]} and not of {last}") for row in different]
+            kept = [row for row in kept if row not in different]
+    return kept, others
 
 
 def _output_files(text: str) -> list[Path]:
