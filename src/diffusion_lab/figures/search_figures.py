@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
+
+from diffusion_lab.figures.log_axes import plain_log_ticks, set_log_scale_if_wide
 
 _FINISHED, _BEST, _BEATEN = "tab:blue", "tab:red", "0.6"
 
@@ -65,7 +66,7 @@ def search_history(
         lower_edge = axes.get_xaxis_transform()  # y is then a fraction of the height
         text = f"failed ({len(failed)})"
         axes.plot(failed, [0.03] * len(failed), "x", color="black", ms=6, transform=lower_edge, label=text)
-    _set_log_scale_if_wide(axes, "y", [*values, *pruned.values()])
+    set_log_scale_if_wide(axes, "y", [*values, *pruned.values()])
     axes.set(title=f"{label} of each trial", xlabel="trial", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
@@ -128,7 +129,7 @@ def search_slices(slices: Sequence[Slice], values: Sequence[float], label: str, 
         axes.grid(alpha=0.3)
     for axes in panels[len(slices) :]:
         axes.axis("off")
-    _set_log_scale_if_wide(panels[0], "y", values)
+    set_log_scale_if_wide(panels[0], "y", values)
     for row in range(rows):
         panels[row * columns].set_ylabel(label)
     if points is not None:
@@ -161,7 +162,7 @@ def search_pareto(points: Mapping[int, Sequence[float]], front: Sequence[int], l
             offset: Any = {"xytext": (5, 5), "textcoords": "offset points"}
             axes.annotate(str(number), (points[number][i], points[number][j]), fontsize=8, color="0.3", **offset)
         for axis, k in (("x", i), ("y", j)):
-            _set_log_scale_if_wide(axes, axis, [values[k] for values in points.values()])
+            set_log_scale_if_wide(axes, axis, [values[k] for values in points.values()])
         axes.set(xlabel=labels[i], ylabel=labels[j])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -177,7 +178,7 @@ def _x_positions(axes: Axes, key_slice: Slice) -> np.ndarray:
     if key_slice.choices is None:
         if key_slice.log:
             axes.set_xscale("log")
-            _plain_log_ticks(axes.xaxis)
+            plain_log_ticks(axes.xaxis)
             if key_slice.bounds is not None:
                 axes.set_xlim(key_slice.bounds[0] / 1.1, key_slice.bounds[1] * 1.1)
         elif len(set(key_slice.values)) <= 6:
@@ -188,20 +189,6 @@ def _x_positions(axes: Axes, key_slice: Slice) -> np.ndarray:
     axes.set_xlim(-0.6, len(choices) - 0.4)
     spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(key_slice.values))
     return np.asarray([choices.index(value) for value in key_slice.values]) + spread
-
-
-def _set_log_scale_if_wide(axes: Axes, axis: str, values: Sequence[float]) -> None:
-    """Make the axis logarithmic if the values are positive and the largest is more than 5 times the smallest."""
-    if min(values) > 0 and max(values) > 5 * min(values):
-        axes.set(**{f"{axis}scale": "log"})
-        _plain_log_ticks(axes.xaxis if axis == "x" else axes.yaxis)
-
-
-def _plain_log_ticks(axis: Axis) -> None:
-    """Put ticks at 0.1, 0.2, 0.5 and so on, so that an axis of less than a decade has several numbers, too."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _total(importances: Mapping[str, Mapping[str, float]], key: str) -> float:
