@@ -1,0 +1,222 @@
+"""All measures of the quality of samples together, over several sampling seeds, beside those of real items."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_lab.metrics.class_balance import ClassBalance, class_balance
+from diffusion_lab.metrics.frechet_distance import frechet_distance
+from diffusion_lab.metrics.inception_score import InceptionScore, inception_score
+from diffusion_lab.metrics.kernel_distance import KernelDistance, kernel_distance
+from diffusion_lab.metrics.neighbour_balls import (
+    DensityCoverage,
+    NeighbourBalls,
+    PrecisionRecall,
+    density_coverage,
+    precision_recall,
+)
+from diffusion_lab.noise import derived_seed
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The measures of one set of samples.
+
+    Attributes:
+        num_samples: how many samples.
+        num_real: how many real items they were compared with.
+        fid: Fréchet distance.
+        kid: kernel distance, and its error.
+        precision_recall: with three neighbours.
+        density_coverage: with five neighbours.
+        inception_score: None without a classifier.
+        class_balance: None without a classifier.
+    """
+
+    num_samples: int
+    num_real: int
+    fid: float
+    kid: KernelDistance
+    precision_recall: PrecisionRecall
+    density_coverage: DensityCoverage
+    inception_score: InceptionScore | None
+    class_balance: ClassBalance | None
+
+    def values(self) -> dict[str, float]:
+        """Return each measure by its name."""
+        found = {
+            "fid": self.fid,
+            "kid": self.kid.value,
+            **asdict(self.precision_recall),
+            **asdict(self.density_coverage),
+        }
+        if self.inception_score is not None:
+            found["inception_score"] = self.inception_score.value
+        if self.class_balance is not None:
+            found["class_total_variation"] = self.class_balance.total_variation
+            found["class_entropy"] = self.class_balance.entropy
+            found["missing_classes"] = self.class_balance.missing
+        return found
+
+
+class Reference:
+    """Real items that samples are compared with. What depends on them alone is computed once.
+
+    Args:
+        features: [N, D] floating point.
+        logits: [N, K], a classifier's, of the same items; None without one.
+    """
+
+    def __init__(self, features: Tensor, logits: Tensor | None = None) -> None:
+        if logits is not None and len(logits) != len(features):
+            raise ValueError(f"{len(features)} real items need as many logits, got {len(logits)}")
+        self.features = features
+        self.logits = logits
+
+    def measure(self, features: Tensor, logits: Tensor | None = None) -> Measures:
+        """Return the measures of samples; they are the same for the same features, to the last digit.
+
+        Args:
+            features: [M, D] floating point, M at least 10; with logits, at least 20.
+            logits: [M, K], of the same samples and by the same classifier as the reference's; None if it has none.
+
+        Raises:
+            ValueError: in one line, if they do not fit the reference, are too few, or are not finite.
+        """
+        if (logits is None) != (self.logits is None):
+            raise ValueError("logits must be given of both samples and real items, or of neither")
+        if logits is not None and len(logits) != len(features):
+            raise ValueError(f"{len(features)} samples need as many logits, got {len(logits)}")
+        # The cheap ones first: what cannot be measured is refused before the balls are computed.
+        score = None if logits is None else inception_score(logits)
+        balance = None if logits is None or self.logits is None else class_balance(self.logits, logits)
+        return Measures(
+            num_samples=len(features),
+            num_real=len(self.features),
+            fid=frechet_distance(self.features, features),
+            kid=kernel_distance(self.features, features),
+            precision_recall=precision_recall(self._balls_of_3, NeighbourBalls.around(features, 3)),
+            density_coverage=density_coverage(self._balls_of_5, features),
+            inception_score=score,
+            class_balance=balance,
+        )
+
+    @cached_property
+    def _balls_of_3(self) -> NeighbourBalls:
+        return NeighbourBalls.around(self.features, 3)
+
+    @cached_property
+    def _balls_of_5(self) -> NeighbourBalls:
+        return NeighbourBalls.around(self.features, 5)
+
+
+def floor(real: Tensor, reference: Reference, n: int, seed: int, logits: Tensor | None = None) -> Measures:
+    """Return the measures of n real items: what to expect of samples from the data's own distribution.
+
+    Most measures depend on the number of samples; so the floor of n samples is that of n real items against the same
+    reference. Which real items is for the caller to say. Training images, where test images are the reference, have
+    been seen by a feature network that was trained on them: their features may differ a little from those of images
+    that it has not seen, and the floor is then a little high.
+
+    Args:
+        real: [L, D] floating point features of real items that are not in the reference, L at least n.
+        reference: that the samples are compared with.
+        n: the number of samples.
+        seed: of the choice of n items without replacement; several give the floor's own spread.
+        logits: [L, K] of the same items, if the reference has logits.
+
+    Raises:
+        ValueError: if there are fewer than n items; else as in `Reference.measure`.
+    """
+    if n > len(real):
+        raise ValueError(f"the floor of {n} samples needs as many real items, got {len(real)}")
+    generator = torch.Generator().manual_seed(derived_seed(seed, "floor") >> 1)
+    chosen = torch.randperm(len(real), generator=generator)[:n]
+    return reference.measure(real[chosen], None if logits is None else logits[chosen])
+
+
+@dataclass(frozen=True)
+class QualityResult:
+    """The measures of samples from several seeds, beside those of as many real items.
+
+    Attributes:
+        samples: of each sampling seed; at least one.
+        floor: of each choice of real items; at least one.
+        extractor: name of the feature network.
+        extractor_hash: of its weights; numbers of different ones cannot be compared.
+    """
+
+    samples: Sequence[Measures]
+    floor: Sequence[Measures]
+    extractor: str
+    extractor_hash: str
+
+    def __post_init__(self) -> None:
+        if not self.samples or not self.floor:
+            raise ValueError("quality needs the measures of one set of samples and of one set of real items at least")
+        if len({(one.num_samples, one.num_real, *one.values()) for one in (*self.samples, *self.floor)}) > 1:
+            raise ValueError("samples and floor must have the same numbers of items, and the same measures")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a metrics file: each measure's mean, spread (standard deviation over seeds), and floor.
+
+        There is no spread for one seed. KID's `error` and the Inception score's `split_spread` are those of one set of
+        samples, averaged over the sets.
+        """
+        samples, floor = _by_measure(self.samples), _by_measure(self.floor)
+        found: dict[str, Any] = {
+            "extractor": self.extractor,
+            "extractor_hash": self.extractor_hash,
+            "num_samples": self.samples[0].num_samples,
+            "num_real": self.samples[0].num_real,
+            "num_seeds": len(self.samples),
+        }
+        for name in samples:
+            found[name] = _mean_and_spread(samples[name])
+            found[name] |= {
+                "floor" if key == "mean" else f"floor_{key}": v for key, v in _mean_and_spread(floor[name]).items()
+            }
+        found["kid"]["error"] = statistics.fmean(one.kid.error for one in self.samples)
+        spreads = [one.inception_score.spread for one in self.samples if one.inception_score is not None]
+        if spreads:
+            found["inception_score"]["split_spread"] = statistics.fmean(spreads)
+        return found
+
+    def summary(self) -> str:
+        """One line for people."""
+        samples, floor = _by_measure(self.samples), _by_measure(self.floor)
+        words = [
+            f"{_TITLES.get(name, name.replace('_', ' '))} {_shown(values)} (real {_shown(floor[name])})"
+            for name, values in samples.items()
+        ]
+        first = self.samples[0]
+        seeds = f"{len(self.samples)} seeds" if len(self.samples) > 1 else "one seed, spread n/a"
+        return (
+            f"{', '.join(words)}; {first.num_samples:,} samples against {first.num_real:,} real ones, {seeds}, "
+            f"features of {self.extractor} ({self.extractor_hash[:8]})"
+        )
+
+
+_TITLES = {"fid": "FID", "kid": "KID", "inception_score": "Inception score"}
+
+
+def _by_measure(sets: Sequence[Measures]) -> dict[str, list[float]]:
+    return {name: [one.values()[name] for one in sets] for name in sets[0].values()}
+
+
+def _mean_and_spread(values: Sequence[float]) -> dict[str, float]:
+    found = {"mean": statistics.fmean(values)}
+    if len(values) > 1:
+        found["spread"] = statistics.stdev(values)
+    return found
+
+
+def _shown(values: Sequence[float]) -> str:
+    return " ± ".join(f"{value:.3g}" for value in _mean_and_spread(values).values())
