@@ -239,3 +239,30 @@ def test_the_pixels_of_a_frame_are_those_of_its_images(tmp_path):
     with Image.open(path) as image:
         found = torch.tensor(list(image.convert("L").tobytes())).reshape(4, 8)
     assert torch.equal(found, torch.cat([left, right], dim=1).long())
+
+
+def test_nearest_training_images_stand_under_the_samples_the_nearest_pair_first():
+    samples, nearest = images(4), -images(4)
+    sheet = figures.nearest_training_sheet(samples, nearest, torch.tensor([3.0, 0.5, 2.0, 1.25]), "image", columns=3)
+    assert torch.equal(sheet.rows[0], samples[[1, 3, 2]])
+    assert torch.equal(sheet.rows[1], nearest[[1, 3, 2]])
+    assert list(sheet.columns) == ["0.5", "1.25", "2"]
+    assert list(sheet.names) == ["generated", "training"]
+    assert sheet.title.endswith("(3 nearest pairs of 4)")
+
+
+def test_samples_by_typicality_go_from_the_top_left_and_include_the_first_and_the_last():
+    order = torch.randperm(101, generator=torch.Generator().manual_seed(0))
+    sheet = figures.typicality_sheet(images(101), order, "image", rows=3, columns=2)
+    assert torch.equal(torch.cat(list(sheet.rows)), images(101)[order[[0, 20, 40, 60, 80, 100]]])
+    assert list(sheet.names) == ["most typical", "", "least typical"]
+    assert sheet.title == "Generated images from most to least typical: 6 of 101, evenly spaced"
+
+
+@pytest.mark.parametrize("count", [1, 5, 6])
+def test_a_few_samples_by_typicality_are_all_shown(count):
+    order = torch.arange(count).flip(0)
+    sheet = figures.typicality_sheet(images(count), order, "image", rows=3, columns=5)
+    assert torch.equal(torch.cat(list(sheet.rows)), images(count)[order])
+    assert sheet.title == "Generated images from most to least typical"
+    figures.draw_image_grid(sheet)

@@ -10,8 +10,10 @@ from diffusion_lab.figures.sheet_layouts import (
     grid_sheet,
     inpainting_sheet,
     inversion_sheet,
+    nearest_training_sheet,
     real_and_generated_sheet,
     strip_sheet,
+    typicality_sheet,
 )
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "inpainting_sheet",
     "inversion_sheet",
     "loss_curve",
+    "nearest_training_sheet",
     "real_and_generated_sheet",
     "save_figure",
     "signal_comparison",
     "strip_sheet",
+    "typicality_sheet",
 ]

@@ -94,3 +94,43 @@ def inpainting_sheet(given: Tensor, unknown: Tensor, samples: Tensor, item: str)
         names=names,
         size=0.75,
     )
+
+
+def nearest_training_sheet(samples: Tensor, nearest: Tensor, distances: Tensor, item: str, columns: int = 10) -> Sheet:
+    """Show the samples that are nearest to training items, each above its own, the nearest pair first.
+
+    Args:
+        samples: [N, *D].
+        nearest: [N, *D], the training item that is nearest to each.
+        distances: [N], from each to the other.
+        item: the word for one item.
+        columns: how many pairs to show.
+    """
+    chosen = distances.argsort(stable=True)[:columns]
+    return Sheet(
+        f"Generated {item}s above the nearest training {item}s, and their distance in feature space\n"
+        f"({len(chosen)} nearest pairs of {len(samples)})",
+        [samples[chosen], nearest[chosen]],
+        [f"{distance:.3g}" for distance in distances[chosen].tolist()],
+        ["generated", "training"],
+    )
+
+
+def typicality_sheet(samples: Tensor, order: Tensor, item: str, rows: int = 8, columns: int = 10) -> Sheet:
+    """Show samples from the most typical, at the top left, to the least typical.
+
+    Args:
+        samples: [N, *D].
+        order: [N] int64, the numbers of the samples from the most to the least typical.
+        item: the word for one item.
+        rows: the most rows to show.
+        columns: samples in a row; of more than fit, evenly spaced ones are shown, the first and the last included.
+    """
+    count = min(len(order), rows * columns)
+    chosen = order[torch.linspace(0, len(order) - 1, count, dtype=torch.float64).round().long()]
+    shown = samples[chosen].split(columns)
+    names = ["most typical", *[""] * (len(shown) - 2), "least typical"] if len(shown) > 1 else ["by typicality"]
+    title = f"Generated {item}s from most to least typical"
+    if count < len(order):
+        title += f": {count} of {len(order)}, evenly spaced"
+    return Sheet(title, shown, names=names, size=0.75)

@@ -1,0 +1,105 @@
+"""Figures of the quality of samples: distances from training items, and quality over network evaluations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+from diffusion_lab.figures.log_axes import set_log_scale_if_wide
+
+#: Okabe and Ito's colours, which people with any kind of colour vision tell apart, without yellow, which is too light.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "osD^vPX"
+
+
+@dataclass(frozen=True)
+class QualityPoint:
+    """The quality of a sampler's samples at one number of steps.
+
+    Attributes:
+        evaluations: network evaluations per sample.
+        mean: of the measure, over seeds.
+        spread: standard deviation over seeds; None for one seed.
+    """
+
+    evaluations: float
+    mean: float
+    spread: float | None = None
+
+
+def quality_over_evaluations(
+    samplers: Mapping[str, Sequence[QualityPoint]], floor: float, label: str, num_samples: int
+) -> Figure:
+    """Draw a measure over network evaluations, a line for each sampler, and the floor as a dashed line.
+
+    Args:
+        samplers: the points of each sampler, by its name, in any order; at least one.
+        floor: the measure of as many real items.
+        label: the name of the measure.
+        num_samples: how many samples each point is of.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    styles = itertools.product(("-", ":", "-."), zip(_COLOURS, _MARKERS, strict=True))
+    for (name, points), (line, (colour, marker)) in zip(samplers.items(), styles, strict=False):
+        ordered = sorted(points, key=lambda point: point.evaluations)
+        axes.errorbar(
+            [point.evaluations for point in ordered],
+            [point.mean for point in ordered],
+            [point.spread or 0.0 for point in ordered],
+            color=colour,
+            marker=marker,
+            linestyle=line,
+            markersize=5,
+            capsize=3,
+            label=name,
+        )
+    dashed = axes.axhline(floor, color="0.3", linestyle="--", label=f"{num_samples:,} real items")
+    shown = [point for points in samplers.values() for point in points]
+    set_log_scale_if_wide(axes, "x", [point.evaluations for point in shown])
+    set_log_scale_if_wide(axes, "y", [floor, *(point.mean for point in shown)])
+    spread = " (bars: standard deviation over seeds)" if any(point.spread for point in shown) else ""
+    axes.set(
+        title=f"{label} of {num_samples:,} samples over network evaluations",
+        xlabel="network evaluations per sample",
+        ylabel=f"{label}{spread}",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(handles=[*axes.containers, dashed], frameon=False)  # the floor last, where it is in the figure
+    return figure
+
+
+def nearest_distance_histogram(samples: Tensor, held_out: Tensor, threshold: float, item: str) -> Figure:
+    """Draw how far samples and held-out real items are from their nearest training items.
+
+    Args:
+        samples: [N], distances in feature space.
+        held_out: [M], of real items that are not in the training set.
+        threshold: the distance that 1 % of the held-out items stay below; it is marked.
+        item: the word for one item.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    largest = float(np.quantile(np.concatenate([samples.numpy(), held_out.numpy()]), 0.995)) or 1.0
+    edges = np.linspace(0, largest, 41)
+    for distances, name, colour in ((held_out, "held-out", _COLOURS[0]), (samples, "generated", _COLOURS[1])):
+        clipped = distances.clamp(max=largest).numpy()
+        shares = np.histogram(clipped, edges)[0] / len(distances)
+        axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25)
+        axes.stairs(shares, edges, color=colour, lw=1.8, label=f"{name} ({len(distances):,})")
+    axes.axvline(threshold, color="0.3", linestyle="--", label=f"1 % of held-out {item}s are nearer")
+    axes.set(
+        title=f"Distance from the nearest training {item}",
+        xlabel="distance in feature space (the last bin: this or more)",
+        ylabel=f"share of {item}s per bin",
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
