@@ -10,6 +10,7 @@ from diffusion_lab.metrics.frechet_distance import frechet_distance
 from diffusion_lab.metrics.inception_score import InceptionScore
 from diffusion_lab.metrics.kernel_distance import KernelDistance
 from diffusion_lab.metrics.neighbour_balls import DensityCoverage, PrecisionRecall
+from diffusion_lab.metrics.quality import check_num_samples
 
 LOGITS = torch.randn(3, 5, generator=torch.Generator().manual_seed(99))
 
@@ -102,7 +103,7 @@ def test_too_few_real_items_for_a_floor_are_refused(reference):
     [
         (normal(30, 1), None, r"^logits must be given of both samples and real items, or of neither$"),
         (normal(30, 1), normal(29, 1), r"^30 samples need as many logits, got 29$"),
-        (normal(19, 1), normal(19, 1)[:, :3], r"^the Inception score with 10 splits needs at least 20"),
+        (normal(19, 1), normal(19, 1)[:, :3], r"^quality needs at least 20 samples, got 19: its Inception score"),
         (normal(30, 1) * torch.nan, normal(30, 1)[:, :3], r"^generated features must be finite"),
         (normal(30, 1)[:, 1:], normal(30, 1)[:, :3], r"must be of one size, got 5 and 4$"),
     ],
@@ -115,9 +116,28 @@ def test_samples_that_cannot_be_measured_are_refused_before_the_balls_are_comput
         Reference(reference.features, reference.logits).measure(features, logits)
 
 
-def test_a_reference_with_too_few_logits_is_refused():
-    with pytest.raises(ValueError, match=r"^9 real items need as many logits, got 8$"):
-        Reference(normal(9, 0), normal(8, 0))
+@pytest.mark.parametrize(
+    ("features", "logits", "message"),
+    [
+        (normal(9, 0), None, r"^quality needs at least 10 real items, got 9$"),
+        (normal(10, 0), normal(9, 0), r"^10 real items need as many logits, got 9$"),
+        (normal(10, 0) / 0, None, r"^real features must be finite"),
+        (normal(10, 0), normal(10, 0) / 0, r"^real logits must be finite"),
+        (torch.ones(10, 5), None, r"^all 10 real items have the same features"),
+    ],
+)
+def test_real_items_that_nothing_can_be_compared_with_are_refused_at_once(features, logits, message):
+    with pytest.raises(ValueError, match=message):
+        Reference(features, logits)
+
+
+def test_the_fewest_samples_that_are_accepted_can_be_measured(reference):
+    for count, classifier in ((10, False), (20, True)):
+        check_num_samples(count, classifier)
+        with pytest.raises(ValueError, match=rf"^quality needs at least {count} samples, got {count - 1}: its "):
+            check_num_samples(count - 1, classifier)
+    Reference(reference.features).measure(normal(10, 1))
+    reference.measure(normal(20, 1), normal(20, 1) @ LOGITS.T)
 
 
 def test_a_result_has_means_spreads_and_floors_for_a_file():

@@ -36,19 +36,24 @@ def check_set(name: str, features: Tensor, least: int, purpose: str, kind: str =
         )
 
 
+def check_real(real: Tensor, least: int, purpose: str) -> None:
+    """Refuse what is no set of features of real items: see `check_set`; and real items that all have the same ones."""
+    check_set("real", real, least, purpose)
+    if (real == real[0]).all():
+        raise ValueError(f"all {len(real)} real items have the same features: the extractor does not tell them apart")
+
+
 def check_pair(real: Tensor, generated: Tensor, least: int, purpose: str) -> None:
-    """Refuse two sets that cannot be compared: see `check_set`; and real items that all have the same features.
+    """Refuse two sets that cannot be compared: see `check_real`, `check_set`.
 
     Generated items may all be the same: a generator that has collapsed has its measures, too.
     """
-    for name, features in (("real", real), ("generated", generated)):
-        check_set(name, features, least, purpose)
+    check_real(real, least, purpose)
+    check_set("generated", generated, least, purpose)
     if real.shape[1] != generated.shape[1]:
         raise ValueError(
             f"real and generated features must be of one size, got {real.shape[1]} and {generated.shape[1]}"
         )
-    if (real == real[0]).all():
-        raise ValueError(f"all {len(real)} real items have the same features: the extractor does not tell them apart")
 
 
 class GivenFeatures(nn.Identity):

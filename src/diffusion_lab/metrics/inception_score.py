@@ -8,6 +8,9 @@ from torch import Tensor
 
 from diffusion_lab.metrics.feature_sets import GivenFeatures, check_set, seeded_draws
 
+#: The usual number of splits of the samples.
+SPLITS = 10
+
 
 @dataclass(frozen=True)
 class InceptionScore:
@@ -22,7 +25,7 @@ class InceptionScore:
     spread: float
 
 
-def inception_score(logits: Tensor, seed: int = 0, splits: int = 10) -> InceptionScore:
+def inception_score(logits: Tensor, seed: int = 0, splits: int = SPLITS) -> InceptionScore:
     """Return the Inception score of samples, with any classifier's logits in the place of Inception's.
 
     A split of n samples shows at most n classes, so that the score depends on the number of samples.

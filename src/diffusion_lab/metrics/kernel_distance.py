@@ -12,6 +12,8 @@ from diffusion_lab.metrics.feature_sets import GivenFeatures, check_pair, seeded
 #: Subsets have at most this share of the smaller set.
 _LARGEST_SHARE = 5
 _LARGEST_SUBSET = 1000
+#: A subset needs two items, to have a pair.
+FEWEST_ITEMS = 2 * _LARGEST_SHARE
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def kernel_distance(real: Tensor, generated: Tensor, seed: int = 0, subsets: int
 
     if subsets < 2:
         raise ValueError(f"subsets must be at least 2, got {subsets}")
-    check_pair(real, generated, 2 * _LARGEST_SHARE, "the kernel distance (KID)")
+    check_pair(real, generated, FEWEST_ITEMS, "the kernel distance (KID)")
     n = min(len(real), len(generated))
     m = min(n // _LARGEST_SHARE, _LARGEST_SUBSET)
     with seeded_draws(seed):

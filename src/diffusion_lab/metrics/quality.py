@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.metrics.class_balance import ClassBalance, class_balance
+from diffusion_lab.metrics.feature_sets import check_real, check_set
 from diffusion_lab.metrics.frechet_distance import frechet_distance
-from diffusion_lab.metrics.inception_score import InceptionScore, inception_score
-from diffusion_lab.metrics.kernel_distance import KernelDistance, kernel_distance
+from diffusion_lab.metrics.inception_score import SPLITS, InceptionScore, inception_score
+from diffusion_lab.metrics.kernel_distance import FEWEST_ITEMS, KernelDistance, kernel_distance
 from diffusion_lab.metrics.neighbour_balls import (
     DensityCoverage,
     NeighbourBalls,
@@ -66,17 +67,39 @@ class Measures:
         return found
 
 
+def check_num_samples(num_samples: int, classifier: bool) -> None:
+    """Refuse a number of samples that is too small for all measures, before the samples are drawn.
+
+    Args:
+        num_samples: how many samples are to be measured.
+        classifier: whether there are logits, and so an Inception score.
+
+    Raises:
+        ValueError: naming the smallest number.
+    """
+    least = 2 * SPLITS if classifier else FEWEST_ITEMS
+    if num_samples < least:
+        cause = "its Inception score takes two of each split" if classifier else "its KID takes subsets of a fifth"
+        raise ValueError(f"quality needs at least {least} samples, got {num_samples}: {cause}")
+
+
 class Reference:
     """Real items that samples are compared with. What depends on them alone is computed once.
 
     Args:
-        features: [N, D] floating point.
+        features: [N, D] floating point, N at least 10.
         logits: [N, K], a classifier's, of the same items; None without one.
+
+    Raises:
+        ValueError: if there are too few items, if they are not finite, or if all have the same features.
     """
 
     def __init__(self, features: Tensor, logits: Tensor | None = None) -> None:
-        if logits is not None and len(logits) != len(features):
-            raise ValueError(f"{len(features)} real items need as many logits, got {len(logits)}")
+        check_real(features, FEWEST_ITEMS, "quality")
+        if logits is not None:
+            check_set("real", logits, 1, "quality", "logits")
+            if len(logits) != len(features):
+                raise ValueError(f"{len(features)} real items need as many logits, got {len(logits)}")
         self.features = features
         self.logits = logits
 
@@ -94,6 +117,7 @@ class Reference:
             raise ValueError("logits must be given of both samples and real items, or of neither")
         if logits is not None and len(logits) != len(features):
             raise ValueError(f"{len(features)} samples need as many logits, got {len(logits)}")
+        check_num_samples(len(features), classifier=logits is not None)
         # The cheap ones first: what cannot be measured is refused before the balls are computed.
         score = None if logits is None else inception_score(logits)
         balance = None if logits is None or self.logits is None else class_balance(self.logits, logits)
