@@ -11,6 +11,9 @@ from diffusion_lab.catalogue.metric_names import lower_is_better
         ("recognition.samples", False), ("recognition.classes", False), ("speed/images_per_s", False),
         ("speed/sequences_per_s", False), ("tokens_per_s_mean", False),
         ("recognition.shuffled", True), ("memory/peak_MiB", True),
+        ("quality.kid.mean", True), ("quality.density.mean", False), ("quality.inception_score.mean", False),
+        ("quality.missing_classes.mean", True), ("quality.class_total_variation.mean", True),
+        ("memorization.nearer", True),
     ],
 )  # fmt: skip
 def test_whether_lower_is_better(metric, lower):
