@@ -1,0 +1,139 @@
+import math
+
+import pytest
+import torch
+
+from diffusion_lab.data import Digits, ImageFolder, Split
+from diffusion_lab.errors import LabError
+from diffusion_lab.metrics.feature_training import (
+    FeatureTraining,
+    accuracy,
+    check_trainable,
+    one_cycle,
+    shifted,
+    train_network,
+)
+from diffusion_lab.noise import Noise
+from picture_folder import fill
+
+SHORT = FeatureTraining(steps=6, batch_size=64, shift=1)
+
+
+def digits(**options):
+    data = Digits(**{"image_size": 8, "limit_train": 256} | options)
+    data.setup()
+    return data
+
+
+def same(one, other):
+    ones, others = one.state_dict(), other.state_dict()
+    return all(torch.equal(ones[name], others[name]) for name in ones)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_network(digits(), SHORT)
+
+
+def test_training_twice_gives_the_same_bits_whatever_the_global_generator(trained):
+    torch.manual_seed(5)
+    assert same(train_network(digits(), SHORT), trained)
+
+
+def test_another_seed_gives_another_network(trained):
+    assert not same(train_network(digits(), FeatureTraining(6, 64, shift=1, seed=1)), trained)
+
+
+def test_neither_the_test_images_nor_those_held_out_are_seen_in_training(trained):
+    """All of them replaced by noise with wrong labels, the same network comes out."""
+    data = digits()
+    for name in ("val", "test"):
+        split = getattr(data, name)
+        setattr(data, name, Split(torch.randint_like(split.data, 256), (split.labels + 1) % 10))
+    assert same(train_network(data, SHORT), trained)
+
+
+def test_the_training_images_are_all_that_matters(trained):
+    data = digits()
+    images = data.train.data.clone()
+    images[-1] = 255 - images[-1]
+    data.train = Split(images, data.train.labels)
+    assert not same(train_network(data, SHORT), trained)
+
+
+def test_the_digits_are_learned():
+    data = digits(limit_train=512)
+    network = train_network(data, FeatureTraining(steps=60, batch_size=32, shift=1))
+    assert not network.training
+    assert accuracy(network, data, data.test) > 0.8
+    shuffled = Split(data.test.data, data.test.labels[torch.randperm(len(data.test.labels))])
+    assert accuracy(network, data, shuffled) < 0.3
+
+
+def test_the_accuracy_does_not_depend_on_the_batch_size(trained):
+    data = digits()
+    network_input = data.to_batch(data.val.data)
+    with torch.no_grad():
+        right = (trained(network_input)[1].argmax(1) == data.val.labels).float().mean()
+    assert (
+        accuracy(trained, data, data.val, 7) == accuracy(trained, data, data.val, 1000) == pytest.approx(float(right))
+    )
+
+
+def test_shifts_move_each_image_by_at_most_so_much_and_repeat_the_rim():
+    """Each image is the coordinates of its pixels, so that its shift can be read from it."""
+    size, most = 9, 2
+    grid = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")).to(torch.uint8)
+    moved = shifted(grid.expand(400, 2, size, size), Noise(torch.arange(400), 0), most).long()
+    by = moved[:, :, 4, 4] - 4  # far from the rim
+    assert moved.shape == (400, 2, size, size)
+    assert set(by.flatten().tolist()) == {-2, -1, 0, 1, 2}
+    assert len(by.unique(dim=0)) == 25
+    expected = (grid[None].long() + by[:, :, None, None]).clamp(0, size - 1)
+    assert torch.equal(moved, expected)
+
+
+def test_without_shifts_images_are_left_alone():
+    stored = torch.randint(256, (3, 1, 4, 4), dtype=torch.uint8)
+    assert shifted(stored, Noise(torch.arange(3), 0), 0) is stored
+
+
+def test_the_learning_rate_rises_once_and_falls_to_zero():
+    values = [one_cycle(share / 100) for share in range(101)]
+    assert values[0] == 0
+    assert values[25] == 1 == max(values)
+    assert values[100] == pytest.approx(0)
+    assert values[:26] == sorted(values[:26])
+    assert values[25:] == sorted(values[25:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("steps", 0), ("batch_size", 1), ("shift", -1), ("seed", -1), ("lr", 0.0), ("weight_decay", -1.0)],
+)
+def test_settings_that_cannot_be_are_refused_by_their_key(key, value):
+    with pytest.raises(ValueError, match=rf"^{key} must be"):
+        FeatureTraining(**{key: value})
+
+
+@pytest.mark.parametrize("lr", [math.nan, math.inf])
+def test_a_learning_rate_is_a_finite_number(lr):
+    with pytest.raises(ValueError, match=r"^lr must be"):
+        FeatureTraining(lr=lr)
+
+
+def test_a_loss_that_is_not_finite_ends_training_in_one_line():
+    with pytest.raises(LabError, match=r"^the loss of the feature network is not finite at step 4: take a smaller lr$"):
+        train_network(digits(), FeatureTraining(steps=4, lr=1e30))
+
+
+def test_images_without_labels_are_refused_with_what_is_possible(tmp_path):
+    fill(tmp_path, {".": 4})
+    data = ImageFolder(str(tmp_path), image_size=8, classes=[])
+    with pytest.raises(LabError, match=r"data=ImageFolder has none: take features=inception with features\.path=…, or"):
+        check_trainable(data)
+
+
+def test_a_single_training_image_is_refused():
+    with pytest.raises(LabError, match=r"at least two training images: raise data\.limit_train"):
+        train_network(digits(limit_train=1), SHORT)
