@@ -13,9 +13,13 @@ def groups():
     return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
 
 
+#: The groups of scripts that measure what was trained.
+OF_MEASURES = ("features",)
+
+
 def every_option():
-    """All options, as they are typed: ``schedule=cosine``."""
-    return [f"{group}={option}" for group in groups() for option in options(group)]
+    """All options of what is trained, as they are typed: ``schedule=cosine``."""
+    return [f"{group}={option}" for group in groups() if group not in OF_MEASURES for option in options(group)]
 
 
 def recipe(typed):
