@@ -8,7 +8,10 @@ from diffusion_lab.config.help import group_comments, help_text, leading_comment
 from diffusion_lab.config.tree import conf_dir, options
 from option_recipes import OF_MEASURES
 
-LINES = {name: (conf_dir() / f"{name}.yaml").read_text().splitlines() for name in ("train", "sample", "search")}
+LINES = {
+    name: (conf_dir() / f"{name}.yaml").read_text().splitlines()
+    for name in ("train", "sample", "search", "train_features")
+}
 
 
 def examples():

@@ -195,5 +195,27 @@ class ReproduceConfig:
             at_least(1, "threads", self.threads)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainFeaturesConfig:
+    """The settings of a feature network that is trained."""
+
+    data: Part
+    console: Part
+    paths: Paths
+    steps: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    shift: int
+    seed: int
+    device: str
+    out: str | None
+
+    def __post_init__(self) -> None:
+        below_2_to_32("seed", self.seed)
+        if self.out is not None and not self.out.endswith(".safetensors"):
+            raise ValueError(f"out must name a .safetensors file, got {self.out}")
+
+
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())

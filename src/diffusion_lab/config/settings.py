@@ -12,7 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab.config.annotations import type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
 from diffusion_lab.config.reader_schema import EvaluateConfig, SampleConfig
-from diffusion_lab.config.schema import Part, ReproduceConfig, SearchConfig, TrainConfig, VerifyConfig
+from diffusion_lab.config.schema import (
+    Part,
+    ReproduceConfig,
+    SearchConfig,
+    TrainConfig,
+    TrainFeaturesConfig,
+    VerifyConfig,
+)
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError
 
@@ -26,6 +33,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "reproduce": ReproduceConfig,
     "verify_resume": VerifyConfig,
     "search": SearchConfig,
+    "train_features": TrainFeaturesConfig,
 }
 
 
