@@ -67,6 +67,7 @@ class EvaluateConfig:
     checkpoint: str
     weights: str
     evaluation: Part
+    features: Part
     num_samples: int | None
     seeds: int | None
     split: Literal["train", "val", "test"] | None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -32,6 +32,8 @@ class Splits(Protocol):
     item: str
     num_classes: int | None
     train: Any
+    val: Any
+    test: Any
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -47,16 +49,18 @@ class Subject(Protocol):
     Attributes:
         data: the real data.
         pipeline: draws samples, and holds the network and the process: a `diffusion_lab.sampling.Pipeline`.
-        cache: a folder for what is costly to compute and depends on the data alone.
+        device: that the network is on.
         bar: whether a progress bar may be shown.
     """
 
     pipeline: Any
-    cache: Path
     bar: bool
 
     @property
     def data(self) -> Splits: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def draws(self, num_samples: int | None = None, seeds: int = 1) -> Sequence[Samples]:
         """Return samples for each of several sampling seeds; they are drawn when they are first asked for.
@@ -79,8 +83,8 @@ class Result(ABC):
     def summary(self) -> str:
         """Return one line for people."""
 
-    def sheets(self) -> Mapping[str, Any]:
-        """Return its figures by name, as `diffusion_lab.figures.Sheet`s of data; none by default."""
+    def figures(self) -> Mapping[str, Any]:
+        """Return its figures by name: matplotlib's, or `diffusion_lab.figures.Sheet`s of data; none by default."""
         return {}
 
 

@@ -6,7 +6,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -173,8 +172,8 @@ class QualityResult:
     Attributes:
         samples: of each sampling seed; at least one.
         floor: of each choice of real items; at least one.
-        extractor: name of the feature network.
-        extractor_hash: of its weights; numbers of different ones cannot be compared.
+        extractor: the feature network, with the first digits of its hash.
+        extractor_hash: of its weights, whole; numbers of different ones cannot be compared.
     """
 
     samples: Sequence[Measures]
@@ -188,30 +187,27 @@ class QualityResult:
         if len({(one.num_samples, one.num_real, *one.values()) for one in (*self.samples, *self.floor)}) > 1:
             raise ValueError("samples and floor must have the same numbers of items, and the same measures")
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a metrics file: each measure's mean, spread (standard deviation over seeds), and floor.
+    def as_dict(self) -> dict[str, float | str]:
+        """For a metrics file: each measure's mean over the seeds, its spread (standard deviation) and its floor.
 
-        There is no spread for one seed. KID's `error` and the Inception score's `split_spread` are those of one set of
-        samples, averaged over the sets.
+        They are called ``fid``, ``fid_spread``, ``fid_floor`` and ``fid_floor_spread``; there is no spread for one
+        seed. ``kid_error`` and ``inception_score_error`` are those of one set of samples, averaged over the sets.
         """
         samples, floor = _by_measure(self.samples), _by_measure(self.floor)
-        found: dict[str, Any] = {
+        found: dict[str, float | str] = {}
+        for name in samples:
+            found |= _mean_and_spread(samples[name], name) | _mean_and_spread(floor[name], f"{name}_floor")
+        found["kid_error"] = statistics.fmean(one.kid.error for one in self.samples)
+        spreads = [one.inception_score.spread for one in self.samples if one.inception_score is not None]
+        if spreads:
+            found["inception_score_error"] = statistics.fmean(spreads)
+        return found | {
             "extractor": self.extractor,
             "extractor_hash": self.extractor_hash,
             "num_samples": self.samples[0].num_samples,
             "num_real": self.samples[0].num_real,
             "num_seeds": len(self.samples),
         }
-        for name in samples:
-            found[name] = _mean_and_spread(samples[name])
-            found[name] |= {
-                "floor" if key == "mean" else f"floor_{key}": v for key, v in _mean_and_spread(floor[name]).items()
-            }
-        found["kid"]["error"] = statistics.fmean(one.kid.error for one in self.samples)
-        spreads = [one.inception_score.spread for one in self.samples if one.inception_score is not None]
-        if spreads:
-            found["inception_score"]["split_spread"] = statistics.fmean(spreads)
-        return found
 
     def summary(self) -> str:
         """One line for people."""
@@ -224,7 +220,7 @@ class QualityResult:
         seeds = f"{len(self.samples)} seeds" if len(self.samples) > 1 else "one seed, spread n/a"
         return (
             f"{', '.join(words)}; {first.num_samples:,} samples against {first.num_real:,} real ones, {seeds}, "
-            f"features of {self.extractor} ({self.extractor_hash[:8]})"
+            f"features of {self.extractor}"
         )
 
 
@@ -235,12 +231,12 @@ def _by_measure(sets: Sequence[Measures]) -> dict[str, list[float]]:
     return {name: [one.values()[name] for one in sets] for name in sets[0].values()}
 
 
-def _mean_and_spread(values: Sequence[float]) -> dict[str, float]:
-    found = {"mean": statistics.fmean(values)}
+def _mean_and_spread(values: Sequence[float], name: str) -> dict[str, float]:
+    found = {name: statistics.fmean(values)}
     if len(values) > 1:
-        found["spread"] = statistics.stdev(values)
+        found[f"{name}_spread"] = statistics.stdev(values)
     return found
 
 
 def _shown(values: Sequence[float]) -> str:
-    return " ± ".join(f"{value:.3g}" for value in _mean_and_spread(values).values())
+    return " ± ".join(f"{value:.3g}" for value in _mean_and_spread(values, "").values())

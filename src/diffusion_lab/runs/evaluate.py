@@ -16,18 +16,19 @@ from typing import Any
 import torch
 
 from diffusion_lab import console
+from diffusion_lab.codecs import Codec
 from diffusion_lab.config.build import TRANSFORMS, Parts
 from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.targets import allowed_with, targets
 from diffusion_lab.errors import LabError
-from diffusion_lab.figures import save_figure
+from diffusion_lab.figures import Sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.metrics import Evaluation, Result, Subject
+from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.environment import hardware, versions
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS
@@ -76,8 +77,7 @@ def evaluate(settings: EvaluateConfig) -> Path:
 
 def _evaluate(settings: EvaluateConfig) -> Path:
     nodes = _typed_for_all(settings)
-    evaluations = make(nodes, "evaluation", {}, allowed_with(targets({"evaluation": nodes})))
-    if not any(evaluations.values()):
+    if not any(nodes.values()):
         raise LabError("evaluation=none leaves nothing to do: choose evaluation=quality, for example")
     groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
     changes = {group: node for group, node in groups.items() if node is not None}
@@ -95,12 +95,14 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
     facts = draw_facts(run.settings, run.weights, run.parts, run.step, settings.precision, settings.batch_size)
-    asked = {**facts, "seed": settings.seed, "evaluation": nodes}
+    asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}
     file = run.folder.path / EVALUATIONS / f"{_words(facts)}_{_short_hash(asked)}.json"
     if file.is_file() and not settings.again:
         text = f"{shown(file)} is there already: again=true evaluates anew"
         console.current().end(file, text, run_folder=run.folder.path)
         return file
+    features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
+    evaluations = make(nodes, "evaluation", {"features": features}, None)
     run.parts.data.setup()
     for name, evaluation in evaluations.items():
         if evaluation is not None:
@@ -118,7 +120,6 @@ def _evaluate(settings: EvaluateConfig) -> Path:
             stored,
             run.settings.sampling.num_samples,
             settings.seed,
-            Path(run.settings.paths.data_dir),
             console.current().bar,
             helpers=processes.start if settings.processes > 1 else None,
         )
@@ -130,15 +131,19 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         "results": {name: dict(result.as_dict()) for name, result in results.items()},
     }
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, default=dict) + "\n")
-    files = [file]
-    for result in results.values():
-        for name, sheet in result.sheets().items():
-            files.append(save_figure(run.parts.pipeline.codec.show(sheet), file.with_suffix(""), name))
+    files = [file, *save_result_figures(results, run.parts.pipeline.codec, file.with_suffix(""))]
     _log(run, results)
     stored.remove()
     places = ", ".join(shown(path) for path in files)
     console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
     return file
+
+
+def make_evaluations(settings: TrainConfig) -> dict[str, Any]:
+    """Return the evaluations of a training run by name; their features are the data's own."""
+    own = OwnFeatures(settings.paths.data_dir)
+    made: dict[str, Any] = make(settings.evaluation, "evaluation", {"features": own}, settings.allowed_targets)
+    return made
 
 
 def with_common_options(evaluations: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,11 +169,21 @@ def evaluate_now(
     """
     weights = "ema" if settings.ema else "raw"
     stored = stored_draws(folder, draw_facts(settings, weights, parts, step, "32-true", settings.sampling.batch_size))
-    count, seed, cache = settings.sampling.num_samples, settings.sampling.seed, Path(settings.paths.data_dir)
-    subject = RunSubject(parts.pipeline, parts.data, stored, count, seed, cache, bar, drawn)
-    results = run_evaluations(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), subject)
+    count, seed = settings.sampling.num_samples, settings.sampling.seed
+    subject = RunSubject(parts.pipeline, parts.data, stored, count, seed, bar, drawn)
+    results = run_evaluations(make_evaluations(settings), subject)
     stored.remove()
     return results
+
+
+def save_result_figures(results: Mapping[str, Result], codec: Codec, folder: Path) -> list[Path]:
+    """Save the figures of results as ``<evaluation>_<figure>`` in `folder`, and return their files."""
+    files = []
+    for name, result in results.items():
+        for figure, content in result.figures().items():
+            drawn = codec.show(content) if isinstance(content, Sheet) else content
+            files.append(save_figure(drawn, folder, f"{name}_{figure}"))
+    return files
 
 
 def draw_facts(

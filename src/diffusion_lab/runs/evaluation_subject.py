@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+
+import torch
 
 from diffusion_lab.data import DataModule
 from diffusion_lab.metrics import Samples
@@ -20,7 +21,6 @@ class RunSubject:
         stored: where samples are drawn to.
         num_samples: how many are drawn for each seed, if an evaluation does not say it.
         seed: the first sampling seed.
-        cache: a folder for what depends on the data alone.
         bar: whether progress bars may be shown.
         drawn: the samples of the first seed that were drawn anyway; None if none were.
         helpers: is called with the number of samples and the seeds before they are drawn, and returns which share of
@@ -34,7 +34,6 @@ class RunSubject:
         stored: StoredDraws,
         num_samples: int,
         seed: int,
-        cache: Path,
         bar: bool,
         drawn: Draw | None = None,
         helpers: Callable[[int, Sequence[int]], tuple[tuple[int, int], Callable[[], None]]] | None = None,
@@ -44,10 +43,14 @@ class RunSubject:
         self.stored = stored
         self.num_samples = num_samples
         self.seed = seed
-        self.cache = cache
         self.bar = bar
         self._drawn = drawn
         self._helpers = helpers
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network is on."""
+        return next(self.pipeline.network.parameters()).device
 
     def draws(self, num_samples: int | None = None, seeds: int = 1) -> Sequence[Samples]:
         """Return samples for each of `seeds` sampling seeds: see `diffusion_lab.metrics.Subject`."""

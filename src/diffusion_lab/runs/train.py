@@ -18,7 +18,6 @@ from diffusion_lab.config.build import build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
-from diffusion_lab.figures import save_figure
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.machine.rank_launcher import end_with_parent
@@ -34,7 +33,7 @@ from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.runs import hparams, start_table
 from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draws import draw_recorded, save_final_draw
-from diffusion_lab.runs.evaluate import evaluate_now
+from diffusion_lab.runs.evaluate import evaluate_now, save_result_figures
 from diffusion_lab.runs.loggers import close_loggers
 from diffusion_lab.runs.prepare import (
     PreparedRun,
@@ -171,8 +170,7 @@ def finish(run: PreparedRun) -> dict[str, Any]:
         results = evaluate_now(settings, parts, run.folder, step, bar, drawn)
     for name, result in results.items():
         metrics[name] = dict(result.as_dict())
-        for figure, sheet in result.sheets().items():
-            save_figure(parts.pipeline.codec.show(sheet), run.folder.figures, f"{name}_{figure}")
+    save_result_figures(results, parts.pipeline.codec, run.folder.figures)
     run.folder.write_json("metrics.json", metrics)
     return metrics
 

@@ -12,7 +12,7 @@ import torch
 
 from diffusion_lab.config.annotations import describe
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.instantiate import check_arguments, checked_call, make
+from diffusion_lab.config.instantiate import check_arguments, checked_call
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.value_checks import at_least
 from diffusion_lab.data import Split, count_batches
@@ -20,6 +20,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.metrics import Evaluation
+from diffusion_lab.runs.evaluate import make_evaluations
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
@@ -52,7 +53,7 @@ def validated(settings: TrainConfig) -> Parts:
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
-    _check_made(make(settings.evaluation, "evaluation", {}, settings.allowed_targets), "evaluation", Evaluation)
+    _check_made(make_evaluations(settings), "evaluation", Evaluation)
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
@@ -100,7 +101,7 @@ def check_against_data(settings: TrainConfig, parts: Parts, trainer: pl.Trainer)
             f"trainer.val_check_interval={every}: an epoch has {in_epoch} batches; take fewer, or "
             "trainer.check_val_every_n_epoch=null to count over epochs"
         )
-    for name, made in make(settings.evaluation, "evaluation", {}, settings.allowed_targets).items():
+    for name, made in make_evaluations(settings).items():
         if made is not None:
             checked_call(functools.partial(made.check, parts.data), f"evaluation.{name}")
 
