@@ -177,7 +177,7 @@ def test_a_result_has_a_line_for_people():
     )
     line = QualityResult([measures(1.0)], [measures(0.5)], "own", "abcdef0123456789").summary()
     assert line.startswith("FID 1 (real 0.5), ")
-    assert "Inception score 9.5 (real 9.5), class total variation 0.0625 (real 0.0625)" in line
+    assert "Inception score 9.5 (real 9.5); 1,000 samples" in line
     assert "one seed, spread n/a" in line
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from PIL import Image
 
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.reader_schema import CompareConfig
@@ -24,9 +25,17 @@ class Moments(Result):
     mean: float
     std: float
     evaluations: float
+    num_samples: int
 
     def as_dict(self):
-        return {"loss": self.mean, "std": self.std, "evaluations": self.evaluations, "extractor": "pixels@0"}
+        return {
+            "loss": self.mean,
+            "std": self.std,
+            "evaluations": self.evaluations,
+            "extractor": "pixels@0",
+            "num_samples": self.num_samples,
+            "loss_floor": 0.1,
+        }
 
     def summary(self):
         return f"mean {self.mean:.3f}"
@@ -43,7 +52,7 @@ class PixelMoments(Evaluation):
     def __call__(self, subject):
         draws = subject.draws(self.num_samples, self.seeds)
         items = torch.cat([draw.items for draw in draws]).double()
-        return Moments(float(items.mean()), float(items.std()), draws[0].evaluations)
+        return Moments(float(items.mean()), float(items.std()), draws[0].evaluations, len(draws[0].items))
 
 
 TARGET = f"{PixelMoments.__module__}.PixelMoments"
@@ -202,6 +211,22 @@ def test_numbers_of_different_feature_networks_never_stand_in_one_column(evaluat
     said = capsys.readouterr().out
     assert "Left out, since its features are of pixels@0 and not of pixels@1: copy, copy." in said
     assert len(said.partition("\n\n")[0].splitlines()) == 2
+
+
+def test_a_comparison_has_a_picture_over_network_evaluations(evaluation, copy, tmp_path):
+    def compared(metric):
+        compare_runs([str(copy.path)], CompareConfig([metric], "lower", [], "metric", False, [str(tmp_path / "a.png")]))
+
+    for steps in (2, 3):
+        evaluation(f"++sampler.num_steps={steps}")
+    compared("moments.loss")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.format == "PNG"
+    with pytest.raises(LabError, match=r"out=….png shows a measure with a floor .*; moments\.std is none"):
+        compared("moments.std")
+    evaluation("num_samples=3")
+    with pytest.raises(LabError, match=r"the rows have different ones: 3, 10"):
+        compared("moments.loss")
 
 
 def test_a_damaged_record_is_named(evaluation, copy):

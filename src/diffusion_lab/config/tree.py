@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +26,20 @@ def read_option(group: str, option: str) -> dict[str, Any]:
 
     node: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
     return {key: value for key, value in node.items() if key != "defaults"}
+
+
+def option_of(group: str, node: Mapping[str, Any]) -> str:
+    """Return the option of a config group that builds `node`, which has a target; the name of its class if none does.
+
+    Options that build the same class are told apart by their keys.
+    """
+    for option, target, keys in _targets_and_keys(group):
+        if target == node["_target_"] and keys == node.keys():
+            return option
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+@cache
+def _targets_and_keys(group: str) -> list[tuple[str, Any, frozenset[str]]]:
+    nodes = {option: read_option(group, option) for option in options(group)}
+    return [(option, node.get("_target_"), frozenset(node)) for option, node in nodes.items()]

@@ -210,11 +210,12 @@ class QualityResult:
         }
 
     def summary(self) -> str:
-        """One line for people."""
+        """One line for people, without the balance of classes."""
         samples, floor = _by_measure(self.samples), _by_measure(self.floor)
         words = [
             f"{_TITLES.get(name, name.replace('_', ' '))} {_shown(values)} (real {_shown(floor[name])})"
             for name, values in samples.items()
+            if not name.startswith("class_") and name != "missing_classes"
         ]
         first = self.samples[0]
         seeds = f"{len(self.samples)} seeds" if len(self.samples) > 1 else "one seed, spread n/a"

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import read_json
 from diffusion_lab.run_folder.run_record import RunRecord, leaves, plain
@@ -59,11 +60,15 @@ class EvaluatedRun(RunRecord):
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest of the run, without the options of the parts that the evaluation may have replaced."""
-        found = super().manifest
-        options = found.get("options")
-        kept = {name: option for name, option in options.items() if name not in _PARTS} if options else options
-        return found | {"options": kept}
+        """The manifest of the run, with the options of the parts that the evaluation used."""
+        found, asked = super().manifest, self._content["asked"]
+        nodes = {name: asked.get(name) for name in _PARTS}
+        chosen = {
+            name: option_of(name, node)
+            for name, node in nodes.items()
+            if isinstance(node, Mapping) and isinstance(node.get("_target_"), str)
+        }
+        return found | {"options": {**(found.get("options") or {}), **dict.fromkeys(_PARTS), **chosen}}
 
     @cached_property
     def found(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_lab.config.tree import options, read_option
+from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
 
@@ -100,7 +100,7 @@ def _read(folder: Path) -> RecordedDraw:
     facts: dict[str, Any] = {key: content[key] for key in ("weights", "step", "seed", "precision") if key in content}
     for group, node in parts.items():
         if isinstance(node, dict) and "_target_" in node:
-            facts[group] = _option(group, node)
+            facts[group] = option_of(group, node)
             facts |= {f"{group}.{key}": value for key, value in node.items() if key != "_target_"}
         else:
             facts[group] = "none"
@@ -108,12 +108,3 @@ def _read(folder: Path) -> RecordedDraw:
         node = content.get(name)
         facts |= {f"{name}.{key}": value for key, value in node.items()} if isinstance(node, dict) else {}
     return RecordedDraw(folder, facts, evaluations, labels)
-
-
-def _option(group: str, node: Mapping[str, Any]) -> str:
-    """Return the option of a config group that builds `node`; the name of the class where there is none."""
-    for option in options(group):
-        known = read_option(group, option)
-        if known.get("_target_") == node["_target_"] and known.keys() == node.keys():
-            return option
-    return str(node["_target_"]).rpartition(".")[2]

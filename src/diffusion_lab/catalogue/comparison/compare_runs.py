@@ -8,20 +8,22 @@ from pathlib import Path
 from diffusion_lab.catalogue.comparison import tables
 from diffusion_lab.catalogue.comparison.comparison import Comparison, build_comparison
 from diffusion_lab.catalogue.comparison.page import render_page
+from diffusion_lab.catalogue.comparison.quality_curves import quality_picture
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.machine.atomic_write import write_bytes
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.evaluation_record import EXTRACTOR, evaluated
 from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.run_record import RunRecord
 
-WRITERS: dict[str, Callable[[Comparison], str]] = {
+WRITERS: dict[str, Callable[[Comparison], str | bytes]] = {
     ".csv": tables.csv_table,
     ".md": tables.markdown_table,
     ".tex": tables.latex_table,
     ".html": render_page,
+    ".png": quality_picture,
 }
 
 
@@ -41,7 +43,8 @@ def compare_runs(paths: Sequence[str], settings: CompareConfig) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LabError(f"cannot write {file} (out): {error.strerror}") from error
-        write_text(file, WRITERS[file.suffix](comparison))
+        content = WRITERS[file.suffix](comparison)
+        write_bytes(file, content.encode() if isinstance(content, str) else content)
     print(tables.text_table(comparison), end="\n\n")
     for line in comparison.findings:
         print(line)
@@ -112,4 +115,5 @@ def _output_files(text: str) -> list[Path]:
         raise LabError(f"out={text}: a file name must end in {', '.join(WRITERS)}; a folder name must have no ending")
     if path.exists() and not path.is_dir():
         raise LabError(f"out={text} is a file: give a folder, or a file name that ends in {', '.join(WRITERS)}")
-    return [path / f"comparison{suffix}" for suffix in WRITERS]
+    # Not every comparison has a picture.
+    return [path / f"comparison{suffix}" for suffix in WRITERS if suffix != ".png"]
