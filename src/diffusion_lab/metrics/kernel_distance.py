@@ -38,7 +38,8 @@ def kernel_distance(real: Tensor, generated: Tensor, seed: int = 0, subsets: int
     A subset has a fifth of the smaller set, and at most 1,000 items. Subsets that hold most of a set would be nearly
     the same, and their spread no measure of the error. The error is that of the delete-d jackknife (Shao & Wu 1989):
     with m of n items in a subset, the spread over subsets times √(m/(n − m)), plus what comes from their finite number.
-    It is right for sets that differ, and too large, by a factor of up to 2.5, for two sets of one distribution.
+    It is right for two sets of one size that differ. For sets of one distribution it is too large, by a factor of about
+    3, and of about 5 if one set is far larger: there, the spread over several sets of samples says more.
 
     Args:
         real: [N, D] floating point, N at least 10; computed in float64.

@@ -144,9 +144,10 @@ def floor(real: Tensor, reference: Reference, n: int, seed: int, logits: Tensor 
     """Return the measures of n real items: what to expect of samples from the data's own distribution.
 
     Most measures depend on the number of samples; so the floor of n samples is that of n real items against the same
-    reference. Which real items is for the caller to say. Training images, where test images are the reference, have
-    been seen by a feature network that was trained on them: their features may differ a little from those of images
-    that it has not seen, and the floor is then a little high.
+    reference. Which real items is for the caller to say. Training items are what a perfect model would draw: where the
+    test split is the reference, the floor then holds what the splits differ in, such as the writers of MNIST's digits.
+    The feature network has seen them, and may see new ones a little differently; compare with the floor of validation
+    items, which it has not seen.
 
     Args:
         real: [L, D] floating point features of real items that are not in the reference, L at least n.
