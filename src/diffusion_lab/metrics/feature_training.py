@@ -70,7 +70,9 @@ def check_trainable(data: DataModule) -> None:
         )
 
 
-def train_network(data: DataModule, training: FeatureTraining, device: torch.device | None = None) -> FeatureNetwork:
+def train_network(
+    data: DataModule, training: FeatureTraining, device: torch.device | None = None, images: Split | None = None
+) -> FeatureNetwork:
     """Return a network, in evaluation mode on the CPU, that was trained on the split `data.train` alone.
 
     On one CPU thread, the same data and settings give the same bits.
@@ -79,6 +81,7 @@ def train_network(data: DataModule, training: FeatureTraining, device: torch.dev
         data: images with labels, which must be there.
         training: the settings.
         device: where to train; None for the CPU.
+        images: to learn from instead of the training split, such as generated ones.
 
     Raises:
         LabError: if the data cannot be learned from, or the loss is not finite.
@@ -86,9 +89,10 @@ def train_network(data: DataModule, training: FeatureTraining, device: torch.dev
     check_trainable(data)
     data.setup()
     assert isinstance(data, ImageDataModule)
-    assert data.train is not None
+    images = data.train if images is None else images
+    assert images is not None
     assert data.num_classes is not None
-    if len(data.train) < 2:
+    if len(images) < 2:
         raise LabError("a feature network needs at least two training images: raise data.limit_train")
     network = seeded_network(data.channels, data.image_size, data.num_classes, training.seed)
     network.to(device).to(memory_format=torch.channels_last)
@@ -96,7 +100,7 @@ def train_network(data: DataModule, training: FeatureTraining, device: torch.dev
         network.parameters(), training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
     )
     with (
-        _loader(data, data.train, training, device, shuffle=True) as loader,
+        _loader(data, images, training, device, shuffle=True) as loader,
         tqdm(total=training.steps, unit="step", dynamic_ncols=True, disable=not console.current().bar) as bar,
     ):
         _fit(network, optimizer, loader, training, bar)

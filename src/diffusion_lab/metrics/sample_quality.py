@@ -12,7 +12,8 @@ from torch import Tensor
 from diffusion_lab.figures import typicality_sheet
 from diffusion_lab.metrics.base import Evaluation, Result, Samples, Splits, Subject
 from diffusion_lab.metrics.extractor import FeatureSource
-from diffusion_lab.metrics.quality import QualityResult, Reference, check_num_samples, floor
+from diffusion_lab.metrics.quality import Reference, check_num_samples, floor
+from diffusion_lab.metrics.quality_result import QualityResult
 from diffusion_lab.metrics.typicality import typicality_order
 
 #: The floor's items are chosen from so many real ones at most, or from twice the number of samples.
@@ -113,9 +114,10 @@ class SampleQuality(Evaluation):
         )
         first = draws[0]
         accuracy = None
-        if first.labels is not None and extractor.accuracy is not None:
+        labels = [draw.labels for draw in draws if draw.labels is not None]
+        if labels and extractor.accuracy is not None:
             read = torch.cat([scores.argmax(1) for _, scores in found])
-            accuracy = float((read == torch.cat([first.labels] * self.seeds)).double().mean())
+            accuracy = float((read == torch.cat(labels)).double().mean())
         order = typicality_order(found[0][0], reference.features)
         return SampleQualityResult(quality, self.split, accuracy, first.evaluations, first, order, data.item)
 

@@ -1,0 +1,92 @@
+"""Quality of samples that are known: real images, and images that are none."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from subjects import GivenSamples
+
+from diffusion_lab.data import Digits
+from diffusion_lab.metrics.own_features import OwnFeatures
+from diffusion_lab.metrics.sample_quality import SampleQuality
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = Digits(image_size=16)
+    digits.setup()
+    return digits
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return OwnFeatures(str(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def of_real(data, features):
+    images, labels = data.split("test")
+    halves = [(images[part::2], labels[part::2]) for part in (0, 1)]
+    return SampleQuality(features, 80, 2)(GivenSamples(data, *halves))
+
+
+def test_real_images_are_as_good_as_real_ones(of_real):
+    found = of_real.as_dict()
+    assert next(iter(found)) == "fid"
+    assert found["fid"] < 1.5 * found["fid_floor"]
+    assert found["coverage"] > 0.7
+    assert found["label_accuracy"] > 0.9
+    assert found["extractor"].startswith("own/Digits@")
+    assert (found["num_samples"], found["num_seeds"], found["split"], found["evaluations"]) == (80, 2, "val", 7.0)
+    assert of_real.summary().startswith("FID ")
+    assert "% read as their label" in of_real.summary()
+
+
+def test_noise_is_no_image_and_wrong_labels_are_noticed(data, features, of_real):
+    noise = torch.rand(60, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = SampleQuality(features, 60, 1)(GivenSamples(data, (noise, None))).as_dict()
+    assert found["fid"] > 10 * of_real.as_dict()["fid"]
+    assert "label_accuracy" not in found
+    images, labels = data.split("test")
+    wrong = SampleQuality(features, 80, 1)(GivenSamples(data, (images, (labels + 1) % 10))).as_dict()
+    assert wrong["label_accuracy"] < 0.1
+
+
+def test_two_evaluations_are_equal_to_the_last_digit_and_leave_the_global_generator_alone(data, features):
+    images, labels = data.split("test")
+    before = torch.get_rng_state()
+    once, again = (SampleQuality(features, 60, 1)(GivenSamples(data, (images, labels))).as_dict() for _ in range(2))
+    assert once == again
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_most_typical_samples_stand_first(data, features):
+    images, _ = data.split("test")
+    noise = torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mixed = torch.cat([noise, images[:40]])
+    result = SampleQuality(features, 60, 1)(GivenSamples(data, (mixed, None)))
+    assert len(set(result.order[-20:].tolist()) & set(range(20))) >= 18
+    assert result.figures()["typicality"].names[0] == "most typical"
+
+
+def test_the_floor_is_of_images_that_samples_are_not_compared_with(data, features):
+    asked = []
+
+    def split(name, count=None):
+        asked.append(name)
+        return data.split(name, count)
+
+    extractor = features.load_extractor(data)
+    fixed = SimpleNamespace(load_extractor=lambda *_: extractor)
+    splits = {name: getattr(data, name) for name in ("train", "val", "test", "item")}
+    subject = GivenSamples(SimpleNamespace(split=split, **splits), (data.split("test")[0], None))
+    for compared, expected in (("val", ["val", "train"]), ("test", ["test", "val"])):
+        asked.clear()
+        SampleQuality(fixed, 60, 1, compared)(subject)
+        assert asked == expected
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_samples", 19), ("seeds", 0)])
+def test_numbers_out_of_range_are_refused_by_their_key(features, key, value):
+    with pytest.raises(ValueError, match=rf"evaluation\.quality\.{key}"):
+        SampleQuality(features, **{key: value})
