@@ -18,6 +18,7 @@ def data():
     return digits
 
 
+@pytest.mark.slow
 def test_images_are_worth_what_their_labels_are(data):
     images, labels = data.split("train", 600)
     cas = ClassificationAccuracy(600, steps=40, split="test")
