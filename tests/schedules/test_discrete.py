@@ -213,3 +213,9 @@ def test_what_was_remembered_while_sampling_can_be_trained_with():
     weight = torch.ones(1, requires_grad=True, dtype=torch.float64)
     (weight * schedule.sigma(t)).backward()
     assert torch.equal(weight.grad, schedule.sigma(t))
+
+
+def test_times_on_another_device_are_not_held_against_those_on_the_cpu():
+    schedule, t = LinearSchedule(50), torch.tensor([0.5], dtype=torch.float64)
+    assert schedule.log_snr(t.to("meta")).device.type == "meta"
+    assert torch.equal(schedule.log_snr(t), LinearSchedule(50).log_snr(t))

@@ -47,11 +47,12 @@ class BetaTable(SignalDecay):
 
     def log_snr(self, t: Tensor) -> Tensor:
         # A sampling step asks again and again for its times and those before; to interpolate costs more than all else.
+        if t.device.type != "cpu":  # the comparison would wait for the device
+            return self._interpolated(t)
         inference = torch.is_inference_mode_enabled()  # what was made there cannot be part of a gradient elsewhere
-        if t.device.type == "cpu":  # elsewhere the comparison would wait for the device
-            for times, found in self._latest:
-                if found.is_inference() == inference and times.dtype == t.dtype and torch.equal(times, t):
-                    return found
+        for times, found in self._latest:
+            if found.is_inference() == inference and times.dtype == t.dtype and torch.equal(times, t):
+                return found
         found = self._interpolated(t)
         self._latest = [(t.clone(), found), *self._latest[: _REMEMBERED - 1]]
         return found
