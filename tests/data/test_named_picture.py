@@ -7,6 +7,7 @@ from PIL import Image
 
 from diffusion_lab.data import named_picture
 from diffusion_lab.data.named_picture import read_array, read_picture
+from diffusion_lab.data.picture_files import square
 from diffusion_lab.errors import LabError
 
 
@@ -29,12 +30,42 @@ def test_a_grey_picture_is_read_pixel_by_pixel(picture):
     assert torch.equal(read[0], torch.from_numpy(np.asarray(Image.open(path)).copy()))
 
 
-def test_colour_is_kept_or_made_grey_and_transparency_is_left_out(picture):
+def test_colour_is_kept_or_made_grey(picture):
     colour = read_picture(picture(mode="RGB"), (3, 3, 4), "image")
     assert torch.equal(colour, torch.arange(36, dtype=torch.uint8).reshape(3, 4, 3).permute(2, 0, 1))
     assert read_picture(picture(mode="RGBA"), (3, 3, 4), "image").equal(colour)
     assert read_picture(picture(mode="RGB"), (1, 3, 4), "image").shape == (1, 3, 4)
     assert read_picture(picture("a.jpg", "L"), (3, 3, 4), "image").shape == (3, 3, 4)
+
+
+def test_a_picture_is_read_as_those_to_train_on(tmp_path):
+    """Upright, in 8 bits and laid on white, as `picture_files.square` says."""
+    corner = Image.new("L", (6, 6))
+    corner.paste(255, (0, 0, 3, 3))
+    upside_down = Image.Exif()
+    upside_down[0x0112] = 3
+    pictures = {
+        "turned.png": (corner, {"exif": upside_down}),
+        "deep.png": (Image.fromarray(np.full((6, 6), 257 * 100, np.uint16)), {}),
+        "clear.png": (Image.new("RGBA", (6, 6), (0, 0, 0, 51)), {}),
+    }
+    for name, (made, options) in pictures.items():
+        made.save(tmp_path / name, **options)
+        for channels in (1, 3):
+            with (tmp_path / name).open("rb") as file:
+                expected = square(file, 6, channels)
+            assert torch.equal(read_picture(tmp_path / name, (channels, 6, 6), "image"), expected), name
+    assert read_picture(tmp_path / "turned.png", (1, 6, 6), "image")[0, 5, 5] == 255
+    assert read_picture(tmp_path / "deep.png", (1, 6, 6), "image").unique().tolist() == [100]
+    assert read_picture(tmp_path / "clear.png", (1, 6, 6), "image").unique().tolist() == [204]
+
+
+def test_a_picture_that_has_another_size_when_it_is_turned_is_refused(tmp_path):
+    lying = Image.Exif()
+    lying[0x0112] = 6
+    Image.new("L", (4, 3)).save(tmp_path / "a.png", exif=lying)
+    with pytest.raises(LabError, match="it has 3×4 pixels, and the run's images have 4×3"):
+        read_picture(tmp_path / "a.png", (1, 3, 4), "image")
 
 
 def test_another_size_is_refused_before_a_pixel_is_decoded(picture, monkeypatch):

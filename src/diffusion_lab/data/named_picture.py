@@ -9,16 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffusion_lab.data.picture_files import flattened
 from diffusion_lab.errors import LabError
 
 #: A file of more bytes is not opened.
 _LARGEST = 64 * 2**20
 
-_MODES = {1: "L", 3: "RGB"}
-
 
 def read_picture(path: Path, shape: tuple[int, ...], key: str) -> Tensor:
-    """Return the picture in a PNG or JPEG file, [C, H, W] uint8, in grey for one channel.
+    """Return the picture in a PNG or JPEG file, [C, H, W] uint8, as pictures to train on are read: see `flattened`.
 
     Args:
         path: of the file.
@@ -31,17 +30,17 @@ def read_picture(path: Path, shape: tuple[int, ...], key: str) -> Tensor:
     channels, height, width = shape
     check_file(path, key)
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if picture.size != (width, height):
-                found = "×".join(map(str, picture.size))
-                raise LabError(f"{key}={path}: it has {found} pixels, and the run's images have {width}×{height}")
-            pixels = np.asarray(picture.convert(_MODES[channels]))
+        with Image.open(path, formats=("PNG", "JPEG")) as opened:
+            _check_size(opened, (width, height), key, path)
+            picture = flattened(opened, channels)
+            _check_size(picture, (width, height), key, path)  # it may have been turned
+            pixels = np.array(picture)
     except LabError:
         raise
     except Exception as error:  # a damaged file makes Pillow raise many kinds
         text = " ".join(str(error).split())[:150]
         raise LabError(f"{key}={path}: it cannot be read as a PNG or JPEG picture ({text})") from error
-    return torch.from_numpy(pixels.copy()).reshape(height, width, channels).permute(2, 0, 1)
+    return torch.from_numpy(pixels).reshape(height, width, channels).permute(2, 0, 1)
 
 
 def read_array(path: Path, shape: tuple[int, ...], key: str) -> Tensor:
@@ -71,3 +70,9 @@ def check_file(path: Path, key: str) -> None:
         raise LabError(f"{key}={path}: there is no such file")
     if path.stat().st_size > _LARGEST:
         raise LabError(f"{key}={path}: it has {path.stat().st_size:,} bytes, and such files may have {_LARGEST:,}")
+
+
+def _check_size(picture: Image.Image, size: tuple[int, int], key: str, path: Path) -> None:
+    if picture.size != size:
+        found, expected = ("×".join(map(str, sides)) for sides in (picture.size, size))
+        raise LabError(f"{key}={path}: it has {found} pixels, and the run's images have {expected}")

@@ -79,10 +79,8 @@ class PictureFiles(Stored):
 def square(file: IO[bytes], size: int, channels: int) -> Tensor:
     """Return the central square of a picture, as large as its shorter side, resized to [channels, size, size] uint8.
 
-    It is turned upright as its EXIF data says; of an animation it is the first frame. What is transparent is laid on
-    white. 16-bit grey becomes 8-bit (v / 257, rounded); grey is repeated for three channels, and for one, colours
-    become grey by the luma of ITU-R 601-2. The resizing is bicubic with antialiasing; a picture that has the size
-    already keeps its pixels.
+    Of an animation it is the first frame; see `flattened`. The resizing is bicubic with antialiasing; a picture that
+    has the size already keeps its pixels.
 
     Raises:
         ValueError: if its pixels have no known range, or are more than PIL's limit (`Image.MAX_IMAGE_PIXELS`).
@@ -97,17 +95,30 @@ def square(file: IO[bytes], size: int, channels: int) -> Tensor:
             raise ValueError(f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels, PIL's limit") from error
         except Image.UnidentifiedImageError as error:
             raise ValueError("it is no picture") from error
-        picture = ImageOps.exif_transpose(opened)
-        if picture.mode.startswith("I;16") or (picture.mode == "I" and opened.format in ("PNG", "PPM")):
-            picture = Image.fromarray((np.asarray(picture).astype(np.float64) / 257).round().astype(np.uint8))
-        if picture.mode in ("I", "F"):
-            raise ValueError(f"it has 32-bit pixels (mode {picture.mode}), whose range is not known")
-        if picture.has_transparency_data:
-            picture = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-        picture = picture.convert("L" if channels == 1 else "RGB")
+        picture = flattened(opened, channels)
     side = min(picture.size)
     left, top = ((length - side) // 2 for length in picture.size)
     box = (left, top, left + side, top + side)
     pixels = torch.from_numpy(np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box)))
     return pixels[None] if channels == 1 else pixels.permute(2, 0, 1)
+
+
+def flattened(opened: Image.Image, channels: int) -> Image.Image:
+    """Return a picture in 8 bits, in grey for one channel and in RGB for three, upright and without transparency.
+
+    It is turned as its EXIF data says. What is transparent is laid on white. 16-bit grey becomes 8-bit (v / 257,
+    rounded); grey is repeated for three channels, and for one, colours become grey by the luma of ITU-R 601-2.
+
+    Raises:
+        ValueError: if its pixels have no known range.
+        Exception: whatever PIL raises for a broken file.
+    """
+    picture = ImageOps.exif_transpose(opened)
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and opened.format in ("PNG", "PPM")):
+        picture = Image.fromarray((np.asarray(picture).astype(np.float64) / 257).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"it has 32-bit pixels (mode {picture.mode}), whose range is not known")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if channels == 1 else "RGB")
