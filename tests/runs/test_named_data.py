@@ -46,6 +46,14 @@ def test_an_array_is_read_as_it_is(digits, tmp_path):
     assert torch.allclose(named.items.flatten(), torch.linspace(-1, 1, 64))
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint16", "uint64", "int8", "float16", ">f8"])
+def test_an_array_of_any_kind_of_numbers_is_read(digits, tmp_path, kind):
+    np.save(tmp_path / "a.npy", (np.arange(64).reshape(1, 8, 8) % 2).astype(kind))
+    named = named_data(str(tmp_path / "a.npy"), digits, "invert", 5)
+    assert torch.equal(named.items.flatten(), torch.arange(64).remainder(2).float())
+    assert torch.equal(named_mask(str(tmp_path / "a.npy"), digits, "mask"), named.items[0].bool())
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -103,10 +103,10 @@ def _from_file(path: Path, data: DataModule, key: str) -> Tensor:
     if path.suffix != ".npy":
         _check_pictures(data, key, str(path))
         return data.to_batch(read_picture(path, data.shape, key)[None])[0]
-    item, example = read_array(path, data.shape, key), data.example()
-    if example.is_floating_point() and not (bool(item.isfinite().all()) and float(item.abs().max()) <= 1):
+    item = read_array(path, data.shape, key).to(data.example().dtype)
+    if item.is_floating_point() and not (bool(item.isfinite().all()) and float(item.abs().max()) <= 1):
         raise LabError(f"{key}={path}: its values must lie between −1 and 1, as samples.npy of a draw has them")
-    return item.to(example.dtype)
+    return item
 
 
 def _check_pictures(data: DataModule, key: str, text: str) -> None:
