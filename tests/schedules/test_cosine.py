@@ -36,6 +36,8 @@ def test_max_beta_and_offset_are_heeded():
     [
         ({"steps": 0}, "schedule.steps"),
         ({"offset": -0.1}, "schedule.offset"),
+        ({"offset": math.nan}, "schedule.offset"),
+        ({"offset": math.inf, "steps": None, "zero_terminal_snr": True}, "schedule.offset"),
         ({"max_beta": 1.0}, "schedule.max_beta"),
         ({"max_beta": 0.0}, "schedule.max_beta"),
     ],

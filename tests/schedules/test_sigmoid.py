@@ -23,7 +23,13 @@ def test_the_last_beta_is_clipped():
     assert float(SigmoidSchedule(max_beta=0.99).betas[-1]) == pytest.approx(0.99)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 1}, {"start": 3.0}, {"temperature": 0.0}, {"max_beta": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 1}, {"start": 3.0}, {"start": -math.inf}, {"temperature": 0.0}, {"temperature": math.inf},
+        {"max_beta": 1.0},
+    ],
+)  # fmt: skip
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=rf"schedule\.{next(iter(wrong))}.* are needed"):
         SigmoidSchedule(**wrong)

@@ -35,7 +35,7 @@ class CosineSchedule(VariancePreserving):
         max_beta: float = 0.999,
         zero_terminal_snr: bool = False,
     ) -> None:
-        if (steps is not None and steps < 1) or offset < 0 or not 0 < max_beta < 1:
+        if (steps is not None and steps < 1) or not 0 <= offset < math.inf or not 0 < max_beta < 1:
             raise ValueError(
                 f"schedule.steps >= 1, schedule.offset >= 0 and 0 < schedule.max_beta < 1 are needed, "
                 f"got {steps}, {offset} and {max_beta}"

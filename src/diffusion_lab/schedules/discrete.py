@@ -24,7 +24,7 @@ class BetaTable(SignalDecay):
             algorithm 1): no signal is left at t = 1, as in the prior.
 
     Raises:
-        ValueError: if a beta lies outside (0, 1).
+        ValueError: if a beta lies outside (0, 1), or alpha cannot be rescaled so.
     """
 
     def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
@@ -36,7 +36,9 @@ class BetaTable(SignalDecay):
                 f"got {betas.min():.4g} to {betas.max():.4g}"
             )
         betas = betas.double().cpu()
-        self.betas = _without_last_signal(betas) if zero_terminal_snr else betas
+        if zero_terminal_snr:
+            betas = _without_last_signal(betas)
+        self.betas = betas
         self.steps = len(betas)
         log_alpha_bar = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-self.betas).cumsum(0)])
         self.alpha_bar = log_alpha_bar.exp()  # [T + 1]
@@ -122,8 +124,16 @@ class DiscreteSchedule(VariancePreserving):
 
 def _without_last_signal(betas: Tensor) -> Tensor:
     alpha = torch.log1p(-betas).cumsum(0).div(2).exp()
+    if not alpha[0] > alpha[-1]:
+        raise ValueError(
+            f"schedule.zero_terminal_snr=true needs a signal that falls after the first step, of {len(betas)} in all: "
+            "take more steps or larger betas"
+        )
     alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
-    return torch.cat([betas[:1], 1 - (alpha[1:] / alpha[:-1]) ** 2])
+    rescaled = torch.cat([betas[:1], 1 - (alpha[1:] / alpha[:-1]) ** 2])
+    if not bool((rescaled > 0).all()):
+        raise ValueError("schedule.zero_terminal_snr=true needs signal up to the last step: take smaller betas")
+    return rescaled
 
 
 def _vanishing(left: Tensor, fraction: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,7 +41,7 @@ class SigmoidSchedule(VariancePreserving):
         zero_terminal_snr: bool = False,
     ) -> None:
         few = steps is not None and steps < 2
-        if few or not start < end or not temperature > 0 or not 0 < max_beta < 1:
+        if few or not -math.inf < start < end < math.inf or not 0 < temperature < math.inf or not 0 < max_beta < 1:
             raise ValueError(
                 "schedule.steps >= 2, schedule.start < schedule.end, schedule.temperature > 0 and 0 < "
                 f"schedule.max_beta < 1 are needed, got {steps}, {start}, {end}, {temperature} and {max_beta}"
