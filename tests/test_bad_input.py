@@ -81,6 +81,8 @@ BAD = {
     "schedule=cosine schedule.offset=small": ["schedule.offset=small", "a number"],
     "sampler.num_steps=2.5": ["sampler.num_steps=2.5", "an integer or null"],
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number"],
+    "optimizer.lr=nan": ["optimizer.lr=nan", "a number"],
+    "sampler=heun sampler.churn_max=.inf": ["sampler.churn_max=.inf: it must be a number; did you mean inf?"],
     "optimizer.betas=[0.9]": ["optimizer.betas=[0.9]", "a list of 2"],
     "~time_sampling.stratified time_sampling._target_=diffusion_lab.codecs.Pixels": [
         "time_sampling._target_",

@@ -11,7 +11,7 @@ from diffusion_lab.config.annotations import choices, describe, fits, type_hints
 
 FITS = [
     (int, [0, -3], [True, 2.0, "2", None, [1]]),
-    (float, [0, -3, 1.5, float("inf")], [True, "1e-3", None]),
+    (float, [0, -3, 1.5, float("inf")], [True, "1e-3", None, float("nan")]),
     (bool, [True, False], [0, 1, "true", None]),
     (str, ["", "a"], [1, None, True, ["a"]]),
     (int | None, [3, None], [2.5, "null", True]),

@@ -28,7 +28,7 @@ def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value, or an object that was built, has the type `hint`.
 
     As strict as YAML allows: neither ``true`` nor ``2.0`` is an integer, but an integer is a number, and a list
-    counts as a tuple, which YAML cannot write.
+    counts as a tuple, which YAML cannot write. NaN is no number.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in (Any, inspect.Parameter.empty, object) or isinstance(hint, typing.TypeVar | str):
@@ -42,7 +42,7 @@ def fits(value: Any, hint: Any) -> bool:
     if hint is None:
         return value is None
     if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
+        return isinstance(value, int | hint) and not isinstance(value, bool) and value == value  # NaN is not
     return isinstance(value, hint)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -108,7 +109,8 @@ def _check_value(value: Any, hint: Any, key: str) -> None:
         raise LabError(f"{key} must be given: it has no default")
     if not fits(value, hint):
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        guess = did_you_mean(value, choices(hint))
+        infinite = ["inf", "-inf"] if fits(math.inf, hint) else []  # which YAML writes .inf, and Hydra does not
+        guess = did_you_mean(value, [*choices(hint), *infinite])
         raise LabError(f"{key}={shown}: it must be {describe(hint)}{guess}")
 
 
