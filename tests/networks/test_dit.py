@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -153,7 +155,8 @@ def test_the_named_sizes_have_the_parameters_of_the_paper(size, millions):
         ({"heads": 3}, r"network\.width must be a multiple of 4 and of network\.heads=3"),
         ({"depth": 0}, r"network\.depth must be 1 or more"),
         ({"width": 4, "heads": 1}, r"network\.width must be .* at least 8, got 4"),
-        ({"mlp_ratio": 0.0}, r"network\.mlp_ratio=0\.0 leaves no hidden values"),
+        ({"mlp_ratio": 0.0}, r"must be at least 1 and finite, got network\.mlp_ratio=0\.0"),
+        ({"mlp_ratio": math.inf}, r"must be at least 1 and finite, got network\.mlp_ratio=inf"),
         ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
         ({"labels": True}, r"network\.labels=true needs data with labels"),
     ],

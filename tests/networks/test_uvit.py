@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -127,7 +129,8 @@ def test_the_sizes_of_the_paper_have_its_parameters(sizes, images, millions):
         ({"heads": 0}, r"network\.heads=0"),
         ({"depth": 4}, r"network\.depth must be odd, for as many blocks before the middle as after, got 4"),
         ({"depth": -1}, r"network\.depth must be odd"),
-        ({"mlp_ratio": 0.0}, r"network\.mlp_ratio=0\.0 leaves no hidden values"),
+        ({"mlp_ratio": 0.0}, r"must be at least 1 and finite, got network\.mlp_ratio=0\.0"),
+        ({"mlp_ratio": math.inf}, r"must be at least 1 and finite, got network\.mlp_ratio=inf"),
         ({"labels": True}, r"network\.labels=true needs data with labels"),
     ],
 )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from scipy import stats
@@ -39,5 +41,11 @@ def test_what_lies_beyond_the_schedule_is_taken_at_its_end():
 
 
 def test_std_is_positive():
-    with pytest.raises(ValueError, match=r"time_sampling\.std must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"time_sampling\.std must be positive and finite, got 0"):
         LogNormalTimes(Gaussian(FlowSchedule()), 8, std=0.0)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_numbers_are_finite(name):
+    with pytest.raises(ValueError, match=rf"time_sampling\.{name} must be .*finite, got inf"):
+        LogNormalTimes(Gaussian(EDMSchedule()), 8, **{name: math.inf})

@@ -24,5 +24,5 @@ def test_with_steps_the_times_are_rows():
 
 
 def test_std_is_positive():
-    with pytest.raises(ValueError, match=r"time_sampling\.std must be positive, got -1"):
+    with pytest.raises(ValueError, match=r"time_sampling\.std must be positive and finite, got -1"):
         LogitNormalTimes(Gaussian(FlowSchedule()), 8, std=-1.0)

@@ -138,7 +138,10 @@ def test_the_gradient_of_huber_is_that_of_the_square_within_its_limit_and_consta
     [
         (lambda: MinSNR(0.0), r"weight\.gamma must be positive"),
         (lambda: P2(k=0.0), r"weight\.k must be positive"),
+        (lambda: P2(k=math.inf), r"weight\.k must be positive.* both finite"),
         (lambda: EDMWeight(0.0), r"weight\.sigma_data must be positive"),
+        (lambda: EDMWeight(math.inf), r"weight\.sigma_data must be positive and finite"),
+        (lambda: SigmoidWeight(1000.0), r"weight\.bias must lie between -100 and 100, got 1000"),
     ],
 )
 def test_arguments_out_of_range_are_refused(make, message):

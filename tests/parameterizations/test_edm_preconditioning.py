@@ -43,5 +43,5 @@ def test_input_and_target_have_unit_variance_at_every_noise_level(schedule):
 
 
 def test_sigma_data_is_positive():
-    with pytest.raises(ValueError, match=r"parameterization\.sigma_data must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"parameterization\.sigma_data must be positive and finite, got 0"):
         EDM(Gaussian(EDMSchedule()), 0.0)

@@ -119,6 +119,7 @@ def test_on_a_mixture_of_points_the_label_is_heeded_and_more_of_it_leads_away_fr
     ("arguments", "message"),
     [
         ({"scale": -1.0}, r"guidance\.scale must be 0 or more"),
+        ({"scale": math.inf}, r"guidance\.scale must be 0 or more and finite, got inf"),
         ({"rescale": 1.5}, r"guidance\.rescale must lie between 0 and 1"),
         ({"min_log_snr": 3.0, "max_log_snr": 3.0}, r"guidance\.min_log_snr must be below"),
         ({"min_log_snr": math.nan}, r"guidance\.min_log_snr must be below"),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -56,6 +58,7 @@ def test_it_evaluates_the_network_once_for_each_step():
     assert evaluations(DDIM, 7, Exploding(), Karras) == 7
 
 
-def test_eta_is_not_negative():
-    with pytest.raises(ValueError, match=r"sampler\.eta must be 0 or more, got -1"):
-        DDIM(Gaussian(Flow()), Trailing(Flow()), 5, -1.0)
+@pytest.mark.parametrize("eta", [-1.0, math.inf])
+def test_eta_is_a_number_that_is_not_negative(eta):
+    with pytest.raises(ValueError, match=rf"sampler\.eta must be 0 or more and finite, got {eta}"):
+        DDIM(Gaussian(Flow()), Trailing(Flow()), 5, eta)

@@ -73,3 +73,10 @@ def test_churn_is_only_added_between_its_bounds():
 def test_amounts_of_noise_are_not_negative(name):
     with pytest.raises(ValueError, match=rf"sampler\.{name} must be 0 or more, got -1"):
         Heun(Gaussian(Flow()), Trailing(Flow()), 5, **{name: -1.0})
+
+
+def test_noise_levels_between_which_there_are_none_and_endless_noise_are_refused():
+    with pytest.raises(ValueError, match=r"sampler\.churn_min must not be above churn_max, got 5\.0 and 1\.0"):
+        Heun(Gaussian(Flow()), Trailing(Flow()), 5, 10.0, churn_min=5.0, churn_max=1.0)
+    with pytest.raises(ValueError, match=r"sampler\.churn_noise must be finite"):
+        Heun(Gaussian(Flow()), Trailing(Flow()), 5, 10.0, churn_noise=math.inf)

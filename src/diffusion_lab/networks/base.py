@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -89,8 +90,10 @@ def check_patches(patch_size: int, image_size: int) -> None:
 
 
 def hidden_values(mlp_ratio: float, width: int) -> int:
-    """Return the hidden size of a perceptron; raise ValueError, naming the key, if it is 0."""
-    hidden = int(mlp_ratio * width)
-    if hidden < 1:
-        raise ValueError(f"network.mlp_ratio={mlp_ratio} leaves no hidden values: take a larger one")
-    return hidden
+    """Return the hidden size of a perceptron; raise ValueError, naming the key, if it is 0 or infinite."""
+    if not 1 <= mlp_ratio * width < math.inf:
+        raise ValueError(
+            f"network.mlp_ratio times network.width={width} must be at least 1 and finite, got "
+            f"network.mlp_ratio={mlp_ratio}"
+        )
+    return int(mlp_ratio * width)

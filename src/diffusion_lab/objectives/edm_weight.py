@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from diffusion_lab.objectives.weight import Weight
@@ -18,8 +20,8 @@ class EDMWeight(Weight):
     """
 
     def __init__(self, sigma_data: float = 0.5) -> None:
-        if not sigma_data > 0:
-            raise ValueError(f"weight.sigma_data must be positive, got {sigma_data}")
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"weight.sigma_data must be positive and finite, got {sigma_data}")
         self.sigma_data = sigma_data
 
     def __call__(self, log_snr: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -20,13 +21,15 @@ class NormalTimes(TimeSampler):
         mean, std: of x.
 
     Raises:
-        ValueError: if `std` is not positive.
+        ValueError: if `std` is not positive, or a number is not finite.
     """
 
     def __init__(self, process: Process, batch_size: int, stratified: bool, mean: float, std: float) -> None:
         super().__init__(process, batch_size, stratified)
-        if not std > 0:
-            raise ValueError(f"time_sampling.std must be positive, got {std}")
+        if not math.isfinite(mean):
+            raise ValueError(f"time_sampling.mean must be finite, got {mean}")
+        if not 0 < std < math.inf:
+            raise ValueError(f"time_sampling.std must be positive and finite, got {std}")
         self.mean, self.std = mean, std
 
     def quantile(self, u: Tensor) -> Tensor:

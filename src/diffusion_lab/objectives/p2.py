@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,8 +22,8 @@ class P2(Weight):
     """
 
     def __init__(self, k: float = 1.0, gamma: float = 1.0) -> None:
-        if not (k > 0 and gamma >= 0):
-            raise ValueError(f"weight.k must be positive and weight.gamma 0 or more, got {k} and {gamma}")
+        if not (0 < k < math.inf and 0 <= gamma < math.inf):
+            raise ValueError(f"weight.k must be positive, weight.gamma 0 or more, both finite, got {k} and {gamma}")
         self.k, self.gamma = k, gamma
 
     def __call__(self, log_snr: Tensor) -> Tensor:

@@ -16,9 +16,14 @@ class SigmoidWeight(Weight):
 
     Args:
         bias: the log-SNR at which half of it is left.
+
+    Raises:
+        ValueError: if it lies beyond all log-SNRs there are.
     """
 
     def __init__(self, bias: float = 2.0) -> None:
+        if not abs(bias) <= 100:
+            raise ValueError(f"weight.bias must lie between -100 and 100, got {bias}")
         self.bias = bias
 
     def __call__(self, log_snr: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from diffusion_lab.parameterizations.base import Regression
@@ -29,8 +31,8 @@ class EDM(Regression):
 
     def __init__(self, process: Gaussian, sigma_data: float = 0.5) -> None:
         super().__init__(process)
-        if not sigma_data > 0:
-            raise ValueError(f"parameterization.sigma_data must be positive, got {sigma_data}")
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"parameterization.sigma_data must be positive and finite, got {sigma_data}")
         self.sigma_data = sigma_data
 
     def network_input(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

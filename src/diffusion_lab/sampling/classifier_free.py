@@ -52,8 +52,8 @@ class ClassifierFree(DenoiserTransform):
                 "guidance=cfg needs a network that was trained without some labels: take "
                 "network.condition_dropout above 0"
             )
-        if not scale >= 0:
-            raise ValueError(f"guidance.scale must be 0 or more, got {scale}")
+        if not 0 <= scale < math.inf:
+            raise ValueError(f"guidance.scale must be 0 or more and finite, got {scale}")
         if not min_log_snr < max_log_snr:
             raise ValueError(f"guidance.min_log_snr must be below max_log_snr, got {min_log_snr} and {max_log_snr}")
         if not 0 <= rescale <= 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
@@ -29,8 +31,8 @@ class DDIM(GaussianSampler):
 
     def __init__(self, process: Gaussian, grid: TimeGrid, num_steps: int = 50, eta: float = 0.0) -> None:
         super().__init__(process, grid, num_steps)
-        if not eta >= 0:
-            raise ValueError(f"sampler.eta must be 0 or more, got {eta}")
+        if not 0 <= eta < math.inf:
+            raise ValueError(f"sampler.eta must be 0 or more and finite, got {eta}")
         self.eta = eta
         self.reversible = eta == 0
 

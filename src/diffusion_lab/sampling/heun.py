@@ -47,6 +47,10 @@ class Heun(GaussianSampler):
         for name, value in {"churn": churn, "churn_min": churn_min, "churn_noise": churn_noise}.items():
             if not value >= 0:
                 raise ValueError(f"sampler.{name} must be 0 or more, got {value}")
+        if not churn_min <= churn_max:
+            raise ValueError(f"sampler.churn_min must not be above churn_max, got {churn_min} and {churn_max}")
+        if churn_noise == math.inf:
+            raise ValueError("sampler.churn_noise must be finite, got inf")
         self.churn = min(churn / num_steps, math.sqrt(2) - 1)
         self.reversible = churn == 0
         self.churn_range = churn_min, churn_max
