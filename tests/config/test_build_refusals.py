@@ -1,6 +1,6 @@
 import pytest
 
-from diffusion_lab.config.build import build
+from diffusion_lab.config.build import build, recordable
 from diffusion_lab.errors import LabError
 
 
@@ -49,3 +49,16 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(settings, o
 )
 def test_what_just_fits_is_not(settings, override):
     build(settings(override))
+
+
+@pytest.mark.parametrize("name", ["${oc.env:HOME}", "\udcff"])
+def test_what_could_not_be_read_again_from_a_run_folder_is_refused(settings, tmp_path, name):
+    """Such as the name of a subfolder, which is a class."""
+    (tmp_path / "cats").mkdir()
+    (tmp_path / name).mkdir()
+    chosen = settings("data=image_folder", f"data.path={tmp_path}")
+    with pytest.raises(LabError, match=r"data\.classes\[\d\]=.*: a run cannot record a text that has") as caught:
+        recordable(chosen)
+    assert "\n" not in str(caught.value)
+    (tmp_path / name).rename(tmp_path / "dogs")
+    assert recordable(chosen).data["classes"] == ["cats", "dogs"]

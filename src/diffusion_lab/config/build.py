@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -44,11 +45,14 @@ def recordable(settings: Settings) -> Settings:
     """Return the settings as a run records them: with absolute paths, and with what the data finds out by itself.
 
     Raises:
-        LabError: naming a key of the data that does not fit.
+        LabError: naming a key of the data that does not fit, or a text that could not be read again.
     """
     settings = settings.with_absolute_paths()
     data = make(settings.data, "data", _first_parts(settings), settings.allowed_targets, ("data_dir",))
-    return replace(settings, data={**settings.data, **data.found()}) if isinstance(data, DataModule) else settings
+    if isinstance(data, DataModule):
+        settings = replace(settings, data={**settings.data, **data.found()})
+    _check_texts(settings.as_node(), "")
+    return settings
 
 
 def build(settings: TrainConfig) -> Parts:
@@ -129,6 +133,27 @@ def build(settings: TrainConfig) -> Parts:
     shape = codec.code_shape(data.shape)
     pipeline = Pipeline(network, parameterization, process, codec, sampler, transforms, shape, data.num_classes)
     return Parts(data, process, network, module, pipeline)
+
+
+def _check_texts(node: Any, key: str) -> None:
+    """Raise LabError, naming the key, if a text in a config node could not be read again from a run folder."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            _check_texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            _check_texts(value, f"{key}[{index}]")
+    elif isinstance(node, str) and ("${" in node or not _is_utf_8(node)):
+        raise LabError(f"{key}={node}: a run cannot record a text that has ${{ in it or is no UTF-8: change it")
+
+
+def _is_utf_8(text: str) -> bool:
+    """Return whether a text, such as the name of a file, can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _first_parts(settings: TrainConfig) -> dict[str, Any]:
