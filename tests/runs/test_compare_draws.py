@@ -122,6 +122,15 @@ def test_damaged_samples_are_named(place):
         find_draws([folder])[0].samples([0, 2])
 
 
+@pytest.mark.parametrize("samples", [np.zeros(4, "f4"), np.zeros((4, 5, 8, 8), "f4"), np.zeros((4, 1, 8, 8), "u2")])
+def test_samples_that_are_not_like_the_data_of_the_run_are_named(copy, settings, samples):
+    folder = sample(settings(f"run_dir={copy.path}", "num_samples=4", "device=cpu", config_name="sample"))
+    for damaged in (samples, np.zeros((0, 1, 8, 8), "f4")):
+        np.save(folder / "samples.npy", damaged)
+        with pytest.raises(LabError, match=r"samples\.npy is damaged, or of another run: it begins with \["):
+            compare_draws([str(folder)], CompareDrawsConfig(None, 9))
+
+
 def test_a_run_folder_stands_for_all_its_draws(copy, settings, tmp_path, capsys):
     for seed in (1, 2):
         sample(settings(f"run_dir={copy.path}", "num_samples=2", f"seed={seed}", "device=cpu", config_name="sample"))

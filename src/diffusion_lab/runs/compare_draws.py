@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diffusion_lab.config.reader_schema import CompareDrawsConfig
 from diffusion_lab.errors import LabError, printable
@@ -29,11 +30,13 @@ def compare_draws(paths: Sequence[str], settings: CompareDrawsConfig) -> Path:
     draws = find_draws(paths)
     for run in {draw.run for draw in draws}:
         RunFolder.open(run)  # refuses a folder that is no run's, or out of which something leads
-    codec = load_run(draws[0].run, device="cpu").parts.pipeline.codec
+    parts = load_run(draws[0].run, device="cpu").parts
+    for draw in draws:
+        _check_items(draw, parts.data.example())
     draws, title, names = named_draws(draws)
     sheet = draws_sheet(draws, title, names, settings.per_row)
     target = draws[0].run / "samples" / "draws" if settings.out is None else Path(settings.out).expanduser()
-    path = save_figure(codec.show(sheet), target.parent, target.name)
+    path = save_figure(parts.pipeline.codec.show(sheet), target.parent, target.name)
     for draw, name in zip(draws, names, strict=True):
         print(printable(f"{' '.join(name.split()) or title}: {shown(draw.folder.resolve())}"))
     print(printable(f"Written: {shown(path.resolve())}"))
@@ -107,6 +110,16 @@ def draws_sheet(draws: Sequence[RecordedDraw], title: str, names: Sequence[str],
     columns = ["" for _ in range(each * len(draws))]
     columns[(each - 1) // 2 :: each] = names
     return Sheet(title, rows, columns if len(draws) > 1 else (), [str(one) for one in classes], size=0.75)
+
+
+def _check_items(draw: RecordedDraw, example: Tensor) -> None:
+    """Raise LabError unless a draw has samples like `example` [1, *D], an item of the run's data."""
+    first = draw.samples(slice(1))
+    if first.shape != example.shape or first.dtype != example.dtype:
+        raise LabError(
+            f"{draw.folder / 'samples.npy'} is damaged, or of another run: it begins with {list(first.shape)} of "
+            f"{first.dtype}, and the run's data is {list(example.shape)} of {example.dtype}"
+        )
 
 
 def _is_number(value: Any) -> bool:
