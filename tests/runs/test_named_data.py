@@ -58,8 +58,8 @@ def test_an_array_of_any_kind_of_numbers_is_read(digits, tmp_path, kind):
     ("text", "says"),
     [
         ("val:9999", r"inpaint\.image=val:9999: the split val has 17\d items, so it has no number 9999"),
-        ("vall:3", r"inpaint\.image=vall:3: there is no such file; give val, test:3"),
-        ("val", r"inpaint\.image=val: there is no such file; give val, test:3"),
+        ("vall:3", r"inpaint\.image=vall:3: there is no such file; give test:3 \(an item of a split\), or the path"),
+        ("val", r"inpaint\.image=val: there is no such file; give test:3"),
         ("no.png", r"inpaint\.image=no\.png: there is no such file"),
         ("true", r"inpaint\.image=true: there is no such file"),
     ],

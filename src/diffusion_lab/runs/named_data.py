@@ -15,7 +15,6 @@ from diffusion_lab.data.named_picture import read_array, read_picture
 from diffusion_lab.errors import LabError
 
 _SPLITS = ("train", "val", "test")
-_ACCEPTED = "val, test:3 (a split, or one of its items), or the path of a PNG, JPEG or .npy file"
 
 #: Masks that have a name: what each makes unknown.
 MASKS = ("half", "box")
@@ -48,7 +47,9 @@ def named_data(text: str, data: DataModule, key: str, count: int | None = None) 
             return _of_split(data, name, key, text, last, only_last=index is not None)
     path = Path(text).expanduser()
     if not path.is_file():
-        raise LabError(f"{key}={text}: there is no such file; give {_ACCEPTED}")
+        item = "test:3 (an item of a split)" if count is None else "val, test:3 (a split, or one of its items)"
+        files = "the path of a PNG, JPEG or .npy file"
+        raise LabError(f"{key}={text}: there is no such file; give {item}, or {files}")
     return NamedData(_from_file(path, data, key)[None], None)
 
 
