@@ -1,7 +1,8 @@
 """Inception-v3 features, with which FID is defined (Heusel et al. 2017), from the standard weights on the user's disk.
 
 The architecture is that of the package torch-fidelity, which computes what the original TensorFlow graph does: images
-are resized to 299×299 as TensorFlow 1 did, and grey ones are repeated in the three colours.
+are resized to 299×299 as TensorFlow 1 did, and grey ones are repeated in the three colours. Not run with the standard
+file, which could not be had: tests load random weights of the architecture, and compare with torch-fidelity itself.
 """
 
 from __future__ import annotations
