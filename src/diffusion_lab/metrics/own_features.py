@@ -26,6 +26,7 @@ SHIPPED_FOLDER = Path(__file__).parent / "weights"
 #: The name and the SHA-256 of each of them, by the class of the data module.
 SHIPPED: Mapping[str, tuple[str, str]] = {
     "Digits": ("digits.safetensors", "f28d693faff2516d742463e8b9bb0d367dd2433d42fdeb81321db806c4eb98cb"),
+    "FashionMNIST": ("fashion_mnist.safetensors", "810efd484ddb68137bb4993adb451092d5ac3bab93965b2be541d0fac041a9f3"),
     "MNIST": ("mnist.safetensors", "47b08972bcdab6ecf5f8ff7a65d5362e1f355967f3e48d31e56ce5d67dfd84c3"),
 }
 
