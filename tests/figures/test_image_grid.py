@@ -266,3 +266,27 @@ def test_a_few_samples_by_typicality_are_all_shown(count):
     assert torch.equal(torch.cat(list(sheet.rows)), images(count)[order])
     assert sheet.title == "Generated images from most to least typical"
     figures.draw_image_grid(sheet)
+
+
+def test_columns_that_belong_together_stand_together():
+    rows = [torch.ones(4, 1, 8, 8)]
+    drawn = [
+        figures.draw_image_grid(figures.Sheet("x", rows, group=group)).axes[0].images[0].get_array() for group in (0, 2)
+    ]
+    plain, grouped = ((array == 255).all(0) for array in drawn)
+    whites = -torch.ones(4, 1, 8, 8)
+    drawn = figures.draw_image_grid(figures.Sheet("x", [whites], group=2)).axes[0].images[0].get_array()
+    gaps = [len(run) for run in "".join("g" if column else " " for column in (drawn == 255).all(0)).split()]
+    assert gaps == [1, 4, 1]
+    assert len(grouped) == len(plain) + 3
+
+
+@pytest.mark.parametrize("columns", [1, 3, 20])
+def test_a_title_fits_into_the_figure(columns):
+    title = "Real images to noise and back again, with an error of 0.0012, and a few more words"
+    figure = figures.draw_image_grid(figures.Sheet(title, [images(columns)]))
+    figure.canvas.draw()
+    box = figure._suptitle.get_window_extent()
+    assert " ".join(figure.get_suptitle().split()) == title
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width

@@ -124,10 +124,19 @@ class DownloadedImages(ImageDataModule):
             with contextlib.redirect_stdout(io.StringIO()):
                 self.fetch()
         except Exception as error:
+            with contextlib.suppress(OSError):
+                self.raw_dir.rmdir()  # one that was made for nothing
+                self.raw_dir.parent.rmdir()
             # Whatever went wrong inside the download, what helps is the same.
             raise LabError(
                 f"{self.name} is not in {self.raw_dir} and could not be downloaded "
-                f"({' '.join(str(error).split())[:120]}): put {', '.join(self.checksums)} there"
+                f"({_short(error)}): put {', '.join(self.checksums)} there"
                 f"{self.instead}, name another folder with paths.data_dir=… or DIFFUSION_LAB_DATA_DIR, "
                 "or use data=digits, which needs no download"
             ) from error
+
+
+def _short(error: Exception) -> str:
+    """Return the message of an error in one line of at most 160 characters, cut where one cannot miss it."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else f"{text[:160]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 
 import torch
 from matplotlib.figure import Figure
@@ -20,21 +21,24 @@ def draw_image_grid(sheet: Sheet) -> Figure:
     """Draw all images of a sheet as one picture; an axes of its own for each would take a hundred times as long."""
     columns, rows = max(map(len, sheet.rows)), len(sheet.rows)
     width = sheet.size * columns + (0.9 if sheet.names else 0.3)
-    figure = Figure(
-        figsize=(width, sheet.size * rows + (_labels_height(sheet) if sheet.columns else 0.6)), layout="constrained"
-    )
-    figure.suptitle(sheet.title)
+    title = "\n".join(_wrapped(line, width) for line in sheet.title.splitlines())
+    above = (_labels_height(sheet) if sheet.columns else 0.6) + 0.2 * (title.count("\n") - sheet.title.count("\n"))
+    figure = Figure(figsize=(width, sheet.size * rows + above), layout="constrained")
+    figure.suptitle(title)
     axes = figure.subplots()
     _, channels, image_height, image_width = sheet.rows[0].shape
     gap = max(1, round(0.06 * image_height))
     height, width = image_height + gap, image_width + gap  # of a cell
-    pixels = torch.full((rows * height - gap, columns * width - gap, channels), 255, dtype=torch.uint8)
+    # Where columns stand in groups, there is a wider gap between two of these.
+    lefts = [column * width + 3 * gap * (column // sheet.group if sheet.group else 0) for column in range(columns)]
+    pixels = torch.full((rows * height - gap, lefts[-1] + image_width, channels), 255, dtype=torch.uint8)
     for row, images in enumerate(sheet.rows):
-        for column, image in enumerate(to_uint8(images.cpu())):
-            top, left = row * height, column * width
+        for left, image in zip(lefts, to_uint8(images.cpu()), strict=False):
+            top = row * height
             pixels[top : top + image_height, left : left + image_width] = image
     axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-    axes.set_xticks([k * width + (image_width - 1) / 2 for k in range(len(sheet.columns))], sheet.columns, fontsize=9)
+    centres = [left + (image_width - 1) / 2 for left in lefts[: len(sheet.columns)]]
+    axes.set_xticks(centres, sheet.columns, fontsize=9)
     if _crowded(sheet):
         axes.tick_params(axis="x", labelrotation=90)
     axes.set_yticks([k * height + (image_height - 1) / 2 for k in range(len(sheet.names))], sheet.names)
@@ -42,6 +46,11 @@ def draw_image_grid(sheet: Sheet) -> Figure:
     for side in axes.spines.values():
         side.set_visible(False)
     return figure
+
+
+def _wrapped(title: str, width: float) -> str:
+    """Return a line of a title, cut into lines that fit into so many inches."""
+    return "\n".join(textwrap.wrap(title, max(12, int(width / 0.1))))
 
 
 def _labels_height(sheet: Sheet) -> float:

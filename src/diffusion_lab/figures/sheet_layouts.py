@@ -19,6 +19,7 @@ class Sheet:
         columns: a label above each column; empty for none.
         names: a name beside each row; empty for none.
         size: of one item in the picture, in inches.
+        group: how many columns belong together, with a gap before the next; 0 for no groups.
     """
 
     title: str
@@ -26,6 +27,7 @@ class Sheet:
     columns: Sequence[str] = ()
     names: Sequence[str] = ()
     size: float = 1.0
+    group: int = 0
 
 
 def grid_sheet(samples: Tensor, title: str, labels: Tensor | None = None, columns: int = 8) -> Sheet:

@@ -65,10 +65,12 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
         print_note("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)
         stopped: Path | None = None
+        resumed = 0  # how often there was a checkpoint to go on from
         for number in range(1, kills + 1):
             after = rng.uniform(0, seconds / kills)
-            resumed = run if stopped is None else replace(run, resume=str(stopped), init_from=None)
-            stopped, _, killed = _session(resumed, typed if stopped is None else [], options, after)
+            session = run if stopped is None else replace(run, resume=str(stopped), init_from=None)
+            stopped, _, killed = _session(session, typed if stopped is None else [], options, after)
+            resumed += killed and checkpoint_path(stopped, "last").is_file()
             if killed:
                 print_note(f"killed (kill -9) {console.duration(after)} into its training, {number} of {kills}")
             else:
@@ -77,22 +79,23 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
         else:
             assert stopped is not None  # kills is at least 1
             _session(replace(run, resume=str(stopped), init_from=None), [], options)
-        return _print_verdict(RunFolder(stopped), RunFolder(whole))
+        return _print_verdict(RunFolder(stopped), RunFolder(whole), resumed)
 
 
-def _print_verdict(stopped: RunFolder, whole: RunFolder) -> bool:
+def _print_verdict(stopped: RunFolder, whole: RunFolder, resumed: int) -> bool:
     comparison = compare_results(stopped, whole)
     states = [read_checkpoint(checkpoint_path(folder.path, "last")) for folder in (stopped, whole)]
     differing_state = [key for key in _TRAINING_STATE if not _equal(*(state.get(key) for state in states))]
     identical = not comparison.first_differences and not differing_state
-    kills = len(stopped.read_manifest().get("sessions", [])) - 1
     compared = ", ".join([f"{comparison.steps:,} steps", *comparison.compared, "optimizer"])
-    verdict = f"identical: {compared}; resumed {kills} time{'s' * (kills != 1)}"
+    verdict = f"identical: {compared}; resumed {resumed} time{'s' * (resumed != 1)}"
+    if not resumed:
+        verdict += " (no kill came after the first checkpoint: train for more steps, or save more often)"
     if not identical:
         differences = [*map(str, comparison.first_differences), *(f"last.ckpt: {key}" for key in differing_state)]
         verdict = f"differs: {'; '.join(differences)}"
     text = f"\n{verdict}\n  not stopped: {whole.path}\n  killed:      {stopped.path}"
-    fields = {"identical": identical, "steps": comparison.steps, "resumed": kills, "checkpoint": differing_state}
+    fields = {"identical": identical, "steps": comparison.steps, "resumed": resumed, "checkpoint": differing_state}
     console.current().event("verdict", text, verdict=verdict, **fields, run_folder=stopped.path, whole=whole.path)
     return identical
 

@@ -109,7 +109,8 @@ def draws_sheet(draws: Sequence[RecordedDraw], title: str, names: Sequence[str],
         rows.append(torch.cat(row))
     columns = ["" for _ in range(each * len(draws))]
     columns[(each - 1) // 2 :: each] = names
-    return Sheet(title, rows, columns if len(draws) > 1 else (), [str(one) for one in classes], size=0.75)
+    names_of_rows = [str(one) for one in classes]
+    return Sheet(title, rows, columns if len(draws) > 1 else (), names_of_rows, size=0.75, group=each)
 
 
 def _check_items(draw: RecordedDraw, example: Tensor) -> None:
