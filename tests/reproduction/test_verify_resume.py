@@ -53,3 +53,9 @@ def test_a_run_that_was_killed_after_its_last_step_still_reports_its_folder(tiny
     train(tiny("console=quiet", f"resume={folder.path}"), [], {}, [verify_resume._ReportAndKill(None, sender)])
     assert receiver.poll()
     assert receiver.recv() == {"folder": str(folder.path)}
+
+
+@pytest.mark.parametrize(("resumed", "said"), [(0, "resumed 0 times (no kill came after"), (1, "resumed 1 time\n")])
+def test_a_verdict_says_how_often_there_was_something_to_resume(copy, recorded, capsys, resumed, said):
+    assert verify_resume._print_verdict(copy, recorded, resumed)
+    assert said in capsys.readouterr().out
