@@ -24,6 +24,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs import load_run
+from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.prepare import prepare, resumed_start
 from diffusion_lab.runs.train import train
 
@@ -183,7 +184,15 @@ def whole(tmp_path_factory):
     """A finished run."""
     outputs = tmp_path_factory.mktemp("outputs")
     own = ["trainer.max_epochs=1", "ema=default", "console=quiet", f"paths.output_dir={outputs}"]
-    return train(read_typed(*TINY, *own), []).path
+    run = train(read_typed(*TINY, *own), []).path
+    evaluate(read_typed(f"run_dir={run}", *JUDGED, config_name="evaluate"))
+    return run
+
+
+#: A cheap evaluation.
+JUDGED = (
+    "evaluation=recognition", "evaluation.recognition.members=1", "evaluation.recognition.hidden=4", "console=quiet",
+)  # fmt: skip
 
 
 def listing(run, settings):
@@ -194,9 +203,14 @@ def listing(run, settings):
 
 
 def comparing(run, settings):
-    compare_runs(
-        [str(run.parent)], CompareConfig(metric=["val/loss"], direction=None, by=[], sort="metric", all=True, out=[])
-    )
+    for metric in ("val/loss", "recognition.samples"):
+        compare_runs(
+            [str(run.parent)], CompareConfig(metric=[metric], direction=None, by=[], sort="metric", all=True, out=[])
+        )
+
+
+def evaluating(run, settings):
+    evaluate(settings(f"run_dir={run}", *JUDGED, "again=true", config_name="evaluate"))
 
 
 def loading(run, settings):
@@ -212,7 +226,7 @@ def reproducing(run, settings):
     reproduce(settings(f"run_dir={run}", f"compare_only={run}", "console=quiet", config_name="reproduce"))
 
 
-DOORS = [listing, comparing, loading, resuming, reproducing]
+DOORS = [listing, comparing, loading, evaluating, resuming, reproducing]
 
 
 def contents(folder):
@@ -257,6 +271,7 @@ def commands(run, outputs):
         "resume": ("train", [f"resume={run}", "trainer.max_epochs=2"]),
         "init_from": ("train", [*TINY, f"init_from={run}", "trainer.max_epochs=1", again]),
         "sample": ("sample", [f"run_dir={run}", "num_samples=2"]),
+        "evaluate": ("evaluate", [f"run_dir={run}", *JUDGED, "again=true"]),
         "reproduce": ("reproduce", [f"run_dir={run}", again]),
         "compare_draws": ("compare_draws", [str(run)]),
         "runs": ("runs", [str(run.parent)]),

@@ -103,6 +103,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         return file
     features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
     evaluations = make(nodes, "evaluation", {"features": features}, None)
+    run.parts.data.prepare_data()
     run.parts.data.setup()
     for name, evaluation in evaluations.items():
         if evaluation is not None:
