@@ -64,7 +64,12 @@ def test_labels_that_are_given_are_taken():
 
 @pytest.mark.parametrize(
     ("labels", "says"),
-    [([1], "2 samples need as many labels"), ([0, 3], "between 0 and 2"), ([-1, 0], "between 0 and 2")],
+    [
+        ([1], "2 samples need as many labels"),
+        ([0, 3], "from 0 to 2"),
+        ([-1, 0], "from 0 to 2"),
+        ([0.5, 1], "a whole number"),
+    ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, says):
     with pytest.raises(LabError, match=says):

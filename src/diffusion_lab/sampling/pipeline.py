@@ -273,8 +273,10 @@ class Pipeline:
         labels = torch.as_tensor(given)
         if labels.shape != (num_samples,):
             raise LabError(f"{num_samples} samples need as many labels, got the shape {list(labels.shape)}")
-        if num_samples and not bool(((labels >= 0) & (labels < self.num_classes)).all()):
-            raise LabError(f"a label lies between 0 and {self.num_classes - 1}, got {labels.unique().tolist()}")
+        whole = not labels.is_floating_point() and labels.dtype != torch.bool
+        if num_samples and not (whole and bool(((labels >= 0) & (labels < self.num_classes)).all())):
+            last = self.num_classes - 1
+            raise LabError(f"a label is a whole number from 0 to {last}, got {labels.unique().tolist()}")
         return labels
 
 
