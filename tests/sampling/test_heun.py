@@ -57,6 +57,21 @@ def test_with_churn_the_samples_have_the_distribution_of_the_data(schedule):
     assert abs(float(again)) < 0.95  # it is random
 
 
+def test_churn_noise_is_the_scale_of_what_churn_adds():
+    process, start = Gaussian(Exploding()), torch.zeros(4, 1, dtype=torch.float64)
+
+    def churned(scale):
+        seen, exact = [], ExactDenoiser(process)
+        sampler = Heun(process, Karras(process.schedule), 10, churn=20.0, churn_noise=scale)
+        sampler.steps = [(0.5, 0.4)]
+        draw(lambda z, t, condition: seen.append(z) or exact(z, t), sampler, start, Noise(torch.arange(4), 0))
+        return seen[0]
+
+    assert bool((churned(1.0) != 0).all())
+    torch.testing.assert_close(churned(1.5), 1.5 * churned(1.0))
+    assert torch.equal(churned(0.0), start)
+
+
 def test_churn_is_only_added_between_its_bounds():
     process, noise = Gaussian(Exploding()), Noise(torch.arange(4), 0)
     start = torch.ones(4, 1, dtype=torch.float64)

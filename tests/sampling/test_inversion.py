@@ -96,3 +96,14 @@ def test_the_network_is_asked_only_at_times_at_which_sampling_asks_it_too():
 def test_a_sampler_that_adds_noise_is_refused_by_name(sampler):
     with pytest.raises(ValueError, match=rf"sampler={type(sampler).__name__} adds noise .* cannot run backwards"):
         Inversion(Gaussian(Flow()), sampler)
+
+
+def test_its_first_step_asks_for_the_noise_in_scaled_data():
+    """At t = 1/2 of the linear path that is z0/2, and the exact eps of data with variance v is 2 z/(1 + v)."""
+    process, z0 = Gaussian(Flow()), torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
+    sampler, noise = DDIM(process, Trailing(process.schedule), 2), Noise(torch.arange(2), 0)
+    inversion = Inversion(process, sampler)
+    assert inversion.steps == [(0.0, 0.5), (0.5, 1.0)]
+    inversion.steps = inversion.steps[:1]
+    found = draw(ExactDenoiser(process), inversion, z0, noise)
+    torch.testing.assert_close(found, z0 / 2 + z0 / (1 + VARIANCE) / 2)
