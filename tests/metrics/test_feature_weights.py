@@ -116,7 +116,7 @@ def test_a_file_of_more_bytes_than_any_network_is_not_read(file):
         ({"in_channels": 3}, "body.0.0.weight is [24, 1, 5, 5]"),
         ({"image_size": 2**30}, "it lacks, or has too many, tensors"),
         ({"num_classes": 1}, "num_classes of at least 2"),
-        ({"num_classes": 2**30}, "head.bias is [10]"),
+        ({"num_classes": 2**30}, "head.weight is [10, 96]"),
         ({"num_features": 64}, "64 features instead of 96"),
         ({"data": None}, "its metadata must be"),
         ({"train_images": True}, "its metadata must be"),

@@ -135,9 +135,10 @@ def _check_tensors(tensors: dict[str, torch.Tensor], network: FeatureNetwork) ->
     if tensors.keys() != expected.keys():
         names = sorted(tensors.keys() ^ expected.keys())
         raise ValueError(f"it lacks, or has too many, tensors: {', '.join(names)}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
-            wants = f"{list(expected[name].shape)} {expected[name].dtype}"
+    for name, wanted in expected.items():  # in their order, which a file of safetensors does not keep
+        tensor = tensors[name]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            wants = f"{list(wanted.shape)} {wanted.dtype}"
             raise ValueError(f"{name} is {list(tensor.shape)} {tensor.dtype} instead of {wants}")
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} has values that are not finite")
