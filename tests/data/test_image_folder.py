@@ -74,6 +74,12 @@ def test_classes_can_be_chosen_and_have_their_order(folder):
     assert ready(folder, classes=["dog"], validation=1).num_classes == 1
 
 
+def test_classes_that_are_numbers_may_be_typed_as_numbers(tmp_path):
+    data = ready(fill(tmp_path / "numbers", {"7": 8, "10": 8}), classes=[7, 10])
+    assert data.found()["classes"] == ["7", "10"]
+    assert data.num_classes == 2
+
+
 def test_without_classes_all_pictures_at_any_depth_are_read(folder, tmp_path):
     data = ready(folder, classes=[])
     assert (data.num_classes, data.train.labels, len(data.train) + len(data.val)) == (None, None, 23)

@@ -67,6 +67,16 @@ def test_a_sampler_that_adds_noise_is_refused_by_name(drawn):
 INPAINT = ("inpaint.image=val:3", "inpaint.mask=half", "inpaint.jump_length=2", "inpaint.resamplings=3")
 
 
+def test_by_default_no_more_steps_are_taken_back_than_there_are(drawn):
+    place = drawn("inpaint.image=val:3", "inpaint.mask=half", "inpaint.resamplings=2", "num_samples=1")
+    assert json.loads((place / "draw.json").read_text())["inpaint"]["jump_length"] == 4
+
+
+def test_what_was_typed_is_not_blamed_on_the_run_folder(drawn):
+    with pytest.raises(LabError, match=r"^sampler\.num_steps must lie between"):
+        drawn("++sampler.num_steps=100000")
+
+
 def test_what_is_known_of_an_image_is_kept_to_the_bit_and_the_rest_depends_on_the_seed(copy, drawn):
     real, _ = load_run(copy.path, device="cpu").parts.data.split("val", 4)
     places = [drawn(*INPAINT, "num_samples=3", f"seed={seed}") for seed in (0, 1)]

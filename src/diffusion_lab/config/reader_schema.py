@@ -16,14 +16,15 @@ class Inpaint:
 
     image: str | None
     mask: str | None
-    jump_length: int
+    jump_length: int | None
     resamplings: int
 
     def __post_init__(self) -> None:
         if (self.image is None) != (self.mask is None):
             there, lacks = ("mask", "image") if self.image is None else ("image", "mask")
             raise ValueError(f"inpaint.{there} needs inpaint.{lacks}, too")
-        at_least(1, "inpaint.jump_length", self.jump_length)
+        if self.jump_length is not None:
+            at_least(1, "inpaint.jump_length", self.jump_length)
         at_least(1, "inpaint.resamplings", self.resamplings)
 
 

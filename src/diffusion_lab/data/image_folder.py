@@ -53,7 +53,7 @@ class ImageFolder(ImageDataModule):
         path: str,
         image_size: int = 64,
         channels: Literal[1, 3] = 3,
-        classes: list[str] | None = None,
+        classes: list[str | int] | None = None,
         flip: bool = False,
         validation: int | float = 0.05,
         split_seed: int = 0,
@@ -70,14 +70,15 @@ class ImageFolder(ImageDataModule):
             raise ValueError(
                 f"data.validation must be a number of images, at least 1, or a share between 0 and 1, got {validation}"
             )
-        if classes is not None and len(set(classes)) != len(classes):
-            raise ValueError(f"data.classes names a class twice: {', '.join(classes)}")
+        names = None if classes is None else [str(name) for name in classes]  # YAML reads 3 as a number
+        if names is not None and len(set(names)) != len(names):
+            raise ValueError(f"data.classes names a class twice: {', '.join(names)}")
         self.path = Path(path).expanduser().resolve()
         self.image_size = image_size
         self.channels = channels
         self.validation = validation
         self.split_seed = split_seed
-        self.classes = _subfolders(self.path) if classes is None else classes
+        self.classes = _subfolders(self.path) if names is None else names
         self.num_classes = len(self.classes) or None
 
     def found(self) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from diffusion_lab.sampling import Draw, RePaint
 #: How many images the figure of an inversion shows.
 _SHOWN_INVERTED = 16
 
+#: How many steps RePaint takes back at once, where as many are taken (Lugmayr et al. 2022).
+_JUMP_LENGTH = 10
+
 
 @dataclass(frozen=True)
 class DrawPlan:
@@ -124,8 +127,10 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
     with torch.no_grad():
         known = pipeline.codec.encode(named.items)[0]
 
+    jump_length = typed.jump_length or max(min(_JUMP_LENGTH, len(pipeline.sampler.steps) - 1), 1)
+
     def constrained() -> RePaint:
-        constraint = RePaint(pipeline.process, known, unknown, typed.jump_length, typed.resamplings)
+        constraint = RePaint(pipeline.process, known, unknown, jump_length, typed.resamplings)
         constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
         return constraint
 
@@ -135,7 +140,7 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
         "image_hash": data_hash(named.items),
         "mask": typed.mask,
         "mask_hash": data_hash(unknown),
-        "jump_length": typed.jump_length,
+        "jump_length": jump_length,
         "resamplings": typed.resamplings,
     }
 

@@ -91,7 +91,7 @@ def load_run(
     settings = replace(settings, paths=paths)
     file = named_checkpoint(folder, checkpoint)
     state = read_checkpoint(file)
-    with torch.random.fork_rng(), errors_of(folder), weights_limit(file):
+    with torch.random.fork_rng(), errors_of(folder, changes or {}), weights_limit(file):
         parts = build(settings)
     names = {name for name, _ in parts.module.named_parameters(remove_duplicate=False)}
     chosen, key, error = chosen_weights(weights, state, file, names)
@@ -114,11 +114,13 @@ def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Iterabl
 
 
 @contextmanager
-def errors_of(folder: RunFolder) -> Iterator[None]:
-    """Let errors about settings name the file that recorded them."""
+def errors_of(folder: RunFolder, typed: Iterable[str] = ()) -> Iterator[None]:
+    """Let errors about settings name the file that recorded them, but for those below the keys that were `typed`."""
     try:
         yield
     except LabError as error:
+        if str(error).startswith(tuple(f"{key}{end}" for key in typed for end in ".=")):
+            raise
         raise LabError(f"{folder.path / 'config.yaml'}: {error}") from error
 
 
