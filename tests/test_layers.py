@@ -12,7 +12,7 @@ import pytest
 import diffusion_lab
 
 SOURCE = Path(diffusion_lab.__file__).parent
-MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling", "codecs"}
+MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling", "likelihood", "codecs"}
 BESIDE = {"networks", "data", "metrics", "figures"}
 LAYERS = [
     "machine|schedules",
@@ -20,6 +20,7 @@ LAYERS = [
     "processes",
     "parameterizations",
     "objectives|sampling",
+    "likelihood",
     "training",
     "config",
     "run_folder",
@@ -142,12 +143,13 @@ def test_nothing_imports_diffusers(path):
     assert "diffusers" not in {name.split(".")[0] for name in imports(path)}
 
 
-def test_only_the_training_module_and_the_builder_take_the_parts_together():
+def test_only_the_training_module_the_bound_and_the_builder_take_the_parts_together():
     takers = {
         path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "objectives" in lab_packages(path)
     }
     assert {taker for taker in takers if not taker.startswith("objectives/")} <= {
         "training/module.py",
+        "likelihood/bound_forms.py",
         "config/build.py",
     }
 

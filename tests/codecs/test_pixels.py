@@ -88,3 +88,8 @@ def test_samples_are_saved_in_their_dtype_and_shown_and_animated(tmp_path):
     assert Pixels().show(Sheet("Two", [x])).get_suptitle() == "Two"
     with Image.open(Pixels().animate([x, -x], tmp_path / "x.gif")) as moving:
         assert moving.n_frames == 2
+
+
+def test_the_levels_are_the_values_of_8_bits():
+    low, high = Pixels.value_range
+    torch.testing.assert_close(torch.linspace(low, high, Pixels.levels), VALUES.flatten())

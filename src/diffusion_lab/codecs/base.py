@@ -25,9 +25,12 @@ class Codec(nn.Module, ABC):
 
     Attributes:
         value_range: (low, high) that clean codes lie in; None if they have no range, or are categories.
+        levels: how many values, evenly spaced over the range, each code of data has to choose from; None if the data
+            is not of that kind.
     """
 
     value_range: tuple[float, float] | None = None
+    levels: int | None = None
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:

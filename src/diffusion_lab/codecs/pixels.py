@@ -26,6 +26,7 @@ class Pixels(Codec):
     """
 
     value_range = (-1.0, 1.0)
+    levels = 256
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()

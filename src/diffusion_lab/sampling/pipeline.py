@@ -50,6 +50,9 @@ class Pipeline:
         transforms: of the denoiser, in the order in which they are applied to a prediction.
         shape: of one sample in the space that is diffused, as [C, H, W].
         num_classes: how many labels there are, for a network that takes them.
+
+    Attributes:
+        plain_denoiser: without the transforms.
     """
 
     def __init__(
@@ -71,8 +74,8 @@ class Pipeline:
         self.num_classes = num_classes
         clipped = any(transform.clips for transform in transforms)
         self.warning = sampler.warning(bounded=clipped or not parameterization.divides_by_alpha)
-        self._plain = Denoiser(network, parameterization)
-        self.denoiser: DenoiserFn = self._plain
+        self.plain_denoiser = Denoiser(network, parameterization)
+        self.denoiser: DenoiserFn = self.plain_denoiser
         for transform in transforms:
             self.denoiser = transform(self.denoiser)
 
@@ -127,7 +130,7 @@ class Pipeline:
             first_state,
             self.codec.decode,
             num_samples,
-            self._condition(num_samples, condition, first),
+            self.condition(num_samples, condition, first),
             first=first,
             seed=seed,
             batch_size=batch_size,
@@ -170,7 +173,7 @@ class Pipeline:
             lambda noise: self.codec.encode(samples[noise.rows.to(samples.device)].to(noise.rows.device)),
             lambda z: z,
             len(samples),
-            self._condition(len(samples), condition),
+            self.condition(len(samples), condition),
             batch_size=batch_size,
             progress="inverting" if progress else None,
             precision=precision,
@@ -223,7 +226,7 @@ class Pipeline:
             unit="step",
             disable=not (progress and sys.stderr.isatty()),
         )
-        done, before = [], self._plain.evaluations
+        done, before = [], self.plain_denoiser.evaluations
         try:
             for begin in batches:
                 listeners: list[Callable[[Step], object]] = [lambda step: bar.update()]
@@ -251,7 +254,7 @@ class Pipeline:
             bar.close()
             self.network.train(was_training)
         result = torch.cat(done) if done else torch.empty(0, *self.shape)
-        return Draw(result, condition, (self._plain.evaluations - before) / max(count, 1))
+        return Draw(result, condition, (self.plain_denoiser.evaluations - before) / max(count, 1))
 
     @property
     def labels(self) -> int | None:
@@ -262,8 +265,12 @@ class Pipeline:
         """Return the labels [num_samples] int64 of samples for which none are given; None without labels."""
         return None if self.labels is None else torch.arange(first, first + num_samples) % self.labels
 
-    def _condition(self, num_samples: int, given: Tensor | Sequence[int] | None, first: int = 0) -> Tensor | None:
-        """Return the condition of each sample: the given one, or the classes in turn for a network with labels."""
+    def condition(self, num_samples: int, given: Tensor | Sequence[int] | None, first: int = 0) -> Tensor | None:
+        """Return the condition of each sample: the given one, or the classes in turn for a network with labels.
+
+        Raises:
+            LabError: if it is not one label for each sample, or the data has no labels and the network takes them.
+        """
         if condition_kind(self.network) != "label":
             return None if given is None else torch.as_tensor(given)  # which the denoiser refuses
         if self.num_classes is None:

@@ -1,0 +1,15 @@
+"""How probable a model finds data: estimates of its negative log-likelihood, in bits per dimension, with errors."""
+
+from diffusion_lab.likelihood.base import Items, LikelihoodEstimator, LikelihoodResult
+from diffusion_lab.likelihood.ode_nll import OdeNLL, OdeResult
+from diffusion_lab.likelihood.variational_bound_nll import BoundResult, VariationalBoundNLL
+
+__all__ = [
+    "BoundResult",
+    "Items",
+    "LikelihoodEstimator",
+    "LikelihoodResult",
+    "OdeNLL",
+    "OdeResult",
+    "VariationalBoundNLL",
+]
