@@ -48,7 +48,7 @@ def nats(result):
 def test_it_is_exact_on_gaussian_data(name):
     schedule, parameterization, kind, prior_std = MODELS[name]
     estimate = OdeNLL(rtol=1e-7, atol=1e-7, trace="exact", min_noise=0.12)
-    result = estimate(pipeline(schedule, parameterization, kind), Density.quantized(X))
+    result = estimate.of(pipeline(schedule, parameterization, kind), Density.quantized(X))
     one = torch.ones((), dtype=torch.float64)
     end = math.atan2(float(schedule.sigma(one)), float(schedule.alpha(one)))
     expected = DATA.ode_log_density(X, math.atan(0.12), end, prior_std)
@@ -56,7 +56,7 @@ def test_it_is_exact_on_gaussian_data(name):
 
 
 def test_with_little_noise_at_the_start_it_is_the_density_of_the_data():
-    result = OdeNLL(rtol=1e-6, atol=1e-6, trace="exact", min_noise=1e-3)(pipeline(), Density.quantized(X))
+    result = OdeNLL(rtol=1e-6, atol=1e-6, trace="exact", min_noise=1e-3).of(pipeline(), Density.quantized(X))
     np.testing.assert_allclose(nats(result), DATA.log_density(X), atol=0.006)  # the rest is of the noise, and the prior
 
 
@@ -74,7 +74,7 @@ def test_a_mixture_of_gaussians_has_its_density():
 
     x = np.array([[-0.55], [-0.1], [0.0], [0.43]])
     model = pipeline(FlowSchedule(), X0, "x0", data=Mixture([0.0], [1.0]))
-    result = OdeNLL(rtol=1e-6, atol=1e-6, trace="exact", min_noise=1e-3)(model, Density.quantized(x))
+    result = OdeNLL(rtol=1e-6, atol=1e-6, trace="exact", min_noise=1e-3).of(model, Density.quantized(x))
     expected = np.log(stats.norm(means, std).pdf(x).mean(1))
     np.testing.assert_allclose(nats(result), expected, atol=0.02, rtol=0.002)
 
@@ -82,14 +82,14 @@ def test_a_mixture_of_gaussians_has_its_density():
 @pytest.mark.parametrize("trace", ["rademacher", "normal"])
 def test_hutchinsons_estimate_agrees_with_the_exact_trace_within_its_error(trace):
     items = Density.quantized(DATA.sample(30, seed=3))
-    exact = OdeNLL(trace="exact", min_noise=0.03)(pipeline(), items)
+    exact = OdeNLL(trace="exact", min_noise=0.03).of(pipeline(), items)
     for probes in (2, 8):
-        found = OdeNLL(trace=trace, probes=probes, min_noise=0.03)(pipeline(), items)
+        found = OdeNLL(trace=trace, probes=probes, min_noise=0.03).of(pipeline(), items)
         difference = found.bits - exact.bits
         assert abs(float(difference.mean())) < 3 * found.trace_error
         assert found.trace_error == pytest.approx(float(difference.std()) / math.sqrt(30), rel=0.4)
     assert exact.trace_error is None
-    assert OdeNLL(trace=trace, min_noise=0.1)(pipeline(), items[:2]).trace_error is None
+    assert OdeNLL(trace=trace, min_noise=0.1).of(pipeline(), items[:2]).trace_error is None
 
 
 def test_rademacher_probes_are_exact_where_dimensions_are_independent():
@@ -97,7 +97,7 @@ def test_rademacher_probes_are_exact_where_dimensions_are_independent():
     data = GaussianData(DATA.mean, DATA.variances)
     items = Density.quantized(data.sample(3, seed=3))
     exact, rademacher, normal = (
-        OdeNLL(trace=trace, min_noise=0.01)(pipeline(data=data), items).bits
+        OdeNLL(trace=trace, min_noise=0.01).of(pipeline(data=data), items).bits
         for trace in ("exact", "rademacher", "normal")
     )
     torch.testing.assert_close(rademacher, exact, atol=1e-4, rtol=0)
@@ -106,7 +106,7 @@ def test_rademacher_probes_are_exact_where_dimensions_are_independent():
 
 def test_two_tolerances_agree_and_the_tighter_one_takes_more_evaluations():
     items = Density.quantized(X)
-    loose, tight = (OdeNLL(rtol=tol, atol=tol, min_noise=0.002)(pipeline(), items) for tol in (1e-4, 1e-7))
+    loose, tight = (OdeNLL(rtol=tol, atol=tol, min_noise=0.002).of(pipeline(), items) for tol in (1e-4, 1e-7))
     assert float((loose.bits - tight.bits).abs().max()) < 2e-3
     assert tight.evaluations > 2 * loose.evaluations
 
@@ -114,18 +114,18 @@ def test_two_tolerances_agree_and_the_tighter_one_takes_more_evaluations():
 def test_an_item_does_not_depend_on_the_others():
     items = Density.quantized(DATA.sample(9, seed=4))
     options = {"rtol": 1e-4, "atol": 1e-4, "min_noise": 0.01}
-    whole = OdeNLL(**options, batch_size=9)(pipeline(), items)
+    whole = OdeNLL(**options, batch_size=9).of(pipeline(), items)
     for batch_size in (1, 4):
-        found = OdeNLL(**options, batch_size=batch_size)(pipeline(), items)
+        found = OdeNLL(**options, batch_size=batch_size).of(pipeline(), items)
         torch.testing.assert_close(found.bits, whole.bits, atol=1e-9, rtol=0)  # far below the tolerance
         assert found.evaluations == whole.evaluations
-    some = OdeNLL(**options, num_items=4)(pipeline(), items)
+    some = OdeNLL(**options, num_items=4).of(pipeline(), items)
     torch.testing.assert_close(some.bits, whole.bits[some.rows], atol=1e-9, rtol=0)
 
 
 def test_the_network_is_evaluated_in_batches_of_the_size_that_is_asked_for():
     model = pipeline()
-    result = OdeNLL(batch_size=5, min_noise=0.01)(model, Density.quantized(DATA.sample(12, seed=4)))
+    result = OdeNLL(batch_size=5, min_noise=0.01).of(model, Density.quantized(DATA.sample(12, seed=4)))
     batches = model.network.batches
     assert max(batches) == 5
     assert sum(batches) == round(result.evaluations * 12)
@@ -136,7 +136,9 @@ def test_pixels_have_a_bound_on_the_probability_of_their_interval():
     """On smooth data the bound is nearly exact: log p(x) is the mean of the density over the interval of 2/255."""
     data = GaussianData([0.0, 0.1, -0.2, 0.0], [0.04] * 4)
     pixels = torch.from_numpy((data.sample(150, seed=5) * 127.5 + 127.5).round().clip(0, 255) / 127.5 - 1)
-    result = OdeNLL(rtol=1e-4, atol=1e-4, batch_size=150)(pipeline(data=data, codec=Pixels()), pixels[:, None, None, :])
+    result = OdeNLL(rtol=1e-4, atol=1e-4, batch_size=150).of(
+        pipeline(data=data, codec=Pixels()), pixels[:, None, None, :]
+    )
     normal = stats.norm(data.mean, 0.2)
     exact = -np.log2(normal.cdf(pixels + 1 / 255) - normal.cdf(pixels - 1 / 255)).mean(1)
     difference = result.bits.numpy() - exact
@@ -148,7 +150,7 @@ def test_the_noise_within_an_interval_is_as_wide_as_it_is():
     """On data about as narrow as an interval, where the mean of its logarithm of the density tells."""
     data, half = GaussianData([0.1] * 4, [0.005**2] * 4), 1 / 255
     pixels = torch.from_numpy((data.sample(60, seed=6) * 127.5 + 127.5).round() / 127.5 - 1)
-    result = OdeNLL(rtol=1e-4, atol=1e-4)(pipeline(data=data, codec=Pixels()), pixels[:, None, None, :])
+    result = OdeNLL(rtol=1e-4, atol=1e-4).of(pipeline(data=data, codec=Pixels()), pixels[:, None, None, :])
     variance = 0.005**2 + half**2 / 3  # of the data, and of the noise where the ODE starts
     error = (pixels - 0.1).square().mean(1) + half**2 / 3  # that of data with uniform noise, on average
     expected = (math.log(2 * math.pi * variance) + error / variance) / 2 / math.log(2) - math.log2(2 * half)
@@ -158,7 +160,7 @@ def test_the_noise_within_an_interval_is_as_wide_as_it_is():
 
 def test_the_noise_of_a_process_of_steps_starts_at_its_first():
     schedule = LinearSchedule(100)
-    result = OdeNLL(trace="exact")(pipeline(schedule), Density.quantized(X))
+    result = OdeNLL(trace="exact").of(pipeline(schedule), Density.quantized(X))
     assert result.min_noise == pytest.approx(math.sqrt(0.001 / 0.999))
 
 
@@ -166,8 +168,8 @@ def test_labels_reach_the_network():
     other = GaussianData([-0.5, 0.5, 0.3, -0.4], [0.02, 0.05, 0.02, 0.01], seed=7)
     items, labels = Density.quantized(np.concatenate([X[:2], other.sample(2, seed=8)])), torch.tensor([0, 0, 1, 1])
     estimate = OdeNLL(trace="exact", min_noise=0.12)
-    both = estimate(pipeline(data=[DATA, other], num_classes=2), items, labels)
-    apart = [estimate(pipeline(data=data), items).bits for data in (DATA, other)]
+    both = estimate.of(pipeline(data=[DATA, other], num_classes=2), items, labels)
+    apart = [estimate.of(pipeline(data=data), items).bits for data in (DATA, other)]
     torch.testing.assert_close(both.bits, torch.where(labels == 0, *apart), atol=1e-9, rtol=0)
 
 
@@ -178,21 +180,21 @@ def test_a_learned_variance_is_not_needed():
     twice = pipeline_of(network, parameterization, Density(), (1, 1, 4))
     network.forward = lambda x, c, condition=None: torch.cat([type(network).forward(network, x, c), x], dim=1)
     items, estimate = Density.quantized(X), OdeNLL(trace="exact")
-    torch.testing.assert_close(estimate(twice, items).bits, estimate(pipeline(LinearSchedule(100)), items).bits)
+    torch.testing.assert_close(estimate.of(twice, items).bits, estimate.of(pipeline(LinearSchedule(100)), items).bits)
 
 
 def test_weights_that_are_not_finite_are_an_error():
     model = pipeline()
     model.network.weight.data.fill_(math.nan)
     with pytest.raises(LabError, match="is not finite"):
-        OdeNLL(min_noise=0.01)(model, Density.quantized(X))
+        OdeNLL(min_noise=0.01).of(model, Density.quantized(X))
 
 
 def test_the_result_tells_how_it_was_made():
-    result = OdeNLL(rtol=1e-3, atol=1e-4, probes=2, min_noise=0.01)(pipeline(), Density.quantized(X))
+    result = OdeNLL(rtol=1e-3, atol=1e-4, probes=2, min_noise=0.01).of(pipeline(), Density.quantized(X))
     content = result.as_dict()
     assert content["bits_per_dim"] == pytest.approx(float(result.bits.mean()))
-    assert content["standard_error"] == pytest.approx(float(result.bits.std()) / math.sqrt(6))
+    assert content["bits_per_dim_error"] == pytest.approx(float(result.bits.std()) / math.sqrt(6))
     assert content["trace_error"] > 0
     assert (content["rtol"], content["atol"], content["num_items"], content["dimensions"]) == (1e-3, 1e-4, 6, 4)
     assert f"{result.mean:.4f} ± {result.standard_error:.4f} bits/dim over 6 items" in result.summary()
@@ -218,10 +220,10 @@ def test_what_is_out_of_range_is_refused(options, says):
 
 def test_an_exact_trace_of_many_dimensions_is_refused():
     with pytest.raises(LabError, match="trace=exact is for items of at most 4096 dimensions, got 4097"):
-        OdeNLL(trace="exact", min_noise=0.01)(pipeline(), torch.zeros(2, 1, 1, 4097))
+        OdeNLL(trace="exact", min_noise=0.01).of(pipeline(), torch.zeros(2, 1, 1, 4097))
 
 
 @pytest.mark.parametrize(("schedule", "noise"), [(EDMSchedule(), 0.001), (LinearSchedule(1000), 0.009), (None, 1e9)])
 def test_noise_that_the_network_does_not_know_is_refused(schedule, noise):
     with pytest.raises(LabError, match=r"min_noise=.* is no sigma/alpha of the schedule"):
-        OdeNLL(min_noise=noise)(pipeline(schedule), Density.quantized(X))
+        OdeNLL(min_noise=noise).of(pipeline(schedule), Density.quantized(X))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import Evaluation, Result, Splits, Subject
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Gaussian
@@ -21,7 +22,7 @@ from diffusion_lab.sampling import Pipeline
 
 
 @dataclass(frozen=True)
-class LikelihoodResult:
+class LikelihoodResult(Result):
     """The negative log-likelihood of data, or a bound on it from above.
 
     Attributes:
@@ -49,11 +50,11 @@ class LikelihoodResult:
         """
         return standard_error(self.bits)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | str | None]:
         """For a metrics file."""
         return {
             "bits_per_dim": self.mean,
-            "standard_error": self.standard_error,
+            "bits_per_dim_error": self.standard_error,
             "num_items": len(self.bits),
             "dimensions": self.dimensions,
             "evaluations": self.evaluations,
@@ -86,7 +87,7 @@ class Items:
         return Items(self.x[which], self.rows[which], None if self.condition is None else self.condition[which])
 
 
-class LikelihoodEstimator(ABC):
+class LikelihoodEstimator(Evaluation):
     """Asks a pipeline's network how probable data is. An item's estimate does not depend on the others.
 
     The network is asked as it was trained: without guidance, and in 32 bits. A network that takes labels is given that
@@ -114,7 +115,14 @@ class LikelihoodEstimator(ABC):
         self.batch_size = batch_size
         self.seed = seed
 
-    def __call__(
+    def check(self, data: Splits) -> None:
+        """Do nothing: whether an estimate can be made follows from the process and the codec alone."""
+
+    def __call__(self, subject: Subject) -> LikelihoodResult:
+        """Estimate the likelihood of the items of the split."""
+        return self.of(subject.pipeline, *subject.data.split(self.split), progress=subject.bar)
+
+    def of(
         self, pipeline: Pipeline, items: Tensor, labels: Tensor | None = None, progress: bool = False
     ) -> LikelihoodResult:
         """Estimate the likelihood of some of `items`.
@@ -131,7 +139,7 @@ class LikelihoodEstimator(ABC):
         if not isinstance(pipeline.process, Gaussian):
             raise LabError(f"{type(self).__name__} needs a Gaussian process, got {type(pipeline.process).__name__}")
         chosen = self._choose(items, labels, pipeline)
-        self.check(pipeline.process, pipeline.codec)
+        self.check_parts(pipeline.process, pipeline.codec)
         _check_levels(chosen.x, pipeline.codec)
         device, network = next(pipeline.network.parameters()).device, pipeline.network
         was_training = network.training
@@ -150,7 +158,7 @@ class LikelihoodEstimator(ABC):
         return result
 
     @abstractmethod
-    def check(self, process: Gaussian, codec: Codec) -> None:
+    def check_parts(self, process: Gaussian, codec: Codec) -> None:
         """Raise LabError, before anything is computed, if the estimate cannot be made for these."""
 
     @abstractmethod

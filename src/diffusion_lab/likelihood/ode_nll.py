@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class OdeResult(LikelihoodResult):
     min_noise: float
     trace_error: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | str | None]:
         own = {name: getattr(self, name) for name in ("rtol", "atol", "min_noise", "trace_error")}
         return super().as_dict() | own
 
@@ -126,7 +126,7 @@ class OdeNLL(LikelihoodEstimator):
         self.probes = probes
         self.min_noise = min_noise
 
-    def check(self, process: Gaussian, codec: Codec) -> None:
+    def check_parts(self, process: Gaussian, codec: Codec) -> None:
         half_width(codec)
         least_noise(process, codec, self.min_noise)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,10 +37,10 @@ class BoundResult(LikelihoodResult):
     steps: Tensor
     decoder: Tensor
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | str | None]:
         terms = {name: getattr(self, name) for name in ("prior", "steps", "decoder")}
-        each = {name: {"mean": float(of.mean()), "standard_error": standard_error(of)} for name, of in terms.items()}
-        return super().as_dict() | each
+        means = {name: float(of.mean()) for name, of in terms.items()}
+        return super().as_dict() | means | {f"{name}_error": standard_error(of) for name, of in terms.items()}
 
     def summary(self) -> str:
         return (
@@ -95,7 +95,7 @@ class VariationalBoundNLL(LikelihoodEstimator):
         self.clip = clip
         self.min_noise = min_noise
 
-    def check(self, process: Gaussian, codec: Codec) -> None:
+    def check_parts(self, process: Gaussian, codec: Codec) -> None:
         schedule = type(process.schedule).__name__
         if process.schedule.steps is None:
             if self.num_times is None:
