@@ -279,5 +279,5 @@ def test_data_that_does_not_fit_is_refused():
         estimate.of(model, torch.ones(1, 1, 1, 4))
     with pytest.raises(LabError, match="ExactNetwork takes a label for each item, and the data has none"):
         estimate.of(pipeline(data=[DATA], num_classes=1), ITEMS)
-    with pytest.raises(LabError, match="a label lies between 0 and 0"):
+    with pytest.raises(LabError, match="a label is a whole number from 0 to 0"):
         estimate.of(pipeline(data=[DATA], num_classes=1), ITEMS, torch.ones(400, dtype=torch.int64))

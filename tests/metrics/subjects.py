@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from diffusion_lab.metrics import Samples
+from diffusion_lab.evaluation import Samples
 
 
 class GivenSamples:

@@ -10,7 +10,7 @@ from PIL import Image
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
-from diffusion_lab.metrics import Evaluation, Result
+from diffusion_lab.evaluation import Evaluation, Result
 from diffusion_lab.run_folder.evaluation_record import evaluated
 from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import evaluate as evaluate_module

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
-from diffusion_lab.metrics import Evaluation, Result, Splits, Subject
+from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import Gaussian

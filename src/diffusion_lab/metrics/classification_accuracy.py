@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from diffusion_lab.data import Split
 from diffusion_lab.errors import LabError
+from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.figures.image_grid import to_uint8
-from diffusion_lab.metrics.base import Evaluation, Result, Splits, Subject
 from diffusion_lab.metrics.feature_training import FeatureTraining, accuracy, check_trainable, train_network
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from torch import Tensor
 
-from diffusion_lab.metrics.base import Evaluation, Result, Splits, Subject
+from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffusion_lab.evaluation import Evaluation, Result, Samples, Splits, Subject
 from diffusion_lab.figures import typicality_sheet
-from diffusion_lab.metrics.base import Evaluation, Result, Samples, Splits, Subject
 from diffusion_lab.metrics.extractor import FeatureSource
 from diffusion_lab.metrics.quality import Reference, check_num_samples, floor
 from diffusion_lab.metrics.quality_result import QualityResult

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.figures import nearest_training_sheet
-from diffusion_lab.metrics.base import Evaluation, Result, Splits, Subject
 from diffusion_lab.metrics.extractor import FeatureSource
 from diffusion_lab.metrics.memorization import Memorization, memorization
 

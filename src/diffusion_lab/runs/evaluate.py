@@ -22,12 +22,12 @@ from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError
+from diffusion_lab.evaluation import Evaluation, Result, Subject
 from diffusion_lab.figures import Sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.library_warnings import silence_library_warnings
-from diffusion_lab.metrics import Evaluation, Result, Subject
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.environment import hardware, versions

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 
 from diffusion_lab.data import DataModule
-from diffusion_lab.metrics import Samples
+from diffusion_lab.evaluation import Samples
 from diffusion_lab.runs.stored_draws import StoredDraws
 from diffusion_lab.sampling import Draw, Pipeline
 
 
 class RunSubject:
-    """A trained model: see `diffusion_lab.metrics.Subject`.
+    """A trained model: see `diffusion_lab.evaluation.Subject`.
 
     Args:
         pipeline: draws samples.
@@ -53,7 +53,7 @@ class RunSubject:
         return next(self.pipeline.network.parameters()).device
 
     def draws(self, num_samples: int | None = None, seeds: int = 1) -> Sequence[Samples]:
-        """Return samples for each of `seeds` sampling seeds: see `diffusion_lab.metrics.Subject`."""
+        """Return samples for each of `seeds` sampling seeds: see `diffusion_lab.evaluation.Subject`."""
         if self._drawn is not None and num_samples is None and seeds == 1:
             return [Samples(self._drawn.samples, self._drawn.condition, self._drawn.evaluations)]
         count = self.num_samples if num_samples is None else num_samples

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.metrics import Result
+from diffusion_lab.evaluation import Result
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.evaluate import evaluate_now, with_common_options
 from diffusion_lab.runs.loggers import make_loggers

@@ -17,9 +17,9 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.value_checks import at_least
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
+from diffusion_lab.evaluation import Evaluation
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
-from diffusion_lab.metrics import Evaluation
 from diffusion_lab.runs.evaluate import make_evaluations
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks

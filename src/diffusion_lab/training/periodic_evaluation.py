@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from diffusion_lab import console
 from diffusion_lab.errors import LabError
-from diffusion_lab.metrics import Result
+from diffusion_lab.evaluation import Result
 from diffusion_lab.training.ema import averaged
 from diffusion_lab.training.fsdp import whole_network
 
