@@ -15,9 +15,10 @@ from conftest import TINY, save_coarsely
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.runs.evaluate import evaluate
+from diffusion_lab.runs.evaluate import evaluate_now
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.train import train
+from diffusion_lab.sampling import Draw
 from diffusion_lab.training.step_losses import read_step_losses
 from picture_folder import fill
 
@@ -115,13 +116,14 @@ def test_nothing_is_written_where_pictures_are_broken(typed, pictures, tmp_path)
     assert not (tmp_path / "outputs" / "tiny").exists() or not list((tmp_path / "outputs" / "tiny").iterdir())
 
 
-def test_an_evaluation_reads_no_more_training_images_than_it_looks_at(typed, pictures, monkeypatch):
+def test_an_evaluation_reads_no_more_training_images_than_it_looks_at(typed, pictures, monkeypatch, tmp_path):
     settings = typed(pictures, *ON_DISK, "evaluation=recognition", "evaluation.recognition.max_train=9")
     parts, asked = build(settings), []
     split = parts.data.split
     monkeypatch.setattr(parts.data, "split", lambda name, count=None: asked.append((name, count)) or split(name, count))
-    evaluate(settings, parts.data, split("val")[0])
-    assert asked == [("test", None), ("train", 9)]
+    drawn = Draw(split("val")[0], None, 0.0)
+    evaluate_now(settings, parts, RunFolder(tmp_path), 0, bar=False, drawn=drawn)
+    assert asked == [("train", 9), ("test", None)]
 
 
 @pytest.mark.full

@@ -12,6 +12,7 @@ from lightning_utilities.core.imports import RequirementCache
 
 from conftest import TINY
 from diffusion_lab.errors import LabError
+from diffusion_lab.evaluation import Evaluation, Result
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import progress, time_estimate
@@ -25,19 +26,22 @@ def heard(capsys):
     return [json.loads(line) for line in out.splitlines()], err
 
 
-class Brightness:
+class Brightness(Evaluation):
     """An evaluation that the lab knows nothing of."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
 
-    def __call__(self, samples, train, held_out):
-        assert samples.shape[1:] == train[0].shape[1:] == held_out[0].shape[1:]
-        assert len(train[0]) == len(train[1])
-        return BrightnessResult(self.scale * samples.mean().item(), self.scale * held_out[0].mean().item())
+    def check(self, data):
+        pass
+
+    def __call__(self, subject):
+        (draw,), (real, _) = subject.draws(), subject.data.split("test")
+        assert draw.items.shape[1:] == real.shape[1:]
+        return BrightnessResult(self.scale * draw.items.mean().item(), self.scale * real.mean().item())
 
 
-class BrightnessResult:
+class BrightnessResult(Result):
     def __init__(self, samples, real):
         self.samples, self.real = samples, real
 

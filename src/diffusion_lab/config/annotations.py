@@ -78,7 +78,7 @@ def describe(hint: Any) -> str:
     if origin is Callable:
         return "a node with a _target_"
     name = getattr(hint, "__name__", str(hint))
-    return _WORDS.get(hint, f"a {name}")
+    return _WORDS.get(hint, f"{'an' if name[0] in 'AEIOU' else 'a'} {name}")
 
 
 def choices(hint: Any) -> list[str]:
