@@ -16,6 +16,7 @@ from conftest import TINY
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction import reproduce as reproduction
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.train import train
 
 REPRODUCE = Path(__file__).parents[2] / "scripts" / "reproduce.py"
@@ -93,6 +94,13 @@ def test_a_reproduced_run_is_identical_and_the_recorded_one_is_not_changed(recor
     for part in ("config", "data", "environment"):
         assert one[part] == other[part]
     assert verdict.here.read_overrides() == ["name=tiny"]
+
+
+def test_a_run_that_was_evaluated_is_still_identical(compared, copy, settings):
+    judged = ("evaluation=recognition", "evaluation.recognition.members=1", "evaluation.recognition.hidden=4")
+    evaluate(settings(f"run_dir={copy.path}", *judged, "console=quiet", "device=cpu", config_name="evaluate"))
+    assert list((copy.path / "evaluations").iterdir())
+    assert compared(copy).line == "identical: 8 steps, weights, metrics, samples"
 
 
 def test_a_copy_is_identical_and_nothing_else_differs(compared, copy):
