@@ -112,4 +112,4 @@ def test_the_best_row_is_bold_in_any_order(tmp_path):
     found = build_comparison(find_runs([tmp_path]), [], ["val/loss"], sort="network.base_channels")
     lines = tables.markdown_table(found).splitlines()
     assert "**" not in lines[2]
-    assert lines[3].startswith("| **16** | **0.5000** |")
+    assert lines[3] == "| **16** | **0.5000** |  | **1** |"  # an interval needs two runs

@@ -36,7 +36,9 @@ def markdown_table(comparison: Comparison) -> str:
     ]
     for group, row in zip(comparison.rows, rows, strict=True):
         cells = [_escape_markdown(cell) for cell in row]
-        lines.append(_markdown_row([f"**{cell}**" for cell in cells] if group is comparison.best else cells))
+        if group is comparison.best:
+            cells = [f"**{cell}**" if cell else "" for cell in cells]
+        lines.append(_markdown_row(cells))
     return "\n".join([*lines, "", *map(_escape_markdown, comparison.findings), ""])
 
 
