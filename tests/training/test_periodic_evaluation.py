@@ -26,7 +26,7 @@ def test_an_evaluation_that_cannot_be_made_does_not_end_training(capsys):
     def fails(*_):
         raise LabError("too early")
 
-    PeriodicEvaluation(fails)._evaluate(None, 7)
+    PeriodicEvaluation(fails).act(None, 1, 7)
     assert "no evaluation after 7 steps: too early" in capsys.readouterr().err
 
 

@@ -9,11 +9,10 @@ import pytorch_lightning as pl
 from diffusion_lab import console
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Result
-from diffusion_lab.training.ema import averaged
-from diffusion_lab.training.fsdp import whole_network
+from diffusion_lab.training.epoch_interval import EpochInterval
 
 
-class PeriodicEvaluation(pl.Callback):
+class PeriodicEvaluation(EpochInterval):
     """Asks the run's evaluations every few epochs, with the weights that samples are drawn with, and logs the numbers.
 
     Args:
@@ -38,21 +37,11 @@ class PeriodicEvaluation(pl.Callback):
             if value < least:
                 raise ValueError(f"callbacks.evaluation.{key} must be at least {least}, got {value}")
         self.evaluate = evaluate
-        self.every_n_epochs = every_n_epochs
+        super().__init__(every_n_epochs)
         self.num_samples = num_samples
         self.seeds = seeds
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch, step = trainer.current_epoch + 1, trainer.global_step
-        # The last epoch is left to the evaluations of the finished run.
-        last = epoch == trainer.max_epochs or step == trainer.max_steps
-        if not self.every_n_epochs or epoch % self.every_n_epochs or last:
-            return
-        with whole_network(trainer), averaged(trainer, pl_module):
-            if trainer.is_global_zero:
-                self._evaluate(trainer, step)
-
-    def _evaluate(self, trainer: pl.Trainer, step: int) -> None:
+    def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
         try:
             results = self.evaluate(self.num_samples, self.seeds, step)
         except LabError as error:  # early weights may diverge, and training goes on

@@ -10,8 +10,7 @@ from diffusion_lab import console
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.figures import denoising_sheet, grid_sheet, save_figure
 from diffusion_lab.sampling import Pipeline, Step, Trajectory
-from diffusion_lab.training.ema import averaged
-from diffusion_lab.training.fsdp import whole_network
+from diffusion_lab.training.epoch_interval import EpochInterval
 from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
 
 #: One series each in TensorBoard, from the first epochs to the figures of the finished run.
@@ -19,7 +18,7 @@ GRID_TAG = "samples/grid"
 DENOISING_TAG = "samples/denoising"
 
 
-class SampleGrid(pl.Callback):
+class SampleGrid(EpochInterval):
     """Draws every few epochs, and shows the samples and how they came about in TensorBoard and `figures/`.
 
     Args:
@@ -36,21 +35,11 @@ class SampleGrid(pl.Callback):
                 f"got {every_n_epochs} and {num_samples}"
             )
         self.pipeline = pipeline
-        self.every_n_epochs = every_n_epochs
+        super().__init__(every_n_epochs)
         self.num_samples = num_samples
         self.seed = seed
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch, step = trainer.current_epoch + 1, trainer.global_step
-        # The last epoch is left to the figures of the finished run.
-        last = epoch == trainer.max_epochs or step == trainer.max_steps
-        if not self.every_n_epochs or epoch % self.every_n_epochs or last:
-            return
-        with whole_network(trainer), averaged(trainer, pl_module):
-            if trainer.is_global_zero:
-                self._draw(trainer, epoch, step)
-
-    def _draw(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
+    def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
         interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
 
         def stop_if_requested(step: Step) -> None:
