@@ -44,7 +44,7 @@ class Splits(Protocol):
 
 
 class Subject(Protocol):
-    """What is evaluated: a trained model, the samples it draws, and the data that it was trained on.
+    """The subject of an evaluation: a trained model, the samples it draws, and the data that it was trained on.
 
     Attributes:
         data: the real data.
@@ -53,8 +53,11 @@ class Subject(Protocol):
         bar: whether a progress bar may be shown.
     """
 
-    pipeline: Any
-    bar: bool
+    @property
+    def pipeline(self) -> Any: ...
+
+    @property
+    def bar(self) -> bool: ...
 
     @property
     def data(self) -> Splits: ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.reader_schema import CompareConfig
@@ -85,6 +86,15 @@ def test_a_result_says_what_it_was_made_by_and_stands_in_a_file_of_its_own(evalu
     other, _ = evaluation("++sampler.num_steps=2")
     assert other != file
     assert [path.name for path in sorted(file.parent.iterdir())] == sorted([file.name, other.name])
+
+
+def test_each_evaluation_is_a_series_of_its_own_in_tensorboard(evaluation, copy):
+    for overrides in ((), ("++sampler.num_steps=2",)):
+        file, content = evaluation(*overrides)
+        logs = EventAccumulator(str(copy.path / "tensorboard" / file.stem)).Reload()
+        (point,) = logs.Scalars("evaluation/moments/loss")
+        assert (point.step, point.value) == (8, pytest.approx(content["results"]["moments"]["loss"]))
+        assert "evaluation/moments/extractor" not in logs.Tags()["scalars"]
 
 
 def test_the_samples_are_those_of_the_run(evaluation, copy):

@@ -133,7 +133,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     }
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, default=dict) + "\n")
     files = [file, *save_result_figures(results, run.parts.pipeline.codec, file.with_suffix(""))]
-    _log(run, results)
+    _log(run, results, file.stem)
     stored.remove()
     places = ", ".join(shown(path) for path in files)
     console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
@@ -246,15 +246,15 @@ def _short_hash(content: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _log(run: Run, results: Mapping[str, Result]) -> None:
-    """Write the numbers of an evaluation to the run's TensorBoard logs, if it keeps some."""
+def _log(run: Run, results: Mapping[str, Result], name: str) -> None:
+    """Write the numbers of an evaluation to the run's TensorBoard logs, if it keeps some, as a series of its own."""
     logs = run.folder.path / "tensorboard"
     if not logs.is_dir():
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(logs, filename_suffix=".evaluation") as writer:
-        for name, result in results.items():
+    with SummaryWriter(logs / name) as writer:
+        for evaluation, result in results.items():
             for key, value in result.as_dict().items():
                 if isinstance(value, int | float):
-                    writer.add_scalar(f"evaluation/{name}/{key}", torch.tensor(float(value)), run.step)
+                    writer.add_scalar(f"evaluation/{evaluation}/{key}", torch.tensor(float(value)), run.step)

@@ -1,8 +1,9 @@
-"""What the evaluations of a run are asked about: its pipeline, its data, and samples that are drawn when asked for."""
+"""The subject of the evaluations of a run: its pipeline, its data, and samples that are drawn when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -12,10 +13,11 @@ from diffusion_lab.runs.stored_draws import StoredDraws
 from diffusion_lab.sampling import Draw, Pipeline
 
 
+@dataclass(frozen=True)
 class RunSubject:
     """A trained model: see `diffusion_lab.evaluation.Subject`.
 
-    Args:
+    Attributes:
         pipeline: draws samples.
         data: the real data, which must be there.
         stored: where samples are drawn to.
@@ -27,25 +29,14 @@ class RunSubject:
             the batches this process draws, and what to call when it has drawn it; None to draw all of them here.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        data: DataModule,
-        stored: StoredDraws,
-        num_samples: int,
-        seed: int,
-        bar: bool,
-        drawn: Draw | None = None,
-        helpers: Callable[[int, Sequence[int]], tuple[tuple[int, int], Callable[[], None]]] | None = None,
-    ) -> None:
-        self.pipeline = pipeline
-        self.data = data
-        self.stored = stored
-        self.num_samples = num_samples
-        self.seed = seed
-        self.bar = bar
-        self._drawn = drawn
-        self._helpers = helpers
+    pipeline: Pipeline
+    data: DataModule
+    stored: StoredDraws
+    num_samples: int
+    seed: int
+    bar: bool
+    drawn: Draw | None = None
+    helpers: Callable[[int, Sequence[int]], tuple[tuple[int, int], Callable[[], None]]] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -54,11 +45,11 @@ class RunSubject:
 
     def draws(self, num_samples: int | None = None, seeds: int = 1) -> Sequence[Samples]:
         """Return samples for each of `seeds` sampling seeds: see `diffusion_lab.evaluation.Subject`."""
-        if self._drawn is not None and num_samples is None and seeds == 1:
-            return [Samples(self._drawn.samples, self._drawn.condition, self._drawn.evaluations)]
+        if self.drawn is not None and num_samples is None and seeds == 1:
+            return [Samples(self.drawn.samples, self.drawn.condition, self.drawn.evaluations)]
         count = self.num_samples if num_samples is None else num_samples
         chosen = range(self.seed, self.seed + seeds)
-        share, finish = ((0, 1), None) if self._helpers is None else self._helpers(count, chosen)
+        share, finish = ((0, 1), None) if self.helpers is None else self.helpers(count, chosen)
         self.stored.draw(self.pipeline, count, chosen, self.bar, share)
         if finish is not None:
             finish()
