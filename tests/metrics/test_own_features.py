@@ -93,7 +93,7 @@ def test_the_wheel_holds_the_shipped_networks():
 
 @pytest.mark.parametrize("options", [{"image_size": 8}, {"split_seed": 1}])
 def test_other_images_have_a_network_of_their_own_which_is_kept(tmp_path, capsys, quick, options):
-    """Of another size, or the same with other ones to test on."""
+    """Images of another size, or the same with other ones to test on."""
     data = digits(**options)
     first = OwnFeatures(str(tmp_path)).load_extractor(data)
     path = kept_path(data, tmp_path)

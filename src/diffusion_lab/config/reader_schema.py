@@ -12,7 +12,7 @@ from diffusion_lab.config.value_checks import at_least, below_2_to_32, check_tag
 
 @dataclass(frozen=True)
 class Inpaint:
-    """What is known of samples that are to be completed: `image`, where `mask` is black."""
+    """The known part of samples that are to be completed: `image`, where `mask` is black."""
 
     image: str | None
     mask: str | None

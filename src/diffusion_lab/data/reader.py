@@ -114,7 +114,7 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Unreadable:
-    """What a worker returns for an error: an exception would come with its traceback as text."""
+    """The value that a worker returns for an error: an exception would come with its traceback as text."""
 
     items: list[str]
 

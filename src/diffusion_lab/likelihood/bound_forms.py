@@ -23,7 +23,7 @@ from diffusion_lab.processes import Gaussian
 
 
 class BoundForm(ABC):
-    """What the bound is made of, in bits per dimension.
+    """The terms of the bound, in bits per dimension.
 
     Attributes:
         first_time: of the state that the data is decoded from.

@@ -20,7 +20,7 @@ class _Stopped(Exception):
 
 @dataclass(frozen=True)
 class _Asks:
-    """What a thread wants to know: the slope [n] at a time and a state [n]."""
+    """The question of a thread: the slope [n] at a time and a state [n]."""
 
     time: float
     state: np.ndarray

@@ -44,7 +44,7 @@ _MOST_EXACT = 4096
 
 @dataclass(frozen=True)
 class OdeResult(LikelihoodResult):
-    """What the ODE says, and how exactly it was solved.
+    """The likelihood by the ODE, and how exactly it was solved.
 
     Attributes:
         rtol, atol: the tolerances.

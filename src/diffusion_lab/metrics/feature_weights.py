@@ -25,7 +25,7 @@ _KEY = "diffusion_lab_feature_network"
 
 @dataclass(frozen=True)
 class FeatureFacts:
-    """What a file says of its network.
+    """The facts about a network that stand in its file.
 
     Attributes:
         data: the class of the data module, such as MNIST.

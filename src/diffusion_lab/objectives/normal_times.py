@@ -1,4 +1,4 @@
-"""What the distributions of training times that come from a normal one have in common."""
+"""The common part of the distributions of training times that come from a normal one."""
 
 from __future__ import annotations
 

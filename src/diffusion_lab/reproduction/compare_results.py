@@ -60,7 +60,7 @@ class ResultDifference:
 
 @dataclass
 class ResultComparison:
-    """What was compared, and what differs.
+    """The results that were compared, and their differences.
 
     Attributes:
         steps: number of steps that both runs recorded.

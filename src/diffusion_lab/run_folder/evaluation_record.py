@@ -83,7 +83,7 @@ class EvaluatedRun(RunRecord):
 
     @cached_property
     def facts(self) -> dict[str, str]:
-        """What the evaluation says in words; it makes columns of a comparison."""
+        """The facts of the evaluation in words; they make columns of a comparison."""
         return {key: plain(value) for key, value in leaves(self._content["results"]) if type(value) is str}
 
 

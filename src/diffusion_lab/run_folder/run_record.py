@@ -159,7 +159,7 @@ class RunRecord:
 
     @cached_property
     def facts(self) -> dict[str, str]:
-        """What evaluations say in words, such as ``quality.extractor``, the network that their numbers depend on."""
+        """The facts of evaluations in words, such as ``quality.extractor``, on which their numbers depend."""
         return {key: plain(value) for key, value in leaves(read_json(self.path / "metrics.json")) if type(value) is str}
 
     def _logged(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a draw of scripts/sample.py starts from, what is known of its samples, and how they are shown."""
+"""Plans of draws by scripts/sample.py: the start, the known part of the samples, and the figure that shows them."""
 
 from __future__ import annotations
 

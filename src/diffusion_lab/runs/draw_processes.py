@@ -33,7 +33,7 @@ from diffusion_lab.runs.stored_draws import StoredDraws
 
 @dataclass(frozen=True)
 class DrawOrder:
-    """What a process is to draw. All of it is plain data: it is handed over as JSON.
+    """The order to a process to draw samples. It is plain data, which is handed over as JSON.
 
     Attributes:
         run_dir, checkpoint, weights, device, changes: as for `load_run`.

@@ -95,7 +95,7 @@ def full_time(time: float, noise: Noise) -> Tensor:
 
 
 class Constraint(ABC):
-    """What is known of the samples beforehand: it acts on the state between the steps of a draw."""
+    """Knowledge of the samples beforehand: it acts on the state between the steps of a draw."""
 
     @abstractmethod
     def __call__(self, state: State, s: Tensor | None, noise: Noise) -> State:

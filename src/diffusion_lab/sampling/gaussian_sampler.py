@@ -1,4 +1,4 @@
-"""What the solvers of a Gaussian process have in common: their times, and the coefficients there."""
+"""The common part of the solvers of a Gaussian process: their times, and the coefficients there."""
 
 from __future__ import annotations
 

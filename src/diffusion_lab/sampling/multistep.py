@@ -1,4 +1,4 @@
-"""What a multistep solver remembers: values of earlier steps, each at its place, the newest first."""
+"""The memory of a multistep solver: values of earlier steps, each at its place, the newest first."""
 
 from __future__ import annotations
 
