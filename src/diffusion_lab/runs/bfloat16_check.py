@@ -14,8 +14,8 @@ from diffusion_lab.machine.bfloat16_speed import slowdown, time_in_turns
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
 
-#: How long the timing may take, about.
-_SECONDS = 0.5
+#: How long the timing may take, about: long enough for a whole batch of most networks that a CPU can train.
+_SECONDS = 3.0
 
 
 def warn_of_slow_bfloat16(parts: Parts, precision: str, device: torch.device, samples: int, training: bool) -> None:
