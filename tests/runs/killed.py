@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from pixel_moments import MOMENTS
 
 from conftest import TINY
+from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.train import train
+from diffusion_lab.sampling import Pipeline
 from diffusion_lab.training import checkpoint_io
 from diffusion_lab.training.step_losses import read_step_losses
 from doors import SERVER
@@ -111,6 +116,44 @@ def run(output, *overrides, callbacks=()):
     assert len(folders) == 1
     error = output / "error"
     return child.exitcode, folders[0], error.read_text() if error.exists() else ""
+
+
+def evaluated_until(overrides, moment, count):
+    """In the child: an evaluation that is killed while it draws its batch number `count`, or while it writes it."""
+    torch.set_num_threads(1)
+    draw, save, calls = Pipeline.draw, np.save, []
+
+    def drawn(pipeline, *arguments, on_step, **options):
+        calls.append(options["first"])
+
+        def step(done):
+            on_step(done)
+            if moment == "in a batch" and len(calls) == count and done.number == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return draw(pipeline, *arguments, on_step=step, **options)
+
+    def saved(file, samples):
+        save(file, samples)
+        if moment == "writing a batch" and len(calls) == count:
+            file.truncate(file.tell() // 2)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Pipeline.draw, np.save = drawn, saved
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("evaluate", ["console=quiet", *overrides])
+    evaluate(replace(read_settings(EvaluateConfig, cfg), evaluation=MOMENTS))
+
+
+def evaluated(*overrides, moment="never", count=0):
+    """Evaluate to the end, or to a violent one; returns the exit status."""
+    child = SERVER.Process(target=evaluated_until, args=(list(overrides), moment, count))
+    child.start()
+    child.join(250)
+    assert child.exitcode is not None, "it hangs"
+    return child.exitcode
 
 
 def differences(one, other):

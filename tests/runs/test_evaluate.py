@@ -1,17 +1,18 @@
 """Evaluating a run from its folder: nothing is drawn twice, and no number depends on how it came about."""
 
 import json
-from dataclasses import dataclass
+import signal
 
 import pytest
 import torch
+from killed import evaluated as evaluated_until_end
 from PIL import Image
+from pixel_moments import MOMENTS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
-from diffusion_lab.evaluation import Evaluation, Result
 from diffusion_lab.run_folder.evaluation_record import evaluated
 from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import evaluate as evaluate_module
@@ -19,54 +20,13 @@ from diffusion_lab.runs import load_run
 from diffusion_lab.runs.evaluate import evaluate
 
 
-@dataclass(frozen=True)
-class Moments(Result):
-    """The mean and the standard deviation of all pixels of all seeds."""
-
-    mean: float
-    std: float
-    evaluations: float
-    num_samples: int
-
-    def as_dict(self):
-        return {
-            "loss": self.mean,
-            "std": self.std,
-            "evaluations": self.evaluations,
-            "extractor": "pixels@0",
-            "num_samples": self.num_samples,
-            "loss_floor": 0.1,
-        }
-
-    def summary(self):
-        return f"mean {self.mean:.3f}"
-
-
-class PixelMoments(Evaluation):
-    def __init__(self, num_samples: int | None = None, seeds: int = 1):
-        self.num_samples = num_samples
-        self.seeds = seeds
-
-    def check(self, data):
-        pass
-
-    def __call__(self, subject):
-        draws = subject.draws(self.num_samples, self.seeds)
-        items = torch.cat([draw.items for draw in draws]).double()
-        return Moments(float(items.mean()), float(items.std()), draws[0].evaluations, len(draws[0].items))
-
-
-TARGET = f"{PixelMoments.__module__}.PixelMoments"
-
-
 @pytest.fixture
 def evaluation(copy, settings, monkeypatch):
     """A function from overrides to the file that an evaluation of the run writes, and its content."""
     composed = settings(f"run_dir={copy.path}", config_name="evaluate")
-    node = {"moments": {"_target_": TARGET, "num_samples": 10, "seeds": 2}}
     schema = type(composed)
 
-    def of(*overrides, evaluation=node):
+    def of(*overrides, evaluation=MOMENTS):
         typed = settings(
             f"run_dir={copy.path}", "device=cpu", "batch_size=4", "console=quiet", *overrides, config_name="evaluate"
         )
@@ -136,6 +96,22 @@ def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same_numbers(evalu
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moment", ["in a batch", "writing a batch"])
+def test_an_evaluation_that_was_killed_goes_on_and_gives_the_same_numbers(copy, moment):
+    folder = copy.path / "evaluations"
+    typed = [f"run_dir={copy.path}", "device=cpu", "batch_size=4"]
+    assert evaluated_until_end(*typed) == 0
+    file = next(folder.glob("*.json"))
+    whole = json.loads(file.read_text())["results"]
+    file.unlink()
+    assert evaluated_until_end(*typed, moment=moment, count=3) == -signal.SIGKILL
+    assert len(list(folder.rglob("seed*.npy"))) == 2
+    assert evaluated_until_end(*typed) == 0
+    assert json.loads(file.read_text())["results"] == whole
+    assert not list(folder.rglob("*.npy"))
+
+
+@pytest.mark.slow
 def test_several_processes_share_the_samples(evaluation, copy, monkeypatch):
     _, alone = evaluation()
     for file in (copy.path / "evaluations").iterdir():
@@ -193,7 +169,7 @@ def test_what_cannot_be_evaluated_is_said(evaluation, overrides, evaluations, sa
 
 def test_options_typed_for_all_reach_the_evaluations_that_have_them(evaluation):
     _, few = evaluation("num_samples=3", "seeds=1")
-    assert few["asked"]["evaluation"]["moments"] == {"_target_": TARGET, "num_samples": 3, "seeds": 1}
+    assert few["asked"]["evaluation"]["moments"] == {**MOMENTS["moments"], "num_samples": 3, "seeds": 1}
 
 
 def test_each_evaluation_is_a_row_of_a_comparison(evaluation, copy, capsys):
