@@ -107,6 +107,15 @@ def _check_draw(settings: SampleConfig | EvaluateConfig) -> None:
 
 
 @dataclass(frozen=True)
+class RecipesConfig:
+    """The settings of scripts/recipes.py: where the records, tables and figures of recipes lie."""
+
+    records: str
+    readme: str
+    figure: str
+
+
+@dataclass(frozen=True)
 class RunsConfig:
     """The settings of scripts/runs.py: which runs are listed, and what is done with them."""
 

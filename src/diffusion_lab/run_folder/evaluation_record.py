@@ -38,17 +38,18 @@ class EvaluatedRun(RunRecord):
         self.file = file
 
     @cached_property
-    def _content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
+        """The content of the file: ``asked``, ``made_by`` and ``results``."""
         content = read_json(self.file)
         asked, results = content.get("asked"), content.get("results")
         if not isinstance(asked, dict) or not isinstance(results, dict):
             raise LabError(f"{self.file} is damaged: it is no record of an evaluation")
-        return {"asked": asked, "results": results}
+        return content
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config of the run, with what the evaluation chose in its place."""
-        asked = self._content["asked"]
+        asked = self.content["asked"]
         transforms = asked.get("transforms")
         parts = {name: asked.get(name, {}) for name in _PARTS}
         parts |= transforms if isinstance(transforms, Mapping) else {}
@@ -61,7 +62,7 @@ class EvaluatedRun(RunRecord):
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The manifest of the run, with the options of the parts that the evaluation used."""
-        found, asked = super().manifest, self._content["asked"]
+        found, asked = super().manifest, self.content["asked"]
         nodes = {name: asked.get(name) for name in _PARTS}
         chosen = {
             name: option_of(name, node)
@@ -73,7 +74,7 @@ class EvaluatedRun(RunRecord):
     @cached_property
     def found(self) -> dict[str, float]:
         """The numbers of the evaluation, by ``<its name>.<number>``."""
-        numbers = leaves(self._content["results"])
+        numbers = leaves(self.content["results"])
         return {key: float(x) for key, x in numbers if isinstance(x, int | float) and not isinstance(x, bool)}
 
     @cached_property
@@ -84,7 +85,7 @@ class EvaluatedRun(RunRecord):
     @cached_property
     def facts(self) -> dict[str, str]:
         """The facts of the evaluation in words; they make columns of a comparison."""
-        return {key: plain(value) for key, value in leaves(self._content["results"]) if type(value) is str}
+        return {key: plain(value) for key, value in leaves(self.content["results"]) if type(value) is str}
 
 
 def evaluated(run: RunRecord) -> list[EvaluatedRun]:

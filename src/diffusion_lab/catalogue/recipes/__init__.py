@@ -1,0 +1,1 @@
+"""Recipes, the options of ``experiment=``, with what they reached."""

@@ -1,0 +1,73 @@
+"""The command behind `scripts/recipes.py`: record runs, and write tables and figures from all records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from diffusion_lab.catalogue.find import find_runs
+from diffusion_lab.catalogue.recipes.record import RecipeRecord, read_records, record_of, sample_row, written
+from diffusion_lab.catalogue.recipes.tables import points, recipe_tables
+from diffusion_lab.config.reader_schema import RecipesConfig
+from diffusion_lab.config.tree import options
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.run_folder.command_lines import shown
+
+#: The lines of the README between which the tables stand.
+MARKS = ("<!-- recipes -->", "<!-- end of recipes -->")
+
+
+def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
+    """Record the runs in `paths`; then write the tables and the figures from all records.
+
+    Raises:
+        LabError: naming a path or a run that cannot be recorded, or a README without `MARKS`; nothing is written then.
+    """
+    from diffusion_lab.figures.recipe_figures import save_row
+
+    folder, readme = Path(settings.records).expanduser(), Path(settings.readme).expanduser()
+    before, after = _around_tables(readme)
+    runs = find_runs(list(paths)) if paths else []
+    files = []
+    for record, samples in [(record_of(run), sample_row(run)) for run in runs]:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{record.name}.json", written(record))
+        save_row(samples, folder / f"{record.name}.png")
+        files.append(folder / f"{record.name}.json")
+    records = read_records(folder)
+    write_text(readme, before + recipe_tables(records, options("experiment")) + after)
+    files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]
+    for file in files:
+        print(f"Written: {shown(file.resolve())}")
+
+
+def _around_tables(readme: Path) -> tuple[str, str]:
+    """Return the README up to its tables, and from their end on."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"cannot read {readme} (readme): {error.strerror}") from error
+    start, end = (text.find(mark) for mark in MARKS)
+    if not 0 <= start < end:
+        raise LabError(f"{readme} (readme) needs two lines, {MARKS[0]} and {MARKS[1]}, between which the tables stand")
+    return text[: start + len(MARKS[0])] + "\n", text[end:]
+
+
+def _save_figures(records: Mapping[str, RecipeRecord], folder: Path, target: Path) -> list[Path]:
+    """Save FID over evaluations, a picture for each feature network, and the samples of all recipes."""
+    from diffusion_lab.figures.quality_figures import quality_over_evaluations
+    from diffusion_lab.figures.recipe_figures import rows_figure
+    from diffusion_lab.figures.save_figure import save_figure
+
+    saved = []
+    rows = {name: file for name in records if (file := folder / f"{name}.png").is_file()}
+    if rows:
+        saved.append(save_figure(rows_figure(rows), target.parent, f"{target.name}-samples"))
+    for extractor in dict.fromkeys(record.extractor for record in records.values()):
+        mine = [record for record in records.values() if record.extractor == extractor]
+        lines, floor, count = points(mine)
+        data = extractor.rpartition("/")[2].partition("@")[0].lower()
+        picture = quality_over_evaluations(lines, floor, "FID", count)
+        saved.append(save_figure(picture, target.parent, f"{target.name}-{data}"))
+    return saved

@@ -1,0 +1,157 @@
+"""The record of a recipe: what a run of it was, and how its evaluations beside the test data ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffusion_lab.errors import LabError
+from diffusion_lab.machine.bounded_read import open_bounded, read_json
+from diffusion_lab.run_folder.evaluation_record import EXTRACTOR, EvaluatedRun, evaluated
+from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
+from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.run_record import RunRecord
+
+#: Overrides that a recipe may be run with: they choose where it runs.
+_PLACE = re.compile(r"trainer=\w+|trainer\.(accelerator|devices)=.*")
+
+#: How many samples of the run's own sampler a record keeps.
+_NUM_SAMPLES = 20
+
+
+@dataclass(frozen=True)
+class RecipeRecord:
+    """What is known of a recipe.
+
+    Attributes:
+        name: the option of ``experiment=``.
+        content: of its JSON file.
+    """
+
+    name: str
+    content: Mapping[str, Any]
+
+    @property
+    def extractor(self) -> str:
+        """The name of the feature network that the evaluations used; empty if none was needed."""
+        return next((result[EXTRACTOR] for result in self.results("quality")), "")
+
+    def results(self, evaluation: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the results of the evaluations of this name, such as ``quality``."""
+        for one in self.content["evaluations"]:
+            if evaluation in one["results"]:
+                yield one["results"][evaluation]
+
+
+def read_records(folder: Path) -> dict[str, RecipeRecord]:
+    """Return the records in a folder, by the names of their recipes."""
+    return {file.stem: RecipeRecord(file.stem, read_json(file)) for file in sorted(folder.glob("*.json"))}
+
+
+def record_of(run: RunRecord) -> RecipeRecord:
+    """Return the record of a finished run.
+
+    Raises:
+        LabError: if the run has not finished, is none of a recipe as it stands, or was not evaluated beside test data.
+    """
+    if run.state != "finished":
+        raise LabError(f"{run.path} is {run.state}: a recipe is recorded when it has finished")
+    manifest = run.manifest
+    overrides = _recipe_overrides(run)
+    evaluations = [one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one)]
+    if not any("quality" in one.content["results"] for one in evaluations):
+        raise LabError(
+            f"{run.path} has not been evaluated beside test data: scripts/evaluate.py run_dir={run.path} split=test"
+        )
+    computing = run.sessions[-1].get("computing") or {}
+    content = {
+        "experiment": manifest["options"]["experiment"],
+        "command": " ".join(["python scripts/train.py", *overrides]),
+        "fingerprint": manifest["fingerprint"],
+        "weights": manifest.get("ema_weights") or manifest["weights"],
+        "parameters": manifest["parameters"],
+        "steps": manifest["steps"],
+        "minutes": round(sum(session["wall_time_s"] for session in run.sessions) / 60, 1),
+        "machine": {key: computing.get(key) for key in ("device", "name", "threads", "processes", "precision")},
+        "versions": {key: run.sessions[-1]["versions"][key] for key in ("python", "torch", "pytorch-lightning")},
+        "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
+        "evaluations": [_evaluation(one, run) for one in evaluations],
+    }
+    return RecipeRecord(content["experiment"], content)
+
+
+def sample_row(run: RunRecord) -> np.ndarray:
+    """Return samples of a run's own sampler, in a row: [C, H, n · W] in [−1, 1].
+
+    Raises:
+        LabError: if the samples drawn after training are not there, or are no images.
+    """
+    path = run.path / "samples" / "final.npy"
+    try:
+        with open_bounded(path) as file:
+            samples = np.load(file, allow_pickle=False)[:_NUM_SAMPLES]
+        if samples.ndim != 4:
+            raise ValueError("it holds no images")
+    except (OSError, ValueError, EOFError) as error:
+        raise LabError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    return np.concatenate(list(samples), axis=-1)
+
+
+def written(record: RecipeRecord) -> str:
+    """Return the text of a record's file."""
+    return json.dumps(record.content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _recipe_overrides(run: RunRecord) -> list[str]:
+    """Return the overrides that made a run, without those that decide nothing.
+
+    Raises:
+        LabError: if one of them changes the recipe.
+    """
+    kept = []
+    for override in RunFolder.open(run.path).read_overrides():
+        key = override.partition("=")[0].lstrip("+~")
+        if _decides_nothing(key):
+            continue
+        if key != "experiment" and not _PLACE.fullmatch(override):
+            raise LabError(f"{run.path} was trained with {override}: a recipe is recorded as it stands")
+        kept.append(override)
+    if not any(override.startswith("experiment=") for override in kept):
+        raise LabError(f"{run.path} was trained without experiment=, so it is a run of no recipe")
+    return kept
+
+
+def _decides_nothing(key: str) -> bool:
+    return any(key == idle or key.startswith(f"{idle}.") for idle in DECIDES_NOTHING)
+
+
+def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
+    """Whether an evaluation is of the weights that the run ended with."""
+    return evaluation.content["asked"].get("step") == manifest.get("steps")
+
+
+def _is_of_test_data(evaluation: EvaluatedRun) -> bool:
+    nodes = evaluation.content["asked"].get("evaluation") or {}
+    return all(node.get("split", "test") == "test" for node in nodes.values() if isinstance(node, Mapping))
+
+
+def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
+    """Return what is recorded of an evaluation; its command names no place of the machine."""
+    content = evaluation.content
+    typed = [
+        argument.lstrip("+")
+        for argument in (content.get("made_by") or {}).get("argv", [])[1:]
+        if not argument.startswith(("run_dir=", "-"))
+    ]
+    where = f"run_dir=outputs/{run.name}/{run.path.name}"
+    return {
+        "command": " ".join(["python scripts/evaluate.py", where, *typed]),
+        "asked": content["asked"],
+        "results": content["results"],
+    }

@@ -1,0 +1,127 @@
+"""Tables of recipes in Markdown: a table for each feature network, since their numbers cannot be compared."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffusion_lab.catalogue.number_format import format_mean
+from diffusion_lab.catalogue.recipes.record import RecipeRecord
+
+if TYPE_CHECKING:
+    from diffusion_lab.figures.quality_figures import QualityPoint
+
+Result = Mapping[str, Any]
+
+_HEADINGS = (
+    "recipe",
+    "FID (evaluations)",
+    "FID, ≤ 20",
+    "FID, ≤ 10",
+    "KID · 10³",
+    "precision",
+    "recall",
+    "coverage",
+    "read as class",
+    "CAS",
+    "bits/dim: bound",
+    "bits/dim: ODE",
+    "parameters",
+    "minutes",
+)
+
+
+def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -> str:
+    """Return the tables, with a line for the recipes that have no record."""
+    parts = []
+    for extractor in dict.fromkeys(record.extractor for record in records.values()):
+        mine = [record for record in records.values() if record.extractor == extractor]
+        parts.append(_table(sorted(mine, key=lambda record: best(record)["fid"])))
+        parts.append(_below(mine))
+    lacking = [f"`{name}`" for name in recipes if name not in records]
+    if lacking:
+        parts.append(f"Not run: {', '.join(lacking)}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def best(record: RecipeRecord, evaluations: float = math.inf) -> Result:
+    """Return the result with the lowest FID among those of at most so many network evaluations; empty for none."""
+    found = [result for result in record.results("quality") if result["evaluations"] <= evaluations]
+    return min(found, key=lambda result: result["fid"], default={})
+
+
+def points(records: Iterable[RecipeRecord]) -> tuple[dict[str, list[QualityPoint]], float, int]:
+    """Return the lowest FID of each recipe at each number of evaluations, their floor, and the number of samples."""
+    from diffusion_lab.figures.quality_figures import QualityPoint
+
+    lines: dict[str, list[QualityPoint]] = {}
+    floors, counts = [], set()
+    for record in records:
+        lowest: dict[float, Result] = {}
+        for result in record.results("quality"):
+            floors.append(result["fid_floor"])
+            counts.add(result["num_samples"])
+            known = lowest.get(result["evaluations"], result)
+            lowest[result["evaluations"]] = min(known, result, key=lambda one: one["fid"])
+        lines[record.name] = [
+            QualityPoint(evaluations, result["fid"], result.get("fid_spread"))
+            for evaluations, result in sorted(lowest.items())
+        ]
+    return lines, statistics.fmean(floors), max(counts)
+
+
+def _table(records: Sequence[RecipeRecord]) -> str:
+    rows = [_row(record) for record in records]
+    shown = [place for place in range(len(_HEADINGS)) if any(row[place] for row in rows)]
+    lines = [[_HEADINGS[place] for place in shown], ["---" if place == 0 else "---:" for place in shown]]
+    lines += [[row[place] or "–" for place in shown] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(record: RecipeRecord) -> list[str]:
+    top = best(record)
+    cas = next(record.results("cas"), {})
+    return [
+        f"`{record.name}`",
+        f"{_measured(top, 'fid')} ({top['evaluations']:,g})",
+        _measured(best(record, 20), "fid"),
+        _measured(best(record, 10), "fid"),
+        _measured(top, "kid", 1000),
+        _measured(top, "precision"),
+        _measured(top, "recall"),
+        _measured(top, "coverage"),
+        f"{top['label_accuracy']:.1%}" if "label_accuracy" in top else "",
+        f"{cas['accuracy']:.1%}" if cas else "",
+        *(_bits(record, name) for name in ("bound", "ode")),
+        f"{record.content['parameters']:,}",
+        f"{record.content['minutes']:.0f}",
+    ]
+
+
+def _measured(result: Result, name: str, scale: float = 1.0) -> str:
+    if name not in result:
+        return ""
+    return format_mean(scale * result[name], scale * result.get(f"{name}_spread", 0.0))
+
+
+def _bits(record: RecipeRecord, name: str) -> str:
+    found = min(record.results(name), key=lambda result: result["bits_per_dim"], default=None)
+    return format_mean(found["bits_per_dim"], found["bits_per_dim_error"]) if found else ""
+
+
+def _below(records: Sequence[RecipeRecord]) -> str:
+    """Return the sentence on how the numbers of a table came about."""
+    tops = [best(record) for record in records]
+    floor = {key: statistics.fmean(top[key] for top in tops) for key in ("fid_floor", "fid_floor_spread", "kid_floor")}
+    place = {f"{one['threads']} threads of {one['name']}" for record in records for one in [record.content["machine"]]}
+    counts = {(top["num_samples"], top["num_seeds"], top["num_real"]) for top in tops}
+    samples = "; ".join(
+        f"{n:,} samples, {seeds} times, beside {real:,} test images" for n, seeds, real in sorted(counts)
+    )
+    return (
+        f"*{samples}; ± is the standard deviation over these seeds, for bits/dim the standard error. As many real "
+        f"images: FID {format_mean(floor['fid_floor'], floor['fid_floor_spread'])}, KID · 10³ "
+        f"{1000 * floor['kid_floor']:.2f}. Features: `{records[0].extractor}`. Trained on {', '.join(sorted(place))}.*"
+    )

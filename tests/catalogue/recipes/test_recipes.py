@@ -1,0 +1,135 @@
+"""scripts/recipes.py on made-up runs, and the records, tables and recipes of this repository beside each other."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from matplotlib import image
+
+from diffusion_lab.catalogue.recipes.command import MARKS, record_recipes
+from diffusion_lab.catalogue.recipes.record import read_records
+from diffusion_lab.catalogue.recipes.tables import recipe_tables
+from diffusion_lab.config.reader_schema import RecipesConfig
+from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.errors import LabError
+from diffusion_lab.run_folder.run_record import leaves
+from diffusion_lab.search.search_spec import compose_run
+from fake_runs import fake_run
+
+ROOT = conf_dir().parent
+QUALITY = {"extractor": "own/MNIST@abc", "num_samples": 1000, "num_seeds": 3, "num_real": 10000}
+MEASURES = ("fid", "kid", "precision", "recall", "coverage")
+
+
+def quality(fid, evaluations, **more):
+    numbers = dict.fromkeys(MEASURES, 0.5) | {"fid": fid}
+    spreads = {f"{name}_spread": 0.01 for name in MEASURES}
+    floors = {"fid_floor": 0.09, "fid_floor_spread": 0.02, "kid_floor": 0.0001}
+    return {**QUALITY, **numbers, **spreads, **floors, "evaluations": evaluations, **more}
+
+
+def evaluation(path, name, results, split="test", step=30):
+    (path / "evaluations").mkdir(exist_ok=True)
+    asked = {"step": step, "evaluation": {key: {"split": split} for key in results}}
+    made_by = {"argv": ["scripts/evaluate.py", f"run_dir={path}", "++sampler.num_steps=20", "split=test"]}
+    content = {"asked": asked, "made_by": made_by, "results": results}
+    (path / "evaluations" / f"{name}.json").write_text(json.dumps(content))
+
+
+def recipe_run(outputs, name="tutorial", overrides=(), **facts):
+    """The run of a recipe, finished after 30 steps."""
+    path = fake_run(outputs, name=name, session={"versions": {"python": "3", "torch": "2", "pytorch-lightning": "2"}})
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest |= {"steps": 30, "weights": "0" * 32, "fingerprint": {"experiment": "0" * 16}, **facts}
+    manifest["options"]["experiment"] = name
+    manifest["sessions"][0]["computing"] = {"device": "cpu", "name": "AMD EPYC", "threads": 2, "processes": 1}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    typed = [f"experiment={name}", "trainer=cpu", f"paths.output_dir={outputs}", *overrides]
+    (path / "overrides.yaml").write_text(yaml.safe_dump(typed))
+    (path / "samples").mkdir(exist_ok=True)
+    np.save(path / "samples" / "final.npy", np.full((30, 1, 4, 4), -1.0, dtype=np.float32))
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "README.md").write_text(f"Above\n{MARKS[0]}\nold\n{MARKS[1]}\nBelow\n")
+    return RecipesConfig(str(tmp_path / "records"), str(tmp_path / "README.md"), str(tmp_path / "recipes"))
+
+
+def test_a_run_is_recorded_and_tables_and_figures_are_made_of_the_record(tmp_path, settings, capsys):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    evaluation(path, "b", {"quality": quality(9.0, 20, label_accuracy=0.991)})
+    evaluation(path, "c", {"bound": {"bits_per_dim": 1.25, "bits_per_dim_error": 0.01}})
+    evaluation(path, "of_validation_data", {"quality": quality(1.0, 20)}, split="val")
+    evaluation(path, "of_earlier_weights", {"quality": quality(2.0, 20)}, step=20)
+    record_recipes([str(path)], settings)
+    record = json.loads((tmp_path / "records" / "tutorial.json").read_text())
+    assert record["command"] == "python scripts/train.py experiment=tutorial trainer=cpu"
+    assert len(record["evaluations"]) == 3
+    run = f"run_dir=outputs/tutorial/{path.name}"
+    typed = f"python scripts/evaluate.py {run} sampler.num_steps=20 split=test"
+    assert {one["command"] for one in record["evaluations"]} == {typed}
+    assert str(tmp_path) not in json.dumps(record)
+    assert image.imread(tmp_path / "records" / "tutorial.png").shape[:2] == (4, 80)
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith(f"Above\n{MARKS[0]}\n| recipe |")
+    assert text.endswith(f"{MARKS[1]}\nBelow\n")
+    row = next(line for line in text.splitlines() if line.startswith("| `tutorial`"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:3] == ["`tutorial`", "4.000 ± 0.010 (50)", "9.000 ± 0.010"]
+    assert "1.250 ± 0.010" in cells
+    assert {"recipes-samples.png", "recipes-mnist.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_what_is_not_recorded_is_named_not_run():
+    assert "Not run: `other`." in recipe_tables({}, ["other"])
+
+
+def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
+    for name, extractor in (("one", "own/MNIST@abc"), ("two", "own/FashionMNIST@abc")):
+        path = recipe_run(tmp_path / "outputs", name)
+        evaluation(path, "a", {"quality": quality(4.0, 20, extractor=extractor)})
+        record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    assert text.count("| recipe |") == 2
+    assert text.index("`one`") < text.index("own/MNIST@abc") < text.index("`two`") < text.index("own/FashionMNIST@abc")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"overrides": ["optimizer.lr=1"]}, "was trained with optimizer.lr=1"),
+        ({"status": "interrupted"}, "is interrupted"),
+        ({"steps": 31}, "has not been evaluated beside test data"),
+    ],
+)
+def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, change, said):
+    path = recipe_run(tmp_path / "outputs", **change)
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    with pytest.raises(LabError, match=said):
+        record_recipes([str(path)], settings)
+    assert not (tmp_path / "records").exists()
+    assert "old" in (tmp_path / "README.md").read_text()
+
+
+def test_a_readme_without_the_two_lines_is_refused(tmp_path, settings):
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(LabError, match="needs two lines"):
+        record_recipes([], settings)
+
+
+def test_the_readme_s_tables_are_those_of_the_records():
+    tables = recipe_tables(read_records(ROOT / "docs" / "recipes"), options("experiment"))
+    assert f"{MARKS[0]}\n{tables}{MARKS[1]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(read_records(ROOT / "docs" / "recipes")))
+def test_a_recorded_recipe_is_what_its_experiment_says_today(name):
+    content = read_records(ROOT / "docs" / "recipes")[name].content
+    settings, _ = compose_run(content["command"].split()[2:])
+    composed = dict(leaves(settings.as_node()))
+    changed = {key for key, value in content["config"].items() if composed.get(key) != value}
+    assert not changed
