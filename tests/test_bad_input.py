@@ -225,6 +225,8 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
         (["run_dir=x", "inpaint.imge=val:3"], "no key inpaint.imge; did you mean image?"),
         (["run_dir=x", "inpaint.image=val:3", "inpaint.mask=half", "invert=val"], "invert and inpaint exclude each"),
         (["run_dir=x", "inpaint.resamplings=0"], "inpaint.resamplings must be at least 1, got 0"),
+        (["run_dir=x", "inpaint.resamplings=5"], "inpaint.resamplings needs inpaint.image and inpaint.mask, too"),
+        (["run_dir=x", "inpaint.jump_length=5"], "inpaint.jump_length needs inpaint.image and inpaint.mask, too"),
         (["run_dir=x", "invert=true"], "invert=true: it must be text or null"),
         (["run_dir=x", "clip_x0=true"], "there is no key clip_x0 any more: type clip=x0"),
     ],

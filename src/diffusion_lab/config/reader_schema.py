@@ -17,15 +17,18 @@ class Inpaint:
     image: str | None
     mask: str | None
     jump_length: int | None
-    resamplings: int
+    resamplings: int | None
 
     def __post_init__(self) -> None:
         if (self.image is None) != (self.mask is None):
             there, lacks = ("mask", "image") if self.image is None else ("image", "mask")
             raise ValueError(f"inpaint.{there} needs inpaint.{lacks}, too")
-        if self.jump_length is not None:
-            at_least(1, "inpaint.jump_length", self.jump_length)
-        at_least(1, "inpaint.resamplings", self.resamplings)
+        for name in ("jump_length", "resamplings"):
+            number = getattr(self, name)
+            if number is not None:
+                at_least(1, f"inpaint.{name}", number)
+                if self.image is None:
+                    raise ValueError(f"inpaint.{name} needs inpaint.image and inpaint.mask, too")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ _SHOWN_INVERTED = 16
 
 #: How many steps RePaint takes back at once, where as many are taken (Lugmayr et al. 2022).
 _JUMP_LENGTH = 10
+#: How often it takes each stretch of them.
+_RESAMPLINGS = 10
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
         known = pipeline.codec.encode(named.items)[0]
 
     jump_length = typed.jump_length or max(min(_JUMP_LENGTH, len(pipeline.sampler.steps) - 1), 1)
+    resamplings = typed.resamplings or _RESAMPLINGS
 
     def constrained() -> RePaint:
-        constraint = RePaint(pipeline.process, known, unknown, jump_length, typed.resamplings)
+        constraint = RePaint(pipeline.process, known, unknown, jump_length, resamplings)
         constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
         return constraint
 
@@ -141,7 +144,7 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
         "mask": typed.mask,
         "mask_hash": data_hash(unknown),
         "jump_length": jump_length,
-        "resamplings": typed.resamplings,
+        "resamplings": resamplings,
     }
 
     def sheet(drawn: Draw) -> Sheet:
