@@ -6,7 +6,7 @@ from diffusion_lab.config.reader_schema import RecipesConfig
 
 def recipes(paths: list[str], settings: RecipesConfig) -> None:
     """Record the runs in `paths`, and write tables and figures from all records."""
-    from diffusion_lab.catalogue.recipes.command import record_recipes
+    from diffusion_lab.catalogue.recipes.record_recipes import record_recipes
 
     record_recipes(paths, settings)
 

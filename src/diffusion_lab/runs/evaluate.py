@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from diffusion_lab.config.build import TRANSFORMS, Parts
 from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.errors import LabError
+from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.evaluation import Evaluation, Result, Subject
 from diffusion_lab.figures import Sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
@@ -156,7 +156,13 @@ def with_common_options(evaluations: Mapping[str, Any], typed: Mapping[str, Any]
 
 
 def evaluate_now(
-    settings: TrainConfig, parts: Parts, folder: RunFolder, step: int, bar: bool, drawn: Draw | None = None
+    settings: TrainConfig,
+    parts: Parts,
+    folder: RunFolder,
+    step: int,
+    bar: bool,
+    drawn: Draw | None = None,
+    on_step: Callable[[object], None] | None = None,
 ) -> dict[str, Result]:
     """Evaluate the weights that are in use while a run trains, as its settings say.
 
@@ -167,12 +173,18 @@ def evaluate_now(
         step: how many optimizer steps the weights have seen.
         bar: whether progress bars may be shown.
         drawn: samples that were drawn anyway, with the first sampling seed.
+        on_step: is called after each sampling step.
     """
     weights = "ema" if settings.ema else "raw"
-    stored = stored_draws(folder, draw_facts(settings, weights, parts, step, "32-true", settings.sampling.batch_size))
+    facts = draw_facts(settings, weights, parts, step, "32-true", settings.sampling.batch_size)
+    stored = stored_draws(folder, facts, on_step)
     count, seed = settings.sampling.num_samples, settings.sampling.seed
     subject = RunSubject(parts.pipeline, parts.data, stored, count, seed, bar, drawn)
-    results = run_evaluations(make_evaluations(settings), subject)
+    try:
+        results = run_evaluations(make_evaluations(settings), subject)
+    except RunInterrupted:  # the weights will have changed when it would go on
+        stored.remove()
+        raise
     stored.remove()
     return results
 
@@ -203,10 +215,12 @@ def draw_facts(
     }
 
 
-def stored_draws(folder: RunFolder, facts: Mapping[str, Any]) -> StoredDraws:
+def stored_draws(
+    folder: RunFolder, facts: Mapping[str, Any], on_step: Callable[[object], None] | None = None
+) -> StoredDraws:
     """Return the place in a run folder of the draws that `draw_facts` decide."""
     place = folder.path / EVALUATIONS / f"draws_{_short_hash(facts)}"
-    return StoredDraws(place, facts["batch_size"], facts["precision"])
+    return StoredDraws(place, facts["batch_size"], facts["precision"], on_step)
 
 
 def _typed_for_all(settings: EvaluateConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,16 @@ class StoredDraws:
         batch_size: how many samples are drawn at a time. A sample depends on it by rounding, so that a draw that goes
             on must have the same one.
         precision: as for `Pipeline.draw`.
+        on_step: is called after each sampling step.
     """
 
-    def __init__(self, folder: Path, batch_size: int, precision: str) -> None:
+    def __init__(
+        self, folder: Path, batch_size: int, precision: str, on_step: Callable[[object], None] | None = None
+    ) -> None:
         self.folder = folder
         self.batch_size = batch_size
         self.precision = precision
+        self.on_step = on_step
 
     def batches(self, num_samples: int, seeds: Sequence[int]) -> list[Batch]:
         """Return the batches of `num_samples` samples for each seed, in order."""
@@ -94,6 +98,8 @@ class StoredDraws:
 
         def advance(step: Step) -> None:
             progress.update()
+            if self.on_step is not None:
+                self.on_step(step)
 
         self.folder.mkdir(parents=True, exist_ok=True)
         with progress:

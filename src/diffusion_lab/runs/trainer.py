@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,10 +51,10 @@ def make_callbacks(settings: TrainConfig, parts: Parts, folder: RunFolder | None
     """
     bar = settings.trainer.get("enable_progress_bar", True)
 
-    def evaluate(num_samples: int, seeds: int, step: int) -> Mapping[str, Result]:
+    def evaluate(num_samples: int, seeds: int, step: int, on_step: Callable[[object], None]) -> Mapping[str, Result]:
         assert folder is not None
         evaluation = with_common_options(settings.evaluation, {"num_samples": num_samples, "seeds": seeds})
-        return evaluate_now(replace(settings, evaluation=evaluation), parts, folder, step, bar=False)
+        return evaluate_now(replace(settings, evaluation=evaluation), parts, folder, step, bar=False, on_step=on_step)
 
     filled = {"pipeline": parts.pipeline, "bar": bar, "evaluate": evaluate}
     made = make(settings.callbacks, "callbacks", filled, settings.allowed_targets)

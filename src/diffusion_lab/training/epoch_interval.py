@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import pytorch_lightning as pl
 
+from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.training.ema import averaged
 from diffusion_lab.training.fsdp import whole_network
+from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
 
 
 class EpochInterval(pl.Callback, ABC):
@@ -22,7 +26,10 @@ class EpochInterval(pl.Callback, ABC):
 
     @abstractmethod
     def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
-        """Do the work, on rank 0 alone, after so many epochs and optimizer steps."""
+        """Do the work, on rank 0 alone, after so many epochs and optimizer steps.
+
+        It may be left by RunInterrupted where a stop is asked for: see `stop_if_requested`.
+        """
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch, step = trainer.current_epoch + 1, trainer.global_step
@@ -31,4 +38,16 @@ class EpochInterval(pl.Callback, ABC):
             return
         with whole_network(trainer), averaged(trainer, pl_module):
             if trainer.is_global_zero:
-                self.act(trainer, epoch, step)
+                with contextlib.suppress(RunInterrupted):  # the interrupt's own hook saves and stops
+                    self.act(trainer, epoch, step)
+
+
+def stop_if_requested(trainer: pl.Trainer) -> Callable[[object], None]:
+    """Return a function, to be called after each sampling step, that raises RunInterrupted on Ctrl-C."""
+    interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
+
+    def check(step: object) -> None:
+        if any(callback.requested for callback in interrupts):
+            raise RunInterrupted
+
+    return check

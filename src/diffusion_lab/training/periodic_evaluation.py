@@ -9,14 +9,15 @@ import pytorch_lightning as pl
 from diffusion_lab import console
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Result
-from diffusion_lab.training.epoch_interval import EpochInterval
+from diffusion_lab.training.epoch_interval import EpochInterval, stop_if_requested
 
 
 class PeriodicEvaluation(EpochInterval):
     """Asks the run's evaluations every few epochs, with the weights that samples are drawn with, and logs the numbers.
 
     Args:
-        evaluate: from a number of samples and of sampling seeds, and the number of steps taken, to the results.
+        evaluate: from a number of samples and of sampling seeds, the number of steps taken, and a function that is to
+            be called after each sampling step, to the results.
         every_n_epochs: how often; 0 for only when training has ended.
         num_samples: how many samples for each sampling seed, in place of what an evaluation says.
         seeds: how many sampling seeds.
@@ -24,7 +25,7 @@ class PeriodicEvaluation(EpochInterval):
 
     def __init__(
         self,
-        evaluate: Callable[[int, int, int], Mapping[str, Result]],
+        evaluate: Callable[[int, int, int, Callable[[object], None]], Mapping[str, Result]],
         every_n_epochs: int = 0,
         num_samples: int = 200,
         seeds: int = 1,
@@ -43,7 +44,7 @@ class PeriodicEvaluation(EpochInterval):
 
     def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
         try:
-            results = self.evaluate(self.num_samples, self.seeds, step)
+            results = self.evaluate(self.num_samples, self.seeds, step, stop_if_requested(trainer))
         except LabError as error:  # early weights may diverge, and training goes on
             console.current().warning(f"no evaluation after {step:,} steps: {error}")
             return

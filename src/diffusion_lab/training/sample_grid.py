@@ -7,11 +7,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from diffusion_lab import console
-from diffusion_lab.errors import LabError, RunInterrupted
+from diffusion_lab.errors import LabError
 from diffusion_lab.figures import denoising_sheet, grid_sheet, save_figure
-from diffusion_lab.sampling import Pipeline, Step, Trajectory
-from diffusion_lab.training.epoch_interval import EpochInterval
-from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
+from diffusion_lab.sampling import Pipeline, Trajectory
+from diffusion_lab.training.epoch_interval import EpochInterval, stop_if_requested
 
 #: One series each in TensorBoard, from the first epochs to the figures of the finished run.
 GRID_TAG = "samples/grid"
@@ -40,18 +39,10 @@ class SampleGrid(EpochInterval):
         self.seed = seed
 
     def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
-        interrupts = [c for c in trainer.callbacks if isinstance(c, GracefulInterrupt)]  # type: ignore[attr-defined]
-
-        def stop_if_requested(step: Step) -> None:
-            if any(callback.requested for callback in interrupts):
-                raise RunInterrupted
-
         trajectory = Trajectory(frames=10, keep=4)
         count = max(self.num_samples, self.pipeline.labels or 0)
         try:
-            drawn = self.pipeline.draw(count, self.seed, trajectory=trajectory, on_step=stop_if_requested)
-        except RunInterrupted:
-            return  # the interrupt's own hook saves and stops
+            drawn = self.pipeline.draw(count, self.seed, trajectory=trajectory, on_step=stop_if_requested(trainer))
         except LabError as error:  # early weights may diverge, and training goes on
             console.current().warning(f"no samples after {step:,} steps: {error}")
             return

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from matplotlib import image
 
-from diffusion_lab.catalogue.recipes.command import MARKS, record_recipes
-from diffusion_lab.catalogue.recipes.record import read_records
-from diffusion_lab.catalogue.recipes.tables import recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_record import read_records
+from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
+from diffusion_lab.catalogue.recipes.record_recipes import MARKS, record_recipes
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError

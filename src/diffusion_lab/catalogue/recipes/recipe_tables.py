@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.catalogue.number_format import format_mean
-from diffusion_lab.catalogue.recipes.record import RecipeRecord
+from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord
 
 if TYPE_CHECKING:
     from diffusion_lab.figures.quality_figures import QualityPoint

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffusion_lab.catalogue.find import find_runs
-from diffusion_lab.catalogue.recipes.record import RecipeRecord, read_records, record_of, sample_row, written
-from diffusion_lab.catalogue.recipes.tables import points, recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, record_of, sample_row, written
+from diffusion_lab.catalogue.recipes.recipe_tables import points, recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
