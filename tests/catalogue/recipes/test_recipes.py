@@ -104,6 +104,7 @@ def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
         ({"overrides": ["optimizer.lr=1"]}, "was trained with optimizer.lr=1"),
         ({"status": "interrupted"}, "is interrupted"),
         ({"steps": 31}, "has not been evaluated beside test data"),
+        ({"fingerprint": None}, "does not say fingerprint"),
     ],
 )
 def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, change, said):
@@ -113,6 +114,17 @@ def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, chang
         record_recipes([str(path)], settings)
     assert not (tmp_path / "records").exists()
     assert "old" in (tmp_path / "README.md").read_text()
+
+
+def test_damaged_results_and_records_are_named(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": {key: value for key, value in quality(4.0, 50).items() if key != "fid"}})
+    with pytest.raises(LabError, match="evaluations is damaged: it does not say fid"):
+        record_recipes([str(path)], settings)
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "x.json").write_text("{}")
+    with pytest.raises(LabError, match=r"x\.json is damaged: it does not say evaluations"):
+        record_recipes([], settings)
 
 
 def test_a_readme_without_the_two_lines_is_refused(tmp_path, settings):

@@ -13,7 +13,7 @@ import numpy as np
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
-from diffusion_lab.run_folder.evaluation_record import EXTRACTOR, EvaluatedRun, evaluated
+from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.run_record import RunRecord
@@ -23,6 +23,13 @@ _PLACE = re.compile(r"trainer=\w+|trainer\.(accelerator|devices)=.*")
 
 #: How many samples of the run's own sampler a record keeps.
 _NUM_SAMPLES = 20
+
+#: What a record takes from a manifest.
+_OF_MANIFEST = ("fingerprint", "weights", "parameters", "steps", "options")
+
+#: What tables take from a record, and from each result of the evaluation `quality` in it.
+_OF_RECORD = ("evaluations", "machine", "parameters", "minutes", "command", "config")
+_OF_QUALITY = (EXTRACTOR, "evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,15 @@ class RecipeRecord:
 
 
 def read_records(folder: Path) -> dict[str, RecipeRecord]:
-    """Return the records in a folder, by the names of their recipes."""
-    return {file.stem: RecipeRecord(file.stem, read_json(file)) for file in sorted(folder.glob("*.json"))}
+    """Return the records in a folder, by the names of their recipes.
+
+    Raises:
+        LabError: naming a file that is no record.
+    """
+    records = {file.stem: RecipeRecord(file.stem, read_json(file)) for file in sorted(folder.glob("*.json"))}
+    for record in records.values():
+        _check(record, folder / f"{record.name}.json")
+    return records
 
 
 def record_of(run: RunRecord) -> RecipeRecord:
@@ -63,6 +77,8 @@ def record_of(run: RunRecord) -> RecipeRecord:
     if run.state != "finished":
         raise LabError(f"{run.path} is {run.state}: a recipe is recorded when it has finished")
     manifest = run.manifest
+    if lacking := [key for key in _OF_MANIFEST if not manifest.get(key)]:
+        raise LabError(f"{run.path}/manifest.json does not say {', '.join(lacking)}: train the recipe again")
     overrides = _recipe_overrides(run)
     evaluations = [one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one)]
     if not any("quality" in one.content["results"] for one in evaluations):
@@ -83,7 +99,9 @@ def record_of(run: RunRecord) -> RecipeRecord:
         "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
         "evaluations": [_evaluation(one, run) for one in evaluations],
     }
-    return RecipeRecord(content["experiment"], content)
+    record = RecipeRecord(content["experiment"], content)
+    _check(record, run.path / EVALUATIONS)
+    return record
 
 
 def sample_row(run: RunRecord) -> np.ndarray:
@@ -106,6 +124,15 @@ def sample_row(run: RunRecord) -> np.ndarray:
 def written(record: RecipeRecord) -> str:
     """Return the text of a record's file."""
     return json.dumps(record.content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _check(record: RecipeRecord, place: Path) -> None:
+    """Raise LabError if a record, or one of its results, lacks what tables take from it."""
+    lacking = [key for key in _OF_RECORD if key not in record.content]
+    if not lacking:
+        lacking = [key for result in record.results("quality") for key in _OF_QUALITY if key not in result]
+    if lacking:
+        raise LabError(f"{place} is damaged: it does not say {', '.join(dict.fromkeys(lacking))}")
 
 
 def _recipe_overrides(run: RunRecord) -> list[str]:
