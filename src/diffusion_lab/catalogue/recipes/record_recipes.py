@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffusion_lab.catalogue.find import find_runs
 from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, record_of, sample_row, written
-from diffusion_lab.catalogue.recipes.recipe_tables import points, recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_tables import best, points, recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
@@ -61,7 +61,8 @@ def _save_figures(records: Mapping[str, RecipeRecord], folder: Path, target: Pat
     from diffusion_lab.figures.save_figure import save_figure
 
     saved = []
-    rows = {name: file for name in records if (file := folder / f"{name}.png").is_file()}
+    ranked = sorted(records.values(), key=lambda record: (record.extractor, best(record)["fid"]))
+    rows = {one.name: file for one in ranked if (file := folder / f"{one.name}.png").is_file()}
     if rows:
         saved.append(save_figure(rows_figure(rows), target.parent, f"{target.name}-samples"))
     for extractor in dict.fromkeys(record.extractor for record in records.values()):
