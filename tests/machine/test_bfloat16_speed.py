@@ -58,6 +58,12 @@ def test_large_work_is_timed_on_fewer_samples(monkeypatch, size):
     assert clock.now < 2.0
 
 
+def test_a_whole_batch_is_timed_where_it_fits_into_the_time_twice(monkeypatch):
+    clock = Clock(0.003, 0.004)
+    fast, _ = timed(monkeypatch, clock, 128, 3.0)
+    assert fast == pytest.approx([0.003 * 128] * len(fast))
+
+
 def test_work_that_takes_long_for_a_single_sample_is_timed_once(monkeypatch):
     clock = Clock(1.0, 30.0)
     assert timed(monkeypatch, clock, 64, 0.5) == ([1.0], [30.0])

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from matplotlib import image
 
+from diffusion_lab.catalogue.recipes import recipe_record
 from diffusion_lab.catalogue.recipes.recipe_record import read_records
 from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
 from diffusion_lab.catalogue.recipes.record_recipes import MARKS, record_recipes
@@ -37,12 +38,18 @@ def evaluation(path, name, results, split="test", step=30):
     (path / "evaluations" / f"{name}.json").write_text(json.dumps(content))
 
 
+@pytest.fixture(autouse=True)
+def recipes(monkeypatch):
+    """There are three recipes."""
+    monkeypatch.setattr(recipe_record, "options", lambda group: ["tutorial", "one", "two"])
+
+
 def recipe_run(outputs, name="tutorial", overrides=(), **facts):
     """The run of a recipe, finished after 30 steps."""
     path = fake_run(outputs, name=name, session={"versions": {"python": "3", "torch": "2", "pytorch-lightning": "2"}})
     manifest = json.loads((path / "manifest.json").read_text())
     manifest |= {"steps": 30, "weights": "0" * 32, "fingerprint": {"experiment": "0" * 16}, **facts}
-    manifest["options"]["experiment"] = name
+    manifest["options"].setdefault("experiment", name)
     manifest["sessions"][0]["computing"] = {"device": "cpu", "name": "AMD EPYC", "threads": 2, "processes": 1}
     (path / "manifest.json").write_text(json.dumps(manifest))
     typed = [f"experiment={name}", "trainer=cpu", f"paths.output_dir={outputs}", *overrides]
@@ -105,6 +112,7 @@ def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
         ({"status": "interrupted"}, "is interrupted"),
         ({"steps": 31}, "has not been evaluated beside test data"),
         ({"fingerprint": None}, "does not say fingerprint"),
+        ({"options": {"experiment": "../../tutorial"}}, "there is no such recipe"),
     ],
 )
 def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, change, said):
@@ -114,6 +122,15 @@ def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, chang
         record_recipes([str(path)], settings)
     assert not (tmp_path / "records").exists()
     assert "old" in (tmp_path / "README.md").read_text()
+
+
+def test_evaluations_of_different_numbers_of_samples_are_not_put_into_one_table(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    evaluation(path, "b", {"quality": quality(3.0, 50, num_samples=10000)})
+    with pytest.raises(LabError, match="have different ones: 1000, 10000"):
+        record_recipes([str(path)], settings)
+    assert not (tmp_path / "records").exists()
 
 
 def test_damaged_results_and_records_are_named(tmp_path, settings):

@@ -21,19 +21,12 @@ def sample_sheet(path: Path) -> bytes | None:
         path: of ``samples/final.npy``, a floating-point array [N, C, H, W] in [−1, 1] with one or three channels. Only
             the samples that are shown are read.
     """
-    try:
-        with open_bounded(path):
-            samples = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
-        if samples.ndim != 4 or samples.dtype.kind != "f":
-            return None
-        number, channels, height, width = samples.shape
-        if min(samples.shape) < 1 or channels not in (1, 3) or max(height, width) > 16 * MAX_SIDE:
-            return None
-        columns = min(max(MAX_SIDE // max(height, width), 1), _MAX_COLUMNS, int(np.ceil(np.sqrt(number))))
-        images = np.asarray(samples[: columns**2], dtype=np.float32)
-    except (LabError, OSError, ValueError, OverflowError):
+    samples = stored_images(path)
+    if samples is None:
         return None
-    pixels = np.rint((np.clip(np.nan_to_num(images), -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    number, channels, height, width = samples.shape
+    columns = min(max(MAX_SIDE // max(height, width), 1), _MAX_COLUMNS, int(np.ceil(np.sqrt(number))))
+    pixels = as_pixels(samples[: columns**2])
     # The last channel is opacity: the gaps between the images are transparent.
     gap = max(1, round(max(height, width) / 14))
     rows = -(-len(pixels) // columns)
@@ -53,3 +46,23 @@ def sample_sheet(path: Path) -> bytes | None:
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def stored_images(path: Path) -> np.ndarray | None:
+    """Return the images [N, C, H, W] of an array file, which are read when they are used; None if it holds none."""
+    try:
+        with open_bounded(path):
+            samples = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+    except (LabError, OSError, ValueError, OverflowError):
+        return None
+    if samples.ndim != 4 or samples.dtype.kind != "f" or min(samples.shape) < 1:
+        return None
+    _, channels, height, width = samples.shape
+    return samples if channels in (1, 3) and max(height, width) <= 16 * MAX_SIDE else None
+
+
+def as_pixels(images: np.ndarray) -> np.ndarray:
+    """Return images [N, C, H, W] in [−1, 1] as [N, H, W, C] uint8."""
+    finite = np.nan_to_num(np.asarray(images, dtype=np.float32))
+    pixels: np.ndarray = np.rint((np.clip(finite, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    return pixels

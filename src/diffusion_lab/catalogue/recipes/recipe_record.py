@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from diffusion_lab.catalogue.comparison.sample_sheets import as_pixels, stored_images
+from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.bounded_read import open_bounded, read_json
+from diffusion_lab.machine.bounded_read import read_json
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
@@ -72,7 +74,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
     """Return the record of a finished run.
 
     Raises:
-        LabError: if the run has not finished, is none of a recipe as it stands, or was not evaluated beside test data.
+        LabError: if the run has not finished, is of no recipe as it stands, or was not evaluated beside test data.
     """
     if run.state != "finished":
         raise LabError(f"{run.path} is {run.state}: a recipe is recorded when it has finished")
@@ -80,6 +82,9 @@ def record_of(run: RunRecord) -> RecipeRecord:
     if lacking := [key for key in _OF_MANIFEST if not manifest.get(key)]:
         raise LabError(f"{run.path}/manifest.json does not say {', '.join(lacking)}: train the recipe again")
     overrides = _recipe_overrides(run)
+    name = manifest["options"].get("experiment")
+    if name not in options("experiment"):  # it names the file of the record
+        raise LabError(f"{run.path} is of experiment={name}, and there is no such recipe")
     evaluations = [one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one)]
     if not any("quality" in one.content["results"] for one in evaluations):
         raise LabError(
@@ -87,7 +92,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
         )
     computing = run.sessions[-1].get("computing") or {}
     content = {
-        "experiment": manifest["options"]["experiment"],
+        "experiment": name,
         "command": " ".join(["python scripts/train.py", *overrides]),
         "fingerprint": manifest["fingerprint"],
         "weights": manifest.get("ema_weights") or manifest["weights"],
@@ -99,26 +104,22 @@ def record_of(run: RunRecord) -> RecipeRecord:
         "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
         "evaluations": [_evaluation(one, run) for one in evaluations],
     }
-    record = RecipeRecord(content["experiment"], content)
+    record = RecipeRecord(name, content)
     _check(record, run.path / EVALUATIONS)
     return record
 
 
 def sample_row(run: RunRecord) -> np.ndarray:
-    """Return samples of a run's own sampler, in a row: [C, H, n · W] in [−1, 1].
+    """Return samples of a run's own sampler, side by side: [H, n · W, C] uint8.
 
     Raises:
         LabError: if the samples drawn after training are not there, or are no images.
     """
     path = run.path / "samples" / "final.npy"
-    try:
-        with open_bounded(path) as file:
-            samples = np.load(file, allow_pickle=False)[:_NUM_SAMPLES]
-        if samples.ndim != 4:
-            raise ValueError("it holds no images")
-    except (OSError, ValueError, EOFError) as error:
-        raise LabError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    return np.concatenate(list(samples), axis=-1)
+    samples = stored_images(path)
+    if samples is None:
+        raise LabError(f"{path} holds no images: a recipe is recorded with the samples that are drawn after training")
+    return np.concatenate(list(as_pixels(samples[:_NUM_SAMPLES])), axis=1)
 
 
 def written(record: RecipeRecord) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.catalogue.number_format import format_mean
 from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord
+from diffusion_lab.errors import LabError
 
 if TYPE_CHECKING:
     from diffusion_lab.figures.quality_figures import QualityPoint
@@ -38,6 +39,7 @@ def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -
     parts = []
     for extractor in dict.fromkeys(record.extractor for record in records.values()):
         mine = [record for record in records.values() if record.extractor == extractor]
+        _one_count({result["num_samples"] for record in mine for result in record.results("quality")})
         parts.append(_table(sorted(mine, key=lambda record: best(record)["fid"])))
         parts.append(_below(mine))
     lacking = [f"`{name}`" for name in recipes if name not in records]
@@ -69,7 +71,17 @@ def points(records: Iterable[RecipeRecord]) -> tuple[dict[str, list[QualityPoint
             QualityPoint(evaluations, result["fid"], result.get("fid_spread"))
             for evaluations, result in sorted(lowest.items())
         ]
-    return lines, statistics.fmean(floors), max(counts)
+    return lines, statistics.fmean(floors), _one_count(counts)
+
+
+def _one_count(counts: set[int]) -> int:
+    """Return the number of samples, on which FID depends, so that all records must have the same."""
+    if len(counts) != 1:
+        shown = ", ".join(map(str, sorted(counts)))
+        raise LabError(
+            f"FID depends on the number of samples, and the recorded evaluations have different ones: {shown}"
+        )
+    return counts.pop()
 
 
 def _table(records: Sequence[RecipeRecord]) -> str:
@@ -114,7 +126,10 @@ def _bits(record: RecipeRecord, name: str) -> str:
 def _below(records: Sequence[RecipeRecord]) -> str:
     """Return the sentence on how the numbers of a table came about."""
     tops = [best(record) for record in records]
-    floor = {key: statistics.fmean(top[key] for top in tops) for key in ("fid_floor", "fid_floor_spread", "kid_floor")}
+    floor = {
+        key: statistics.fmean(top.get(key, 0.0) for top in tops)
+        for key in ("fid_floor", "fid_floor_spread", "kid_floor")
+    }
     place = {f"{one['threads']} threads of {one['name']}" for record in records for one in [record.content["machine"]]}
     counts = {(top["num_samples"], top["num_seeds"], top["num_real"]) for top in tops}
     samples = "; ".join(

@@ -24,19 +24,22 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     Raises:
         LabError: naming a path or a run that cannot be recorded, or a README without `MARKS`; nothing is written then.
     """
-    from diffusion_lab.figures.recipe_figures import save_row
+    from PIL import Image
 
     folder, readme = Path(settings.records).expanduser(), Path(settings.readme).expanduser()
     before, after = _around_tables(readme)
     runs = find_runs(list(paths)) if paths else []
     files = []
-    for record, samples in [(record_of(run), sample_row(run)) for run in runs]:
+    made = [(record_of(run), sample_row(run)) for run in runs]
+    records = read_records(folder) | {record.name: record for record, _ in made}
+    records = dict(sorted(records.items()))
+    tables = recipe_tables(records, options("experiment"))
+    for record, samples in made:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{record.name}.json", written(record))
-        save_row(samples, folder / f"{record.name}.png")
+        Image.fromarray(samples.squeeze()).save(folder / f"{record.name}.png", optimize=True)
         files.append(folder / f"{record.name}.json")
-    records = read_records(folder)
-    write_text(readme, before + recipe_tables(records, options("experiment")) + after)
+    write_text(readme, before + tables + after)
     files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]
     for file in files:
         print(f"Written: {shown(file.resolve())}")
