@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diffusion_lab.networks import UNet
-from diffusion_lab.networks.layers import scaled_group_norm
+from diffusion_lab.networks.layers import fourier_features, scaled_group_norm
 from diffusion_lab.networks.unet import ResidualBlock, SelfAttention
 from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
 
@@ -49,6 +49,32 @@ def test_patches_become_channels_of_smaller_levels(patch_size):
     pixels = rows.permute(0, 2, 4, 1, 3).flatten(1, 2)  # [B, a row and a column in the patch, H, W]
     out = plain(pixels, time).reshape(2, 2, patch_size, patch_size, 16 // patch_size, 16 // patch_size)
     torch.testing.assert_close(network(x, time), out.permute(0, 1, 4, 2, 5, 3).reshape(2, 2, 16, 16))
+
+
+def test_fourier_features_join_the_input():
+    """Beside a network of more channels that is given the sines and cosines."""
+    torch.manual_seed(0)
+    network = awaken(small(16, 2, 2, fourier_features=[3, 7], attention_sizes=(8,)))
+    plain = small(16, 10, 2, attention_sizes=(8,))
+    plain.load_state_dict(network.state_dict())
+    x, time = torch.rand(2, 2, 16, 16) * 2 - 1, torch.tensor([3.0, 700.0])
+    angles = x.double() * torch.pi
+    waves = [wave(2**n * angles) for n in (3, 7) for wave in (torch.sin, torch.cos)]
+    seen = torch.cat([x, *(wave.float() for wave in waves)], dim=1)
+    torch.testing.assert_close(network(x, time), plain(seen, time), rtol=0, atol=2e-4)
+
+
+def test_fourier_features_tell_levels_of_8_bits_apart_also_in_bfloat16():
+    x = torch.linspace(-1, 1, 257).bfloat16().reshape(1, 1, 1, 257)
+    joined = fourier_features(x, [7])
+    assert joined.dtype == torch.bfloat16
+    torch.testing.assert_close(joined[0, 2].double(), (128 * torch.pi * x.double()).cos()[0, 0], rtol=0, atol=4e-3)
+
+
+@pytest.mark.parametrize("exponents", [[7, 7], [-1], [13], [1.5]])
+def test_fourier_features_out_of_range_are_refused(exponents):
+    with pytest.raises(ValueError, match=r"network\.fourier_features must be different integers from 0 to 12"):
+        small(fourier_features=exponents)
 
 
 def test_patches_that_do_not_fill_the_image_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,17 @@ class SinusoidalEmbedding(nn.Module):
         k = torch.arange(self.frequencies, device=position.device, dtype=torch.float32)
         angle = position.float()[:, None] * torch.exp(-k * (math.log(10000) / (self.frequencies - 1)))
         return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def fourier_features(x: Tensor, exponents: Sequence[int]) -> Tensor:
+    """Join images [B, C, H, W] and the sines and cosines of 2ⁿ·π times them: [B, C · (1 + 2 · number of n), H, W].
+
+    With n around 7 a network sees differences of a single level of 8 bits, which it needs at the lowest noise, where
+    they decide the likelihood (Kingma et al. 2021, VDM, appendix C).
+    """
+    angles = [2.0**n * math.pi * x.float() for n in exponents]  # bfloat16 is too coarse for a phase
+    waves = [wave.to(x.dtype) for angle in angles for wave in (angle.sin(), angle.cos())]
+    return torch.cat([x, *waves], dim=1)
 
 
 def to_patches(x: Tensor, size: int) -> Tensor:

@@ -15,6 +15,7 @@ from diffusion_lab.networks.layers import (
     SinusoidalEmbedding,
     attend,
     conv_of_upsampled,
+    fourier_features,
     pointwise,
     scaled_group_norm,
     split_heads,
@@ -40,6 +41,8 @@ class UNet(LabelledNetwork):
             2016), so that all levels are smaller by as much; it divides the image size.
         learned_resampling: halve and double images by residual blocks that resample inside (ADM); else by pooling and
             repeating.
+        fourier_features: exponents n of the sines and cosines of 2ⁿ·π times the input that join it, from 0 to 12; see
+            `layers.fourier_features`.
         labels, condition_dropout: see `LabelledNetwork`.
 
     Raises:
@@ -63,6 +66,7 @@ class UNet(LabelledNetwork):
         labels: bool = False,
         condition_dropout: float = 0.1,
         patch_size: int = 1,
+        fourier_features: Sequence[int] = (),
     ) -> None:
         time_dim = 4 * base_channels
         super().__init__(labels, num_classes, condition_dropout, time_dim)
@@ -76,6 +80,10 @@ class UNet(LabelledNetwork):
             raise ValueError(f"network.num_blocks must be 1 or more, got {num_blocks}")
         if head_channels < 1:
             raise ValueError(f"network.head_channels must be 1 or more, got {head_channels}")
+        if not set(fourier_features) <= set(range(13)) or len(set(fourier_features)) < len(fourier_features):
+            raise ValueError(
+                f"network.fourier_features must be different integers from 0 to 12, got {list(fourier_features)}"
+            )
         widths = [base_channels * m for m in channel_multipliers]
         sizes = [image_size // patch_size // 2**level for level in range(levels)]
         if attention_sizes and not set(sizes) & set(attention_sizes):
@@ -100,7 +108,9 @@ class UNet(LabelledNetwork):
             return block(width, width, direction) if learned_resampling else _Resample(direction)
 
         self.patch_size = patch_size
-        self.first = nn.Conv2d(in_channels * patch_size**2, base_channels, 3, padding=1)
+        self.fourier_features = tuple(fourier_features)
+        seen_channels = in_channels * (1 + 2 * len(self.fourier_features))
+        self.first = nn.Conv2d(seen_channels * patch_size**2, base_channels, 3, padding=1)
         self.down = nn.ModuleList()
         skips, width = [base_channels], base_channels
         for level, (after, size) in enumerate(zip(widths, sizes, strict=True)):
@@ -128,6 +138,8 @@ class UNet(LabelledNetwork):
         """Map x [B, in, H, W], c_noise [B] and labels [B] int64 (None without) to raw [B, out, H, W]."""
         time = self.time_embedding(self.position(c_noise).to(x.dtype))  # [B, time_dim]
         time = self.with_label(time, condition)
+        if self.fourier_features:
+            x = fourier_features(x, self.fourier_features)
         x = self.first(nn.functional.pixel_unshuffle(x, self.patch_size))
         skips = [x]
         for stage in self.down:
