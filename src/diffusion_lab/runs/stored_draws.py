@@ -112,12 +112,13 @@ class StoredDraws:
                     precision=self.precision,
                     first=batch.first,
                 )
+                # Before the batch: a draw that is killed between the two lacks a batch, which is drawn again.
+                write_text(self.folder / _FACTS, json.dumps({"evaluations": drawn.evaluations}) + "\n")
                 try:
                     with atomic_write(self.folder / batch.file) as file:
                         np.save(file, drawn.samples.numpy())
                 except OSError as error:
                     raise LabError(f"cannot write {self.folder / batch.file}: {error.strerror or error}") from error
-                write_text(self.folder / _FACTS, json.dumps({"evaluations": drawn.evaluations}) + "\n")
 
     def read(self, shape: Sequence[int], num_samples: int, seed: int) -> Tensor:
         """Return the samples [num_samples, *shape] of a seed, all of which are stored.
