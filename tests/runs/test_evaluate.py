@@ -18,6 +18,7 @@ from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import evaluate as evaluate_module
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.evaluate import evaluate
+from diffusion_lab.sampling import Pipeline
 
 
 @pytest.fixture
@@ -93,6 +94,51 @@ def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same_numbers(evalu
     assert taken[3:] == [8, 0, 4, 8]  # the rest of the first seed, and the second
     assert content["results"] == whole["results"]
     assert [path.suffix for path in (copy.path / "evaluations").iterdir()] == [".json"]
+
+
+def stop_after(batches, monkeypatch):
+    """Let a draw stop before it has drawn its next batch."""
+    take, taken = Pipeline.draw, []
+
+    def stopped(pipeline, *arguments, **options):
+        taken.append(options["first"])
+        if len(taken) > batches:
+            raise KeyboardInterrupt
+        return take(pipeline, *arguments, **options)
+
+    monkeypatch.setattr(Pipeline, "draw", stopped)
+
+
+def test_an_evaluation_that_was_stopped_keeps_its_samples_while_others_are_made(evaluation, copy, monkeypatch):
+    """Another one that draws with the same settings removes those samples alone that it asked for itself."""
+    with monkeypatch.context() as context:
+        stop_after(5, context)
+        with pytest.raises(KeyboardInterrupt):
+            evaluation()
+    evaluation("num_samples=4", "seeds=1")
+    stored = sorted(path.stem for path in (copy.path / "evaluations").rglob("*.npy"))
+    assert stored == [
+        "seed0_0000004_0000008",
+        "seed0_0000008_0000010",
+        "seed1_0000000_0000004",
+        "seed1_0000004_0000008",
+    ]
+    evaluation()
+    assert not list((copy.path / "evaluations").glob("draws_*"))
+
+
+@pytest.mark.parametrize("written", ["atomic_write", "write_text"])
+def test_an_evaluation_goes_on_that_was_stopped_between_the_two_files_of_a_batch(evaluation, monkeypatch, written):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    few = ("num_samples=4", "seeds=1")  # a batch
+    with monkeypatch.context() as context:
+        context.setattr(f"diffusion_lab.runs.stored_draws.{written}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            evaluation(*few)
+    _, content = evaluation(*few)
+    assert content["results"]["moments"]["evaluations"] == 5
 
 
 @pytest.mark.slow

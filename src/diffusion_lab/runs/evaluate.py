@@ -134,7 +134,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, default=dict) + "\n")
     files = [file, *save_result_figures(results, run.parts.pipeline.codec, file.with_suffix(""))]
     _log(run, results, file.stem)
-    stored.remove()
+    stored.remove_asked()
     places = ", ".join(shown(path) for path in files)
     console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
     return file
@@ -185,7 +185,7 @@ def evaluate_now(
     except RunInterrupted:  # the weights will have changed when it would go on
         stored.remove()
         raise
-    stored.remove()
+    stored.remove_asked()
     return results
 
 

@@ -55,6 +55,7 @@ class StoredDraws:
         self.batch_size = batch_size
         self.precision = precision
         self.on_step = on_step
+        self._asked: set[Path] = set()
 
     def batches(self, num_samples: int, seeds: Sequence[int]) -> list[Batch]:
         """Return the batches of `num_samples` samples for each seed, in order."""
@@ -85,7 +86,9 @@ class StoredDraws:
             LabError: if a draw ends in numbers that are not finite, or a file cannot be written.
         """
         part, parts = share
-        mine = self.batches(num_samples, seeds)[part::parts]
+        batches = self.batches(num_samples, seeds)
+        self._asked |= {self.folder / batch.file for batch in batches}
+        mine = batches[part::parts]
         todo = [batch for batch in mine if not (self.folder / batch.file).is_file()]
         steps = len(pipeline.sampler.steps)
         progress = tqdm(
@@ -150,6 +153,14 @@ class StoredDraws:
         if not isinstance(number, int | float):
             raise LabError(f"{path} is damaged: it does not say how often the network was evaluated; remove its folder")
         return float(number)
+
+    def remove_asked(self) -> None:
+        """Remove the batches that were asked for; others may be those of an evaluation that has not ended."""
+        for file in self._asked:
+            with contextlib.suppress(OSError):
+                file.unlink()
+        if not any(self.folder.glob("*.npy")):
+            self.remove()
 
     def remove(self) -> None:
         """Remove the folder, and the one above it if nothing else is there."""
