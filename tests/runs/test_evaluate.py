@@ -3,6 +3,7 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import torch
 from killed import evaluated as evaluated_until_end
@@ -194,9 +195,18 @@ def test_damaged_batches_are_named(evaluation, copy, monkeypatch):
         evaluation()
     monkeypatch.undo()
     file = next((copy.path / "evaluations").glob("*/seed1_*"))
-    file.write_bytes(b"?")
-    with pytest.raises(LabError, match=rf"{file.name} is damaged: .*; remove it"):
-        evaluation()
+
+    def of_texts():
+        np.save(file, np.full(np.load(file).shape, "1"))
+
+    def larger_than_it_is():
+        with file.open("r+b") as stream:
+            np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (2**40,)})
+
+    for damage in (of_texts, larger_than_it_is, lambda: file.write_bytes(b"?")):
+        damage()
+        with pytest.raises(LabError, match=rf"{file.name} is damaged: .*; remove it"):
+            evaluation()
 
 
 @pytest.mark.parametrize(

@@ -133,13 +133,13 @@ class StoredDraws:
         for batch in self.batches(num_samples, [seed]):
             path = self.folder / batch.file
             try:
-                with open_bounded(path) as file:
-                    stored = np.load(file, allow_pickle=False)
-                if stored.shape != (batch.last - batch.first, *shape):
-                    raise ValueError(f"it holds {list(stored.shape)}")
-            except (OSError, ValueError, EOFError) as error:
+                with open_bounded(path):
+                    stored = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+                if stored.shape != (batch.last - batch.first, *shape) or stored.dtype.kind not in "fiu":
+                    raise ValueError(f"it holds {list(stored.shape)} of {stored.dtype}")
+                parts.append(torch.from_numpy(np.array(stored)))
+            except (OSError, ValueError, TypeError, OverflowError) as error:
                 raise LabError(f"{path} is damaged: {' '.join(str(error).split())[:200]}; remove it") from error
-            parts.append(torch.from_numpy(stored))
         return torch.cat(parts)
 
     def evaluations(self) -> float:
