@@ -44,9 +44,10 @@ def recipes(monkeypatch):
     monkeypatch.setattr(recipe_record, "options", lambda group: ["tutorial", "one", "two"])
 
 
-def recipe_run(outputs, name="tutorial", overrides=(), **facts):
+def recipe_run(outputs, name="tutorial", overrides=(), config=None, **facts):
     """The run of a recipe, finished after 30 steps."""
-    path = fake_run(outputs, name=name, session={"versions": {"python": "3", "torch": "2", "pytorch-lightning": "2"}})
+    session = {"versions": {"python": "3", "torch": "2", "pytorch-lightning": "2"}}
+    path = fake_run(outputs, name=name, session=session, **(config or {}))
     manifest = json.loads((path / "manifest.json").read_text())
     manifest |= {"steps": 30, "weights": "0" * 32, "fingerprint": {"experiment": "0" * 16}, **facts}
     manifest["options"].setdefault("experiment", name)
@@ -88,7 +89,7 @@ def test_a_run_is_recorded_and_tables_and_figures_are_made_of_the_record(tmp_pat
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:3] == ["`tutorial`", "4.000 ± 0.010 (50)", "9.000 ± 0.010"]
     assert "1.250 ± 0.010" in cells
-    assert {"recipes-samples.png", "recipes-mnist.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert {"recipes-samples.png", "recipes-digits.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
 def test_what_is_not_recorded_is_named_not_run():
@@ -103,6 +104,28 @@ def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
     text = (tmp_path / "README.md").read_text()
     assert text.count("| recipe |") == 2
     assert text.index("`one`") < text.index("own/MNIST@abc") < text.index("`two`") < text.index("own/FashionMNIST@abc")
+
+
+def test_numbers_of_two_feature_networks_of_one_run_are_in_two_tables(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs", "one")
+    evaluation(path, "a", {"quality": quality(4.0, 20)})
+    evaluation(path, "b", {"quality": quality(0.5, 10, extractor="own/Other@abc")})
+    record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    first, second = (part.splitlines() for part in text.split("| recipe |")[1:])
+    assert first[2].startswith("| `one` | 4.000 ± 0.010 (20) | 4.000 ± 0.010 |")
+    assert second[2].startswith("| `one` | 0.500 ± 0.010 (10) | 0.500 ± 0.010 | 0.500 ± 0.010 |")
+    pictures = {file.name for file in tmp_path.glob("recipes-digits*")}
+    assert pictures == {"recipes-digits-own-MNIST-abc.png", "recipes-digits-own-Other-abc.png"}
+
+
+def test_numbers_of_two_data_sets_are_in_two_tables(tmp_path, settings):
+    for name, data in (("one", "Digits"), ("two", "CIFAR10")):
+        path = recipe_run(tmp_path / "outputs", name, config={"data": {"_target_": f"diffusion_lab.data.{data}"}})
+        evaluation(path, "a", {"quality": quality(4.0, 20, extractor="inception@abc")})
+        record_recipes([str(path)], settings)
+    assert (tmp_path / "README.md").read_text().count("| recipe |") == 2
+    assert {"recipes-cifar10.png", "recipes-digits.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(

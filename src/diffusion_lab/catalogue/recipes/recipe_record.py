@@ -47,9 +47,23 @@ class RecipeRecord:
     content: Mapping[str, Any]
 
     @property
-    def extractor(self) -> str:
-        """The name of the feature network that the evaluations used; empty if none was needed."""
-        return next((result[EXTRACTOR] for result in self.results("quality")), "")
+    def extractors(self) -> list[str]:
+        """The feature networks of the results of ``quality``, each once: numbers of two cannot be compared."""
+        return list(dict.fromkeys(result[EXTRACTOR] for result in self.results("quality")))
+
+    @property
+    def data(self) -> str:
+        """The class of the data module, such as MNIST."""
+        return str(self.content["config"].get("data._target_", "")).rpartition(".")[2]
+
+    def measured_by(self, extractor: str) -> RecipeRecord:
+        """Return the record without the results of ``quality`` of other feature networks."""
+        kept = [
+            one
+            for one in self.content["evaluations"]
+            if one["results"].get("quality", {}).get(EXTRACTOR, extractor) == extractor
+        ]
+        return RecipeRecord(self.name, {**self.content, "evaluations": kept})
 
     def results(self, evaluation: str) -> Iterator[Mapping[str, Any]]:
         """Yield the results of the evaluations of this name, such as ``quality``."""

@@ -1,4 +1,4 @@
-"""Tables of recipes in Markdown: a table for each feature network, since their numbers cannot be compared."""
+"""Tables of recipes in Markdown: one for each data set and feature network, since numbers of two cannot be compared."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ _HEADINGS = (
 def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -> str:
     """Return the tables, with a line for the recipes that have no record."""
     parts = []
-    for extractor in dict.fromkeys(record.extractor for record in records.values()):
-        mine = [record for record in records.values() if record.extractor == extractor]
+    for mine in comparable(records.values()).values():
         _one_count({result["num_samples"] for record in mine for result in record.results("quality")})
         parts.append(_table(sorted(mine, key=lambda record: best(record)["fid"])))
         parts.append(_below(mine))
@@ -46,6 +45,15 @@ def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -
     if lacking:
         parts.append(f"Not run: {', '.join(lacking)}.")
     return "\n\n".join(parts) + "\n"
+
+
+def comparable(records: Iterable[RecipeRecord]) -> dict[tuple[str, str], list[RecipeRecord]]:
+    """Return the records by data and feature network, each with the results of that network alone."""
+    found: dict[tuple[str, str], list[RecipeRecord]] = {}
+    for record in records:
+        for extractor in record.extractors:
+            found.setdefault((record.data, extractor), []).append(record.measured_by(extractor))
+    return found
 
 
 def best(record: RecipeRecord, evaluations: float = math.inf) -> Result:
@@ -138,5 +146,6 @@ def _below(records: Sequence[RecipeRecord]) -> str:
     return (
         f"*{samples}; ± is the standard deviation over these seeds, for bits/dim the standard error. As many real "
         f"images: FID {format_mean(floor['fid_floor'], floor['fid_floor_spread'])}, KID · 10³ "
-        f"{1000 * floor['kid_floor']:.2f}. Features: `{records[0].extractor}`. Trained on {', '.join(sorted(place))}.*"
+        f"{1000 * floor['kid_floor']:.2f}. Features: `{records[0].extractors[0]}`. "
+        f"Trained on {', '.join(sorted(place))}.*"
     )

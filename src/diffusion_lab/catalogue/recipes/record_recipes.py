@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffusion_lab.catalogue.find import find_runs
 from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, record_of, sample_row, written
-from diffusion_lab.catalogue.recipes.recipe_tables import best, points, recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_tables import best, comparable, points, recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
@@ -58,20 +60,21 @@ def _around_tables(readme: Path) -> tuple[str, str]:
 
 
 def _save_figures(records: Mapping[str, RecipeRecord], folder: Path, target: Path) -> list[Path]:
-    """Save FID over evaluations, a picture for each feature network, and the samples of all recipes."""
+    """Save FID over evaluations, a picture for each table, and the samples of all recipes."""
     from diffusion_lab.figures.quality_figures import quality_over_evaluations
     from diffusion_lab.figures.recipe_figures import rows_figure
     from diffusion_lab.figures.save_figure import save_figure
 
     saved = []
-    ranked = sorted(records.values(), key=lambda record: (record.extractor, best(record)["fid"]))
+    measured = comparable(records.values())
+    ranked = [one for _, mine in sorted(measured.items()) for one in sorted(mine, key=lambda one: best(one)["fid"])]
     rows = {one.name: file for one in ranked if (file := folder / f"{one.name}.png").is_file()}
     if rows:
         saved.append(save_figure(rows_figure(rows), target.parent, f"{target.name}-samples"))
-    for extractor in dict.fromkeys(record.extractor for record in records.values()):
-        mine = [record for record in records.values() if record.extractor == extractor]
+    of_data = Counter(data for data, _ in measured)
+    for (data, extractor), mine in measured.items():
         lines, floor, count = points(mine)
-        data = extractor.rpartition("/")[2].partition("@")[0].lower()
+        words = [target.name, data.lower(), *([] if of_data[data] == 1 else re.findall(r"\w+", extractor))]
         picture = quality_over_evaluations(lines, floor, "FID", count)
-        saved.append(save_figure(picture, target.parent, f"{target.name}-{data}"))
+        saved.append(save_figure(picture, target.parent, "-".join(words)))
     return saved
