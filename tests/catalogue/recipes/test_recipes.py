@@ -1,6 +1,7 @@
 """scripts/recipes.py on made-up runs, and the records, tables and recipes of this repository beside each other."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -30,10 +31,10 @@ def quality(fid, evaluations, **more):
     return {**QUALITY, **numbers, **spreads, **floors, "evaluations": evaluations, **more}
 
 
-def evaluation(path, name, results, split="test", step=30):
+def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num_steps=20", "split=test")):
     (path / "evaluations").mkdir(exist_ok=True)
     asked = {"step": step, "evaluation": {key: {"split": split} for key in results}}
-    made_by = {"argv": ["scripts/evaluate.py", f"run_dir={path}", "++sampler.num_steps=20", "split=test"]}
+    made_by = {"argv": ["scripts/evaluate.py", f"run_dir={path}", *typed]}
     content = {"asked": asked, "made_by": made_by, "results": results}
     (path / "evaluations" / f"{name}.json").write_text(json.dumps(content))
 
@@ -90,6 +91,23 @@ def test_a_run_is_recorded_and_tables_and_figures_are_made_of_the_record(tmp_pat
     assert cells[:3] == ["`tutorial`", "4.000 ± 0.010 (50)", "9.000 ± 0.010"]
     assert "1.250 ± 0.010" in cells
     assert {"recipes-samples.png", "recipes-digits.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_commands_can_be_typed_and_name_no_place_of_the_machine(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    typed = ("-m", "++sampler.num_steps=10,20", "guidance.interval=[0.1, 1]", f"features.path={tmp_path}/weights")
+    evaluation(path, "a", {"quality": quality(4.0, 20)}, typed=typed)
+    file = path / "evaluations" / "a.json"
+    content = json.loads(file.read_text())
+    content["asked"]["features"] = {"path": f"{tmp_path}/weights"}
+    file.write_text(json.dumps(content))
+    record_recipes([str(path)], settings)
+    text = (tmp_path / "records" / "tutorial.json").read_text()
+    (one,) = json.loads(text)["evaluations"]
+    run = f"run_dir=outputs/tutorial/{path.name}"
+    typed = ["-m", run, "sampler.num_steps=10,20", "guidance.interval=[0.1, 1]", "features.path=weights"]
+    assert shlex.split(one["command"]) == ["python", "scripts/evaluate.py", *typed]
+    assert str(tmp_path) not in text
 
 
 def test_what_is_not_recorded_is_named_not_run():

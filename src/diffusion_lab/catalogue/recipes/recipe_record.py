@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from diffusion_lab.run_folder.run_record import RunRecord
 
 #: Overrides that a recipe may be run with: they choose where it runs.
 _PLACE = re.compile(r"trainer=\w+|trainer\.(accelerator|devices)=.*")
+
+#: Arguments of a sweep.
+_OF_SWEEPS = ("-m", "--multirun")
 
 #: How many samples of the run's own sampler a record keeps.
 _NUM_SAMPLES = 20
@@ -107,7 +111,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
     computing = run.sessions[-1].get("computing") or {}
     content = {
         "experiment": name,
-        "command": " ".join(["python scripts/train.py", *overrides]),
+        "command": _command("train", overrides),
         "fingerprint": manifest["fingerprint"],
         "weights": manifest.get("ema_weights") or manifest["weights"],
         "parameters": manifest["parameters"],
@@ -184,16 +188,35 @@ def _is_of_test_data(evaluation: EvaluatedRun) -> bool:
 
 
 def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
-    """Return what is recorded of an evaluation; its command names no place of the machine."""
+    """Return what is recorded of an evaluation; nothing in it names a place of the machine.
+
+    The command of a sweep is kept whole: it made this evaluation, and others.
+    """
     content = evaluation.content
-    typed = [
-        argument.lstrip("+")
-        for argument in (content.get("made_by") or {}).get("argv", [])[1:]
-        if not argument.startswith(("run_dir=", "-"))
-    ]
+    argv = (content.get("made_by") or {}).get("argv") or []
+    flags = [argument for argument in argv[1:] if argument in _OF_SWEEPS]
+    typed = [argument.lstrip("+") for argument in argv[1:] if not argument.startswith(("run_dir=", "-"))]
     where = f"run_dir=outputs/{run.name}/{run.path.name}"
     return {
-        "command": " ".join(["python scripts/evaluate.py", where, *typed]),
-        "asked": content["asked"],
+        "command": _command("evaluate", [*flags, where, *map(_without_place, typed)]),
+        "asked": _without_places(content["asked"]),
         "results": content["results"],
     }
+
+
+def _command(script: str, arguments: Sequence[str]) -> str:
+    return shlex.join(["python", f"scripts/{script}.py", *arguments])
+
+
+def _without_places(node: Any) -> Any:
+    """Return plain content in which paths that start at the root of the file system are names of files."""
+    if isinstance(node, dict):
+        return {key: _without_places(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_places(value) for value in node]
+    return Path(node).name if isinstance(node, str) and node.startswith(("/", "~")) else node
+
+
+def _without_place(override: str) -> str:
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}{_without_places(value)}"
