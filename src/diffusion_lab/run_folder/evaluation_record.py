@@ -41,8 +41,7 @@ class EvaluatedRun(RunRecord):
     def content(self) -> dict[str, Any]:
         """The content of the file: ``asked``, ``made_by`` and ``results``."""
         content = read_json(self.file)
-        asked, results = content.get("asked"), content.get("results")
-        if not isinstance(asked, dict) or not isinstance(results, dict):
+        if not _is_record(content):
             raise LabError(f"{self.file} is damaged: it is no record of an evaluation")
         return content
 
@@ -86,6 +85,18 @@ class EvaluatedRun(RunRecord):
     def facts(self) -> dict[str, str]:
         """The facts of the evaluation in words; they make columns of a comparison."""
         return {key: plain(value) for key, value in leaves(self.content["results"]) if type(value) is str}
+
+
+def _is_record(content: dict[str, Any]) -> bool:
+    """Whether the parts of a record that are read again are there, and of the kind that is written."""
+    asked, results, made_by = (content.get(key) for key in ("asked", "results", "made_by"))
+    of_results = list(results.values()) if isinstance(results, dict) else [None]
+    argv = made_by.get("argv", []) if isinstance(made_by, dict) else []
+    return (
+        all(isinstance(part, dict) for part in (asked, *of_results))
+        and isinstance(argv, list)
+        and all(isinstance(argument, str) for argument in argv)
+    )
 
 
 def evaluated(run: RunRecord) -> list[EvaluatedRun]:

@@ -185,6 +185,60 @@ def test_damaged_results_and_records_are_named(tmp_path, settings):
         record_recipes([], settings)
 
 
+def _as_of_another_kind(content, key):
+    """Yield copies of plain content with a value of another kind in the place of one."""
+    number = isinstance(content[key], int | float)
+    for other in (None, "a", [1], {"a": 1}, float("nan") if number else 1):
+        if number or key == "machine" or type(other) is not type(content[key]):
+            yield {**content, key: other}
+
+
+@pytest.mark.parametrize("key", ["evaluations", "machine", "parameters", "minutes", "command", "config"])
+def test_records_of_other_kinds_are_named(tmp_path, settings, key):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    record_recipes([str(path)], settings)
+    file = tmp_path / "records" / "tutorial.json"
+    for content in _as_of_another_kind(json.loads(file.read_text()), key):
+        file.write_text(json.dumps(content))
+        with pytest.raises(LabError, match=rf"tutorial\.json is damaged: {key} is .*, and must be a"):
+            record_recipes([], settings)
+
+
+@pytest.mark.parametrize("key", ["extractor", "fid", "num_seeds", "kid_spread", "precision", "evaluations"])
+def test_results_of_other_kinds_are_named(tmp_path, settings, key):
+    path = recipe_run(tmp_path / "outputs")
+    for content in _as_of_another_kind(quality(4.0, 50), key):
+        evaluation(path, "a", {"quality": content})
+        with pytest.raises(LabError, match=rf"evaluations is damaged: {key} is .*, and must be a"):
+            record_recipes([str(path)], settings)
+
+
+@pytest.mark.parametrize("key", ["asked", "results", "argv", "quality", "evaluation"])
+def test_evaluations_of_other_kinds_are_named(tmp_path, settings, key):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    file = path / "evaluations" / "a.json"
+    content = json.loads(file.read_text())
+    for parent in (content, content["made_by"], content["results"], content["asked"]):
+        if key in parent:
+            parent[key] = 3
+    file.write_text(json.dumps(content))
+    said = "not been evaluated beside test data" if key == "evaluation" else r"a\.json is damaged: it is no record"
+    with pytest.raises(LabError, match=said):
+        record_recipes([str(path)], settings)
+
+
+def test_a_run_that_was_killed_once_is_refused_since_its_minutes_are_not_known(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    manifest = json.loads((path / "manifest.json").read_text())
+    killed = {key: value for key, value in manifest["sessions"][0].items() if key not in ("ended", "wall_time_s")}
+    (path / "manifest.json").write_text(json.dumps(manifest | {"sessions": [killed, *manifest["sessions"]]}))
+    with pytest.raises(LabError, match="was killed once, and its minutes are not known"):
+        record_recipes([str(path)], settings)
+
+
 def test_a_readme_without_the_two_lines_is_refused(tmp_path, settings):
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(LabError, match="needs two lines"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,51 @@ _NUM_SAMPLES = 20
 #: What a record takes from a manifest.
 _OF_MANIFEST = ("fingerprint", "weights", "parameters", "steps", "options")
 
-#: What tables take from a record, and from each result of the evaluation `quality` in it.
-_OF_RECORD = ("evaluations", "machine", "parameters", "minutes", "command", "config")
-_OF_QUALITY = (EXTRACTOR, "evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _evaluations(value: Any) -> bool:
+    results = [one.get("results") for one in value] if _mappings(value) else [None]
+    return all(isinstance(result, dict) and _mappings(list(result.values())) for result in results)
+
+
+def _mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+Kinds = Mapping[str, tuple[str, Callable[[Any], bool]]]
+
+_A_NUMBER = ("a number", _number)
+_A_TEXT = ("a text", lambda value: isinstance(value, str))
+_A_MAPPING = ("a mapping", lambda value: isinstance(value, dict))
+_A_MACHINE = (
+    "a mapping with a name and threads",
+    lambda value: isinstance(value, dict) and {"name", "threads"} <= {*value},
+)
+
+#: What tables take from a record, and from each result in it by the name of its evaluation.
+_OF_RECORD: Kinds = {
+    "evaluations": ("a list of mappings, each with results by evaluation", _evaluations),
+    "machine": _A_MACHINE,
+    "parameters": _A_NUMBER,
+    "minutes": _A_NUMBER,
+    "command": _A_TEXT,
+    "config": _A_MAPPING,
+}
+_NUMBERS_OF_QUALITY = ("evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
+_OF_RESULTS: Mapping[str, Kinds] = {
+    "quality": {EXTRACTOR: _A_TEXT, **dict.fromkeys(_NUMBERS_OF_QUALITY, _A_NUMBER)},
+    "bound": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
+    "ode": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
+    "cas": {"accuracy": _A_NUMBER},
+}
+#: What tables take from results that have it.
+_MEASURES = ("fid", "kid", "precision", "recall", "coverage")
+_MORE_OF_RESULTS: Kinds = dict.fromkeys(
+    (*_MEASURES, *(f"{name}_spread" for name in (*_MEASURES, "fid_floor")), "label_accuracy", "num_items"), _A_NUMBER
+)
 
 
 @dataclass(frozen=True)
@@ -99,6 +142,8 @@ def record_of(run: RunRecord) -> RecipeRecord:
     manifest = run.manifest
     if lacking := [key for key in _OF_MANIFEST if not manifest.get(key)]:
         raise LabError(f"{run.path}/manifest.json does not say {', '.join(lacking)}: train the recipe again")
+    if any(session.get("wall_time_s") is None for session in run.sessions):
+        raise LabError(f"{run.path} was killed once, and its minutes are not known: train the recipe again")
     overrides = _recipe_overrides(run)
     name = manifest["options"].get("experiment")
     if name not in options("experiment"):  # it names the file of the record
@@ -108,7 +153,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
         raise LabError(
             f"{run.path} has not been evaluated beside test data: scripts/evaluate.py run_dir={run.path} split=test"
         )
-    computing = run.sessions[-1].get("computing") or {}
+    computing, versions = (run.sessions[-1].get(key) or {} for key in ("computing", "versions"))
     content = {
         "experiment": name,
         "command": _command("train", overrides),
@@ -118,7 +163,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
         "steps": manifest["steps"],
         "minutes": round(sum(session["wall_time_s"] for session in run.sessions) / 60, 1),
         "machine": {key: computing.get(key) for key in ("device", "name", "threads", "processes", "precision")},
-        "versions": {key: run.sessions[-1]["versions"][key] for key in ("python", "torch", "pytorch-lightning")},
+        "versions": {key: versions.get(key) for key in ("python", "torch", "pytorch-lightning")},
         "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
         "evaluations": [_evaluation(one, run) for one in evaluations],
     }
@@ -146,12 +191,19 @@ def written(record: RecipeRecord) -> str:
 
 
 def _check(record: RecipeRecord, place: Path) -> None:
-    """Raise LabError if a record, or one of its results, lacks what tables take from it."""
-    lacking = [key for key in _OF_RECORD if key not in record.content]
-    if not lacking:
-        lacking = [key for result in record.results("quality") for key in _OF_QUALITY if key not in result]
-    if lacking:
-        raise LabError(f"{place} is damaged: it does not say {', '.join(dict.fromkeys(lacking))}")
+    """Raise LabError if a record, or one of its results, lacks what tables take from it, or has it of another kind."""
+    _check_kinds(record.content, _OF_RECORD, _OF_RECORD, place)
+    for name, kinds in _OF_RESULTS.items():
+        for result in record.results(name):
+            _check_kinds(result, kinds, {**kinds, **_MORE_OF_RESULTS}, place)
+
+
+def _check_kinds(node: Mapping[str, Any], needed: Collection[str], kinds: Kinds, place: Path) -> None:
+    if lacking := [key for key in needed if key not in node]:
+        raise LabError(f"{place} is damaged: it does not say {', '.join(lacking)}")
+    for key, (kind, holds) in kinds.items():
+        if key in node and not holds(node[key]):
+            raise LabError(f"{place} is damaged: {key} is {ascii(node[key])[:60]}, and must be {kind}")
 
 
 def _recipe_overrides(run: RunRecord) -> list[str]:
@@ -183,8 +235,10 @@ def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
 
 
 def _is_of_test_data(evaluation: EvaluatedRun) -> bool:
-    nodes = evaluation.content["asked"].get("evaluation") or {}
-    return all(node.get("split", "test") == "test" for node in nodes.values() if isinstance(node, Mapping))
+    nodes = evaluation.content["asked"].get("evaluation")
+    return isinstance(nodes, dict) and all(
+        node.get("split", "test") == "test" for node in nodes.values() if isinstance(node, dict)
+    )
 
 
 def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
@@ -193,7 +247,8 @@ def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
     The command of a sweep is kept whole: it made this evaluation, and others.
     """
     content = evaluation.content
-    argv = (content.get("made_by") or {}).get("argv") or []
+    made_by = content.get("made_by")
+    argv = made_by.get("argv", []) if isinstance(made_by, dict) else []
     flags = [argument for argument in argv[1:] if argument in _OF_SWEEPS]
     typed = [argument.lstrip("+") for argument in argv[1:] if not argument.startswith(("run_dir=", "-"))]
     where = f"run_dir=outputs/{run.name}/{run.path.name}"
