@@ -185,6 +185,14 @@ def test_damaged_results_and_records_are_named(tmp_path, settings):
         record_recipes([], settings)
 
 
+def test_two_runs_of_one_recipe_are_refused(tmp_path, settings):
+    for outputs in ("a", "b"):
+        evaluation(recipe_run(tmp_path / outputs), "a", {"quality": quality(4.0, 50)})
+    with pytest.raises(LabError, match="are runs of tutorial: name the one to record"):
+        record_recipes([str(tmp_path / "a"), str(tmp_path / "b")], settings)
+    assert not (tmp_path / "records").exists()
+
+
 def _as_of_another_kind(content, key):
     """Yield copies of plain content with a value of another kind in the place of one."""
     number = isinstance(content[key], int | float)

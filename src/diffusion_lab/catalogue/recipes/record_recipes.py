@@ -15,6 +15,7 @@ from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
+from diffusion_lab.run_folder.run_record import RunRecord
 
 #: The lines of the README between which the tables stand.
 MARKS = ("<!-- recipes -->", "<!-- end of recipes -->")
@@ -33,6 +34,7 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     runs = find_runs(list(paths)) if paths else []
     files = []
     made = [(record_of(run), sample_row(run)) for run in runs]
+    _check_apart([record.name for record, _ in made], runs)
     records = read_records(folder) | {record.name: record for record, _ in made}
     records = dict(sorted(records.items()))
     tables = recipe_tables(records, options("experiment"))
@@ -45,6 +47,15 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]
     for file in files:
         print(f"Written: {shown(file.resolve())}")
+
+
+def _check_apart(names: Sequence[str], runs: Sequence[RunRecord]) -> None:
+    """Raise LabError if two runs are of one recipe, of which there is one record."""
+    of_name: dict[str, RunRecord] = {}
+    for name, run in zip(names, runs, strict=True):
+        if name in of_name:
+            raise LabError(f"{of_name[name].path} and {run.path} are runs of {name}: name the one to record")
+        of_name[name] = run
 
 
 def _around_tables(readme: Path) -> tuple[str, str]:
