@@ -185,6 +185,18 @@ def test_damaged_results_and_records_are_named(tmp_path, settings):
         record_recipes([], settings)
 
 
+def test_a_likelihood_of_few_items_is_not_shown_for_being_low_by_chance(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50)})
+    for name, bits, items in (("b", 0.9, 10), ("c", 1.25, 1000), ("d", 1.375, 1000)):
+        evaluation(path, name, {"ode": {"bits_per_dim": bits, "bits_per_dim_error": 0.01, "num_items": items}})
+    for name, accuracy, samples in (("e", 0.99, 100), ("f", 0.98, 10000)):
+        evaluation(path, name, {"cas": {"accuracy": accuracy, "num_samples": samples}})
+    record_recipes([str(path)], settings)
+    row = next(line for line in (tmp_path / "README.md").read_text().splitlines() if "`tutorial`" in line)
+    assert "| 98.0% | 1.250 ± 0.010 |" in row
+
+
 def test_two_runs_of_one_recipe_are_refused(tmp_path, settings):
     for outputs in ("a", "b"):
         evaluation(recipe_run(tmp_path / outputs), "a", {"quality": quality(4.0, 50)})

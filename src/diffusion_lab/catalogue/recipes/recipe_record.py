@@ -77,7 +77,14 @@ _OF_RESULTS: Mapping[str, Kinds] = {
 #: What tables take from results that have it.
 _MEASURES = ("fid", "kid", "precision", "recall", "coverage")
 _MORE_OF_RESULTS: Kinds = dict.fromkeys(
-    (*_MEASURES, *(f"{name}_spread" for name in (*_MEASURES, "fid_floor")), "label_accuracy", "num_items"), _A_NUMBER
+    (
+        *_MEASURES,
+        *(f"{name}_spread" for name in (*_MEASURES, "fid_floor")),
+        "label_accuracy",
+        "num_items",
+        "num_samples",
+    ),
+    _A_NUMBER,
 )
 
 

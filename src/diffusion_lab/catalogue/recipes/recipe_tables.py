@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.catalogue.number_format import format_mean
@@ -102,7 +102,7 @@ def _table(records: Sequence[RecipeRecord]) -> str:
 
 def _row(record: RecipeRecord) -> list[str]:
     top = best(record)
-    cas = next(record.results("cas"), {})
+    cas = _of_most(record, "cas", "num_samples", lambda result: -result["accuracy"])
     return [
         f"`{record.name}`",
         f"{_measured(top, 'fid')} ({top['evaluations']:,g})",
@@ -126,8 +126,16 @@ def _measured(result: Result, name: str, scale: float = 1.0) -> str:
     return format_mean(scale * result[name], scale * result.get(f"{name}_spread", 0.0))
 
 
+def _of_most(record: RecipeRecord, evaluation: str, count: str, order: Callable[[Result], float]) -> Result:
+    """Return the first in `order` of the results that most items were taken for; empty for none.
+
+    The lowest of numbers with different errors would be low because of its error.
+    """
+    return min(record.results(evaluation), key=lambda one: (-one.get(count, 0), order(one)), default={})
+
+
 def _bits(record: RecipeRecord, name: str) -> str:
-    found = min(record.results(name), key=lambda result: result["bits_per_dim"], default=None)
+    found = _of_most(record, name, "num_items", lambda result: result["bits_per_dim"])
     return format_mean(found["bits_per_dim"], found["bits_per_dim_error"]) if found else ""
 
 
