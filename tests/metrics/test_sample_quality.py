@@ -86,6 +86,26 @@ def test_the_floor_is_of_images_that_samples_are_not_compared_with(data, feature
         assert asked == expected
 
 
+def test_the_choices_of_the_floor_are_not_the_same_images(data, features):
+    """The validation split has fewer images than two choices need; all of it would be chosen each time."""
+    n = len(data.val)
+    images = data.split("train")[0]
+    sets = [(images[:n], None), (images[n : 2 * n], None)]
+    found = SampleQuality(features, n, 2, "test")(GivenSamples(data, *sets)).as_dict()
+    assert found["fid_floor_spread"] > 1e-3 * found["fid_floor"]
+
+
+def test_too_few_real_items_are_said_before_anything_is_drawn(data, features):
+    SampleQuality(features, len(data.train)).check(data)
+    with pytest.raises(ValueError, match=r"1,440 samples .* as many real items.* the train split has 1,439"):
+        SampleQuality(features, len(data.train) + 1).check(data)
+    few = Digits(image_size=16)
+    few.setup()
+    few.val = few.val.take(torch.arange(9))
+    with pytest.raises(ValueError, match=r"the val split has 9"):
+        SampleQuality(features, 20).check(few)
+
+
 @pytest.mark.parametrize(("key", "value"), [("num_samples", 19), ("seeds", 0)])
 def test_numbers_out_of_range_are_refused_by_their_key(features, key, value):
     with pytest.raises(ValueError, match=rf"evaluation\.quality\.{key}"):

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffusion_lab.evaluation import Evaluation, Result, Samples, Splits, Subject
 from diffusion_lab.figures import typicality_sheet
 from diffusion_lab.metrics.extractor import FeatureSource
+from diffusion_lab.metrics.kernel_distance import FEWEST_ITEMS
 from diffusion_lab.metrics.quality import Reference, check_num_samples, floor
 from diffusion_lab.metrics.quality_result import QualityResult
 from diffusion_lab.metrics.typicality import typicality_order
@@ -63,7 +64,8 @@ class SampleQuality(Evaluation):
     """Fréchet and kernel distance, Inception-style score, precision, recall, density, coverage, balance of classes.
 
     Each is reported with its spread over sampling seeds, and beside what as many real items reach: validation images
-    where samples are compared with test images, if these differ; else training images.
+    where samples are compared with test images, if these differ and are twice as many as the samples; else training
+    images.
 
     Args:
         features: where the features come from.
@@ -94,7 +96,17 @@ class SampleQuality(Evaluation):
         self.split = split
 
     def check(self, data: Splits) -> None:
-        """Load the extractor, or train it: what it lacks is said before any sample is drawn."""
+        """Load the extractor, or train it: what it or the data lacks is said before any sample is drawn.
+
+        Raises:
+            ValueError: if there are too few real items.
+        """
+        for split, count in ((self.split, FEWEST_ITEMS), (self._floor_split(data), self.num_samples)):
+            if len(getattr(data, split)) < count:
+                raise ValueError(
+                    f"{self.num_samples:,} samples are measured beside as many real items, and beside at least "
+                    f"{FEWEST_ITEMS}: the {split} split has {len(getattr(data, split)):,}"
+                )
         self.features.load_extractor(data)  # type: ignore[arg-type]
 
     def __call__(self, subject: Subject) -> SampleQualityResult:
@@ -123,6 +135,9 @@ class SampleQuality(Evaluation):
 
     def _floor_pool(self, data: Splits) -> Tensor:
         """Return real items that are not among those that samples are compared with."""
-        count = max(_FLOOR_POOL, 2 * self.num_samples)
-        held_out = self.split == "test" and data.val is not data.test and len(data.val) >= self.num_samples
-        return data.split("val" if held_out else "train", count)[0]
+        return data.split(self._floor_split(data), max(_FLOOR_POOL, 2 * self.num_samples))[0]
+
+    def _floor_split(self, data: Splits) -> str:
+        """Return the split of these: where each choice would be nearly the same items, the spread would be too low."""
+        held_out = self.split == "test" and data.val is not data.test and len(data.val) >= 2 * self.num_samples
+        return "val" if held_out else "train"
