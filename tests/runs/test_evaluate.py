@@ -1,7 +1,9 @@
 """Evaluating a run from its folder: nothing is drawn twice, and no number depends on how it came about."""
 
+import io
 import json
 import signal
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,8 +18,9 @@ from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.evaluation_record import evaluated
 from diffusion_lab.run_folder.run_record import RunRecord
+from diffusion_lab.runs import draw_processes, load_run
 from diffusion_lab.runs import evaluate as evaluate_module
-from diffusion_lab.runs import load_run
+from diffusion_lab.runs.draw_processes import DrawOrder
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.sampling import Pipeline
 
@@ -171,12 +174,24 @@ def test_several_processes_share_the_samples(evaluation, copy, monkeypatch):
 
     monkeypatch.setattr("diffusion_lab.sampling.Pipeline.draw", counted)
     threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     try:
         _, shared = evaluation("processes=2")
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
     assert taken == [0, 8, 4]  # every second batch of the two seeds
     assert shared["results"]["moments"]["loss"] == pytest.approx(alone["results"]["moments"]["loss"], abs=1e-5)
+
+
+def test_a_process_that_finds_other_weights_draws_nothing(copy, monkeypatch, tmp_path):
+    """A run that is being trained replaces its last checkpoint."""
+    order = DrawOrder(str(copy.path), "last", "ema", "cpu", {}, 4, "32-true", False, str(tmp_path / "draws"), "0" * 32)
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asdict(replace(order, num_samples=1, seeds=(0,))))))
+    monkeypatch.setattr(draw_processes, "end_with_parent", lambda: None)
+    with pytest.raises(LabError, match="checkpoint=last has other weights than a moment ago"):
+        draw_processes._draw()
+    assert not (tmp_path / "draws").exists()
 
 
 def test_a_process_that_fails_is_named(evaluation, monkeypatch):

@@ -27,6 +27,7 @@ from diffusion_lab.machine.cores_and_gpus import cores
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.rank_launcher import end_with_parent
+from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.stored_draws import StoredDraws
 
@@ -38,6 +39,7 @@ class DrawOrder:
     Attributes:
         run_dir, checkpoint, weights, device, changes: as for `load_run`.
         batch_size, precision, folder: of the `StoredDraws`.
+        weights_hash: of the weights that the first process draws with.
         compile: whether the network is compiled.
         num_samples, seeds: as for `StoredDraws.draw`.
         share: (i, n): the i-th of n parts.
@@ -52,6 +54,7 @@ class DrawOrder:
     precision: str
     compile: bool
     folder: str = ""
+    weights_hash: str = ""
     num_samples: int = 0
     seeds: tuple[int, ...] = ()
     share: tuple[int, int] = (0, 1)
@@ -69,6 +72,7 @@ class DrawProcesses:
         self.count = count
         self.order = order
         self._running: list[_Process] = []
+        self._threads = torch.get_num_threads()
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +80,7 @@ class DrawProcesses:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         for process in self._running:
             process.end()
+        torch.set_num_threads(self._threads)
 
     def start(self, num_samples: int, seeds: Sequence[int]) -> tuple[tuple[int, int], Callable[[], None]]:
         """Start the other processes; return this process's share, and the function that waits for theirs.
@@ -95,6 +100,7 @@ class DrawProcesses:
             if (said := process.failure()) is not None:
                 raise LabError(f"process {number} of {self.count} failed: {said}")
         self._running = []
+        torch.set_num_threads(self._threads)  # what is computed of the samples is computed by this process alone
 
 
 class _Process:
@@ -143,6 +149,8 @@ def _draw() -> None:
     keep_freed_memory()
     order = DrawOrder(**json.load(sys.stdin))
     run = load_run(order.run_dir, order.checkpoint, order.device, order.changes, order.weights)
+    if weights_hash(run.parts.module.state_dict()) != order.weights_hash:
+        raise LabError(f"checkpoint={order.checkpoint} has other weights than a moment ago: is the run being trained?")
     if order.compile:
         compile_network(run.parts.network, torch_device(order.device))
     part, parts = order.share

@@ -114,7 +114,8 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     stored = stored_draws(run.folder, facts)
     if settings.again:
         stored.remove()
-    with DrawProcesses(settings.processes, replace(order, folder=str(stored.folder))) as processes:
+    order = replace(order, folder=str(stored.folder), weights_hash=facts["weights_hash"])
+    with DrawProcesses(settings.processes, order) as processes:
         subject = RunSubject(
             run.parts.pipeline,
             run.parts.data,
