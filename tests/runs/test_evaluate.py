@@ -79,6 +79,14 @@ def test_what_was_evaluated_is_not_evaluated_again_unless_asked(evaluation, monk
     assert again["made_by"]["time"] >= content["made_by"]["time"]
 
 
+def test_a_feature_network_that_was_replaced_is_another_question(evaluation, tmp_path):
+    weights, files = tmp_path / "weights.safetensors", []
+    for content in (b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        files.append(evaluation("num_samples=2", "seeds=1", f"features.path={weights}")[0])
+    assert files[0] == files[2] != files[1]
+
+
 def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same_numbers(evaluation, copy, monkeypatch):
     _, whole = evaluation("again=true")
     next((copy.path / "evaluations").glob("*.json")).unlink()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +81,23 @@ class Extractor:
 
 
 class FeatureSource(ABC):
-    """Where features come from: the option of the config group `features`."""
+    """Where features come from: the option of the config group `features`.
+
+    Attributes:
+        path: the file that a person named; None if none was.
+    """
+
+    path: Path | None = None
+
+    def file_hash(self) -> str | None:
+        """Return the SHA-256 of the file that was named; None if none was, or if it cannot be read."""
+        if self.path is None:
+            return None
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
 
     @abstractmethod
     def load_extractor(self, data: DataModule, device: torch.device | None = None) -> Extractor:

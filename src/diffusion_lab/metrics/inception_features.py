@@ -44,7 +44,7 @@ class InceptionFeatures(FeatureSource):
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path).expanduser()
+        self.path: Path = Path(path).expanduser()
 
     def load_extractor(self, data: DataModule, device: torch.device | None = None) -> Extractor:
         if not isinstance(data, ImageDataModule) or data.channels not in (1, 3):

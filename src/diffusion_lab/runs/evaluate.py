@@ -95,13 +95,15 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
     facts = draw_facts(run.settings, run.weights, run.parts, run.step, settings.precision, settings.batch_size)
+    features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
     asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}
+    if (file_hash := features.file_hash()) is not None:  # the file may be another one under the same name
+        asked["features_hash"] = file_hash
     file = run.folder.path / EVALUATIONS / f"{_words(facts)}_{_short_hash(asked)}.json"
     if file.is_file() and not settings.again:
         text = f"{shown(file)} is there already: again=true evaluates anew"
         console.current().end(file, text, run_folder=run.folder.path)
         return file
-    features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
     evaluations = make(nodes, "evaluation", {"features": features}, None)
     run.parts.data.prepare_data()
     run.parts.data.setup()
