@@ -4,6 +4,7 @@ import io
 import json
 import signal
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import draw_processes, load_run
 from diffusion_lab.runs import evaluate as evaluate_module
 from diffusion_lab.runs.draw_processes import DrawOrder
-from diffusion_lab.runs.evaluate import evaluate
+from diffusion_lab.runs.evaluate import evaluate, split_warning
 from diffusion_lab.sampling import Pipeline
 
 
@@ -51,6 +52,15 @@ def test_a_result_says_what_it_was_made_by_and_stands_in_a_file_of_its_own(evalu
     other, _ = evaluation("++sampler.num_steps=2")
     assert other != file
     assert [path.name for path in sorted(file.parent.iterdir())] == sorted([file.name, other.name])
+
+
+def test_a_validation_split_that_is_the_test_split_is_said():
+    same, other = object(), object()
+    nodes = {"quality": {"split": "val"}, "memorization": {"split": "test"}, "none": None}
+    said = split_warning(nodes, SimpleNamespace(val=same, test=same))
+    assert said == "split=val (quality): this run validates on its test split, so what is chosen by it has no test left"
+    assert split_warning(nodes, SimpleNamespace(val=same, test=other)) is None
+    assert split_warning({"quality": {"split": "test"}}, SimpleNamespace(val=same, test=same)) is None
 
 
 def test_each_evaluation_is_a_series_of_its_own_in_tensorboard(evaluation, copy):

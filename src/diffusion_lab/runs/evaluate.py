@@ -22,7 +22,7 @@ from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.evaluation import Evaluation, Result, Subject
+from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.figures import Sheet, save_figure
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.atomic_write import write_text
@@ -110,6 +110,8 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     for name, evaluation in evaluations.items():
         if evaluation is not None:
             checked_call(functools.partial(evaluation.check, run.parts.data), f"evaluation.{name}")
+    if (warning := split_warning(nodes, run.parts.data)) is not None:
+        console.current().warning(warning)
     if settings.compile:
         compile_network(run.parts.network, next(run.parts.network.parameters()).device)
     began = time.monotonic()
@@ -148,6 +150,15 @@ def make_evaluations(settings: TrainConfig) -> dict[str, Any]:
     own = OwnFeatures(settings.paths.data_dir)
     made: dict[str, Any] = make(settings.evaluation, "evaluation", {"features": own}, settings.allowed_targets)
     return made
+
+
+def split_warning(nodes: Mapping[str, Any], data: Splits) -> str | None:
+    """Return a warning if evaluations are to choose by a validation split that is the test split; None otherwise."""
+    chosen_by = [name for name, node in nodes.items() if isinstance(node, Mapping) and node.get("split") == "val"]
+    if not chosen_by or data.val is not data.test:
+        return None
+    names = ", ".join(chosen_by)
+    return f"split=val ({names}): this run validates on its test split, so what is chosen by it has no test left"
 
 
 def with_common_options(evaluations: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
