@@ -55,6 +55,13 @@ def test_held_out_items_that_are_copies_have_no_ratio():
     assert found.summary().endswith("n/a")
 
 
+def test_copies_are_found_also_where_some_held_out_items_are_copies(train):
+    held_out = torch.cat([train[:10], normal(90, 1)])
+    found = memorization(torch.cat([train[:3], normal(1, 2)]), held_out, train)
+    assert found.threshold == 0
+    assert found.nearer == 0.75
+
+
 @pytest.mark.parametrize(("place", "name"), [(0, "generated"), (1, "held-out"), (2, "training")])
 def test_bad_sets_are_refused_by_name(place, name):
     sets = [normal(5, seed) for seed in range(3)]

@@ -33,8 +33,12 @@ class Memorization:
 
     @property
     def nearer(self) -> float:
-        """Share of the samples that are nearer to a training item than the threshold; 0.01 is expected of real ones."""
-        return float((self.samples.distance < self.threshold).double().mean())
+        """Share of the samples that are nearer to a training item than the threshold; 0.01 is expected of real ones.
+
+        Copies, at a distance of 0, are among them also where so many held-out items are copies that the threshold is 0.
+        """
+        distance = self.samples.distance
+        return float(((distance < self.threshold) | (distance == 0)).double().mean())
 
     @property
     def median_ratio(self) -> float | None:
