@@ -1,6 +1,7 @@
 """scripts/recipes.py on made-up runs, and the records, tables and recipes of this repository beside each other."""
 
 import json
+import math
 import shlex
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib import image
 
 from diffusion_lab.catalogue.recipes import recipe_record
 from diffusion_lab.catalogue.recipes.recipe_record import read_records
-from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_tables import points, recipe_tables
 from diffusion_lab.catalogue.recipes.record_recipes import MARKS, record_recipes
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import conf_dir, options
@@ -31,9 +32,9 @@ def quality(fid, evaluations, **more):
     return {**QUALITY, **numbers, **spreads, **floors, "evaluations": evaluations, **more}
 
 
-def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num_steps=20", "split=test")):
+def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num_steps=20", "split=test"), **more):
     (path / "evaluations").mkdir(exist_ok=True)
-    asked = {"step": step, "evaluation": {key: {"split": split} for key in results}}
+    asked = {"step": step, "evaluation": {key: {"split": split} for key in results}, **more}
     made_by = {"argv": ["scripts/evaluate.py", f"run_dir={path}", *typed]}
     content = {"asked": asked, "made_by": made_by, "results": results}
     (path / "evaluations" / f"{name}.json").write_text(json.dumps(content))
@@ -42,7 +43,9 @@ def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num
 @pytest.fixture(autouse=True)
 def recipes(monkeypatch):
     """There are three recipes."""
-    monkeypatch.setattr(recipe_record, "options", lambda group: ["tutorial", "one", "two"])
+    monkeypatch.setattr(
+        recipe_record, "options", lambda group: ["tutorial", "one", "two"] if group == "experiment" else options(group)
+    )
 
 
 def recipe_run(outputs, name="tutorial", overrides=(), config=None, **facts):
@@ -110,8 +113,36 @@ def test_commands_can_be_typed_and_name_no_place_of_the_machine(tmp_path, settin
     assert str(tmp_path) not in text
 
 
+def test_the_sampler_is_named_with_what_was_changed_of_it_and_each_has_a_line_of_its_own(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    ddim = {"_target_": "diffusion_lab.sampling.DDIM", "num_steps": 10, "eta": 1.0}
+    solver = {"_target_": "diffusion_lab.sampling.DPMSolverPP2M", "num_steps": 10, "stochastic": True}
+    guided = {"guidance": {"scale": 1.5, "max_log_snr": math.inf}}
+    evaluation(path, "a", {"quality": quality(4.0, 10)}, sampler=ddim, transforms={})
+    evaluation(path, "b", {"quality": quality(3.0, 40)}, sampler=solver, transforms=guided)
+    record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    assert "| `tutorial` | `dpmpp_2m_sde guidance.scale=1.5` | 3.000 ± 0.010 (40) | 4.000 ± 0.010 |" in text
+    records = read_records(tmp_path / "records")
+    assert set(points(records.values())[0]) == {"tutorial, ddim eta=1.0", "tutorial, dpmpp_2m_sde guidance.scale=1.5"}
+    written = (tmp_path / "records" / "tutorial.json").read_text()
+    json.loads(written, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_row_says_what_real_images_reach(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 50, recall_floor=0.875, recall_floor_spread=0.25)})
+    record_recipes([str(path)], settings)
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    headings = next(line for line in lines if line.startswith("| recipe")).split(" | ")
+    cells = next(line for line in lines if line.startswith("| *1,000 real images*")).split(" | ")
+    real = dict(zip(headings, cells, strict=True))
+    assert real["best FID (evaluations)"] == "0.090 ± 0.020"
+    assert real["recall"] == "0.88 ± 0.25"
+
+
 def test_what_is_not_recorded_is_named_not_run():
-    assert "Not run: `other`." in recipe_tables({}, ["other"])
+    assert "Not run for these tables: `other`." in recipe_tables({}, ["other"])
 
 
 def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):

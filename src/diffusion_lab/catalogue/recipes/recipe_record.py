@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diffusion_lab.catalogue.comparison.sample_sheets import as_pixels, stored_images
-from diffusion_lab.config.tree import options
+from diffusion_lab.config.tree import option_of, options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import read_json
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
@@ -120,10 +120,10 @@ class RecipeRecord:
         return RecipeRecord(self.name, {**self.content, "evaluations": kept})
 
     def results(self, evaluation: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the results of the evaluations of this name, such as ``quality``."""
+        """Yield the results of the evaluations of this name, such as ``quality``, with the ``sampler`` of each."""
         for one in self.content["evaluations"]:
             if evaluation in one["results"]:
-                yield one["results"][evaluation]
+                yield {**one["results"][evaluation], "sampler": str(one.get("sampler", ""))}
 
 
 def read_records(folder: Path) -> dict[str, RecipeRecord]:
@@ -261,9 +261,23 @@ def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
     where = f"run_dir=outputs/{run.name}/{run.path.name}"
     return {
         "command": _command("evaluate", [*flags, where, *map(_without_place, typed)]),
+        "sampler": _sampler(content["asked"]),
         "asked": _without_places(content["asked"]),
         "results": content["results"],
     }
+
+
+def _sampler(asked: Mapping[str, Any]) -> str:
+    """Return the option of the sampler, with what was changed of it but its steps, and the scale of the guidance."""
+    node, transforms = asked.get("sampler"), asked.get("transforms")
+    if not isinstance(node, dict) or "_target_" not in node:
+        return ""
+    option = option_of("sampler", node)
+    usual = read_option("sampler", option) if option in options("sampler") else {}
+    changed = [f"{key}={value}" for key, value in node.items() if key != "num_steps" and usual.get(key) != value]
+    guidance = transforms.get("guidance") if isinstance(transforms, dict) else None
+    scale = guidance.get("scale", 1) if isinstance(guidance, dict) else 1
+    return " ".join([option, *changed, *([] if scale == 1 else [f"guidance.scale={scale}"])])
 
 
 def _command(script: str, arguments: Sequence[str]) -> str:
@@ -271,11 +285,13 @@ def _command(script: str, arguments: Sequence[str]) -> str:
 
 
 def _without_places(node: Any) -> Any:
-    """Return plain content in which paths that start at the root of the file system are names of files."""
+    """Return plain content that JSON can hold, with the name of a file for each path from the file system's root."""
     if isinstance(node, dict):
         return {key: _without_places(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_without_places(value) for value in node]
+    if isinstance(node, float) and not math.isfinite(node):
+        return str(node)  # JSON has no such numbers
     return Path(node).name if isinstance(node, str) and node.startswith(("/", "~")) else node
 
 

@@ -18,7 +18,8 @@ Result = Mapping[str, Any]
 
 _HEADINGS = (
     "recipe",
-    "FID (evaluations)",
+    "sampler",
+    "best FID (evaluations)",
     "FID, ≤ 20",
     "FID, ≤ 10",
     "KID · 10³",
@@ -30,8 +31,11 @@ _HEADINGS = (
     "bits/dim: bound",
     "bits/dim: ODE",
     "parameters",
-    "minutes",
+    "minutes of training",
 )
+
+#: The columns of text; numbers are set to the right.
+_TEXTS = ("recipe", "sampler")
 
 
 def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -> str:
@@ -43,7 +47,7 @@ def recipe_tables(records: Mapping[str, RecipeRecord], recipes: Sequence[str]) -
         parts.append(_below(mine))
     lacking = [f"`{name}`" for name in recipes if name not in records]
     if lacking:
-        parts.append(f"Not run: {', '.join(lacking)}.")
+        parts.append(f"Not run for these tables: {', '.join(lacking)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,22 +67,20 @@ def best(record: RecipeRecord, evaluations: float = math.inf) -> Result:
 
 
 def points(records: Iterable[RecipeRecord]) -> tuple[dict[str, list[QualityPoint]], float, int]:
-    """Return the lowest FID of each recipe at each number of evaluations, their floor, and the number of samples."""
+    """Return the FID of each recipe and sampler over network evaluations, their floor, and the number of samples."""
     from diffusion_lab.figures.quality_figures import QualityPoint
 
     lines: dict[str, list[QualityPoint]] = {}
     floors, counts = [], set()
-    for record in records:
-        lowest: dict[float, Result] = {}
-        for result in record.results("quality"):
+    for record in sorted(records, key=lambda record: best(record)["fid"]):
+        of_samplers = {result["sampler"] for result in record.results("quality")}
+        for result in sorted(record.results("quality"), key=lambda one: one["evaluations"]):
             floors.append(result["fid_floor"])
             counts.add(result["num_samples"])
-            known = lowest.get(result["evaluations"], result)
-            lowest[result["evaluations"]] = min(known, result, key=lambda one: one["fid"])
-        lines[record.name] = [
-            QualityPoint(evaluations, result["fid"], result.get("fid_spread"))
-            for evaluations, result in sorted(lowest.items())
-        ]
+            # Between points of two samplers there is nothing that a line could stand for.
+            name = record.name if len(of_samplers) == 1 else f"{record.name}, {result['sampler']}"
+            point = QualityPoint(result["evaluations"], result["fid"], result.get("fid_spread"))
+            lines.setdefault(name, []).append(point)
     return lines, statistics.fmean(floors), _one_count(counts)
 
 
@@ -95,8 +97,9 @@ def _one_count(counts: set[int]) -> int:
 def _table(records: Sequence[RecipeRecord]) -> str:
     rows = [_row(record) for record in records]
     shown = [place for place in range(len(_HEADINGS)) if any(row[place] for row in rows)]
-    lines = [[_HEADINGS[place] for place in shown], ["---" if place == 0 else "---:" for place in shown]]
-    lines += [[row[place] or "–" for place in shown] for row in rows]
+    lines = [[_HEADINGS[place] for place in shown]]
+    lines += [["---" if heading in _TEXTS else "---:" for heading in lines[0]]]
+    lines += [[row[place] or "–" for place in shown] for row in [*rows, _real_row(records)]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -105,6 +108,7 @@ def _row(record: RecipeRecord) -> list[str]:
     cas = _of_most(record, "cas", "num_samples", lambda result: -result["accuracy"])
     return [
         f"`{record.name}`",
+        f"`{top['sampler']}`" if top["sampler"] else "",
         f"{_measured(top, 'fid')} ({top['evaluations']:,g})",
         _measured(best(record, 20), "fid"),
         _measured(best(record, 10), "fid"),
@@ -118,6 +122,23 @@ def _row(record: RecipeRecord) -> list[str]:
         f"{record.content['parameters']:,}",
         f"{record.content['minutes']:.0f}",
     ]
+
+
+def _real_row(records: Sequence[RecipeRecord]) -> list[str]:
+    """Return what as many real images reach, the mean over the best evaluations of the records."""
+    tops = [best(record) for record in records]
+    keys = [
+        f"{name}_floor{end}" for name in ("fid", "kid", "precision", "recall", "coverage") for end in ("", "_spread")
+    ]
+    mean = {
+        key.replace("_floor", ""): statistics.fmean(top[key] for top in tops)
+        for key in keys
+        if all(key in top for top in tops)
+    }
+    fid, kid = _measured(mean, "fid"), _measured(mean, "kid", 1000)
+    measured = [fid, "", "", kid, *(_measured(mean, name) for name in ("precision", "recall", "coverage"))]
+    first = [f"*{tops[0]['num_samples']:,} real images*", ""]
+    return first + measured + [""] * (len(_HEADINGS) - len(first) - len(measured))
 
 
 def _measured(result: Result, name: str, scale: float = 1.0) -> str:
@@ -142,18 +163,17 @@ def _bits(record: RecipeRecord, name: str) -> str:
 def _below(records: Sequence[RecipeRecord]) -> str:
     """Return the sentence on how the numbers of a table came about."""
     tops = [best(record) for record in records]
-    floor = {
-        key: statistics.fmean(top.get(key, 0.0) for top in tops)
-        for key in ("fid_floor", "fid_floor_spread", "kid_floor")
-    }
     place = {f"{one['threads']} threads of {one['name']}" for record in records for one in [record.content["machine"]]}
     counts = {(top["num_samples"], top["num_seeds"], top["num_real"]) for top in tops}
     samples = "; ".join(
-        f"{n:,} samples, {seeds} times, beside {real:,} test images" for n, seeds, real in sorted(counts)
+        f"{n:,} samples for each of {seeds} sampling seeds, beside {real:,} test images"
+        for n, seeds, real in sorted(counts)
     )
+    likelihoods = any(True for record in records for name in ("bound", "ode") for _ in record.results(name))
+    error = ", for bits/dim the standard error over images" if likelihoods else ""
     return (
-        f"*{samples}; ± is the standard deviation over these seeds, for bits/dim the standard error. As many real "
-        f"images: FID {format_mean(floor['fid_floor'], floor['fid_floor_spread'])}, KID · 10³ "
-        f"{1000 * floor['kid_floor']:.2f}. Features: `{records[0].extractors[0]}`. "
+        f"*{samples}; ± is the standard deviation over these seeds{error}, and says nothing of another training. "
+        "Best: the lowest of the evaluations beside test images. "
+        f"Features: `{records[0].extractors[0]}`, so these are no FIDs to compare with those of papers. "
         f"Trained on {', '.join(sorted(place))}.*"
     )
