@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.tree import conf_dir, options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.runs import load_run
+from diffusion_lab.runs.draws import sampler_words
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
 
@@ -185,3 +186,9 @@ def test_bfloat16_and_compilation_are_choices_that_leave_the_samples_nearly_what
 def test_an_unknown_precision_is_refused_by_name(folder, settings):
     with pytest.raises(LabError, match="precision must be 32-true or bf16-mixed, got 8-bit"):
         sample(settings(f"run_dir={folder}", "precision=8-bit", config_name="sample"))
+
+
+def test_folders_of_draws_begin_with_the_option_of_their_sampler():
+    for option in options("sampler"):
+        node = read_option("sampler", option)
+        assert sampler_words({**node, "num_steps": 7}) == f"{option}-7"

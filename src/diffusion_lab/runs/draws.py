@@ -12,6 +12,7 @@ from typing import Any
 from diffusion_lab.codecs import Codec
 from diffusion_lab.config.build import TRANSFORMS, Parts
 from diffusion_lab.config.schema import Sampling, TrainConfig
+from diffusion_lab.config.tree import option_of
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import weights_hash
@@ -58,11 +59,15 @@ class DrawFacts:
     @property
     def name(self) -> str:
         """A folder's name: what people look for first, and a short hash of all of it."""
-        sampler = str(self.sampler["_target_"]).rpartition(".")[2].lower()
-        steps = self.sampler.get("num_steps")
-        words = [sampler if steps is None else f"{sampler}{steps}", f"step{self.step}", f"seed{self.seed}"]
+        words = [sampler_words(self.sampler), f"step{self.step}", f"seed{self.seed}"]
         text = json.dumps(self.content, sort_keys=True, default=dict)
         return "_".join([*words, f"n{self.num_samples}", hashlib.blake2b(text.encode(), digest_size=3).hexdigest()])
+
+
+def sampler_words(node: Mapping[str, Any]) -> str:
+    """Return the option of ``sampler=`` that a config node is, or its class, and its number of steps, if it has one."""
+    steps = node.get("num_steps")
+    return "-".join([option_of("sampler", node), *([] if steps is None else [str(steps)])])
 
 
 def draw_recorded(pipeline: Pipeline, sampling: Sampling, progress: bool) -> tuple[Draw, Trajectory]:

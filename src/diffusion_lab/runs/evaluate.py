@@ -36,7 +36,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, working_tree
 from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.runs.draw_processes import DrawOrder, DrawProcesses
-from diffusion_lab.runs.draws import transforms_of
+from diffusion_lab.runs.draws import sampler_words, transforms_of
 from diffusion_lab.runs.evaluation_subject import RunSubject
 from diffusion_lab.runs.load import Run, load_run
 from diffusion_lab.runs.stored_draws import StoredDraws
@@ -265,8 +265,7 @@ def made_by(run: Run) -> dict[str, Any]:
 
 
 def _words(facts: Mapping[str, Any]) -> str:
-    sampler = str(facts["sampler"]["_target_"]).rpartition(".")[2].lower()
-    return f"{sampler}{facts['sampler'].get('num_steps') or ''}_{facts['weights']}_step{facts['step']}"
+    return f"{sampler_words(facts['sampler'])}_{facts['weights']}_step{facts['step']}"
 
 
 def _short_hash(content: Mapping[str, Any]) -> str:
