@@ -14,7 +14,8 @@ def drawn(figure):
 
 
 def legend(axes):
-    return [text.get_text() for text in axes.get_legend().get_texts()]
+    (shown,) = [*axes.figure.legends, *filter(None, [axes.get_legend()])]
+    return [text.get_text() for text in shown.get_texts()]
 
 
 def test_each_sampler_is_a_line_with_bars_and_the_floor_is_dashed():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from torch import Tensor
 
 from diffusion_lab.figures.log_axes import set_log_scale_if_wide
@@ -44,7 +44,7 @@ def quality_over_evaluations(
         label: the name of the measure.
         num_samples: how many samples each point is of.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     styles = itertools.product(("-", ":", "-."), zip(_COLOURS, _MARKERS, strict=True))
     for (name, points), (line, (colour, marker)) in zip(samplers.items(), styles, strict=False):
@@ -63,6 +63,8 @@ def quality_over_evaluations(
     dashed = axes.axhline(floor, color="0.3", linestyle="--", label=f"{num_samples:,} real items")
     shown = [point for points in samplers.values() for point in points]
     set_log_scale_if_wide(axes, "x", [point.evaluations for point in shown])
+    if axes.get_xscale() == "linear":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     set_log_scale_if_wide(axes, "y", [floor, *(point.mean for point in shown)])
     spread = " (bars: standard deviation over seeds)" if any(point.spread for point in shown) else ""
     axes.set(
@@ -71,7 +73,7 @@ def quality_over_evaluations(
         ylabel=f"{label}{spread}",
     )
     axes.grid(alpha=0.3)
-    axes.legend(handles=[*axes.containers, dashed], frameon=False)  # the floor last, where it is in the figure
+    figure.legend(handles=[*axes.containers, dashed], frameon=False, loc="outside right upper")  # the floor last
     return figure
 
 
