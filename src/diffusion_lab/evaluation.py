@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -92,7 +92,13 @@ class Result(ABC):
 
 
 class Evaluation(ABC):
-    """An entry of the config group `evaluation`."""
+    """An entry of the config group `evaluation`.
+
+    Attributes:
+        draws: whether it looks at samples, so that the sampler matters.
+    """
+
+    draws: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Result:

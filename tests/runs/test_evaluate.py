@@ -25,6 +25,8 @@ from diffusion_lab.runs.draw_processes import DrawOrder
 from diffusion_lab.runs.evaluate import evaluate, split_warning
 from diffusion_lab.sampling import Pipeline
 
+BOUND = {"bound": {"_target_": "diffusion_lab.likelihood.VariationalBoundNLL", "num_items": 2}}
+
 
 @pytest.fixture
 def evaluation(copy, settings, monkeypatch):
@@ -249,6 +251,7 @@ def test_damaged_batches_are_named(evaluation, copy, monkeypatch):
         ([], {}, "evaluation=none leaves nothing to do"),
         (["checkpoint=other"], None, "checkpoint=other: the run has no"),
         (["processes=0"], None, "processes must be at least 1, got 0"),
+        (["++sampler.num_steps=2", "precision=bf16-mixed"], BOUND, "sampler=, precision=bf16-mixed would change noth"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said(evaluation, overrides, evaluations, said):

@@ -103,6 +103,8 @@ class LikelihoodEstimator(Evaluation):
         ValueError: if an argument lies outside its range.
     """
 
+    draws = False
+
     def __init__(
         self, num_items: int | None, split: Literal["train", "val", "test"], batch_size: int, seed: int
     ) -> None:

@@ -96,6 +96,8 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         console.current().warning(warning)
     facts = draw_facts(run.settings, run.weights, run.parts, run.step, settings.precision, settings.batch_size)
     features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
+    evaluations = make(nodes, "evaluation", {"features": features}, None)
+    _check_samplers_matter(settings, changes, evaluations)
     asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}
     if (file_hash := features.file_hash()) is not None:  # the file may be another one under the same name
         asked["features_hash"] = file_hash
@@ -104,7 +106,6 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         text = f"{shown(file)} is there already: again=true evaluates anew"
         console.current().end(file, text, run_folder=run.folder.path)
         return file
-    evaluations = make(nodes, "evaluation", {"features": features}, None)
     run.parts.data.prepare_data()
     run.parts.data.setup()
     for name, evaluation in evaluations.items():
@@ -143,6 +144,20 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     places = ", ".join(shown(path) for path in files)
     console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
     return file
+
+
+def _check_samplers_matter(
+    settings: EvaluateConfig, changes: Mapping[str, Any], evaluations: Mapping[str, Evaluation | None]
+) -> None:
+    """Raise LabError if something was typed about samples, and no evaluation draws any."""
+    if any(evaluation is not None and evaluation.draws for evaluation in evaluations.values()):
+        return
+    typed = [f"{group}=" for group in changes]
+    if settings.precision != "32-true":
+        typed.append(f"precision={settings.precision}")
+    if typed:
+        names = ", ".join(name for name, evaluation in evaluations.items() if evaluation is not None)
+        raise LabError(f"{', '.join(typed)} would change nothing: the evaluations asked for ({names}) draw no samples")
 
 
 def make_evaluations(settings: TrainConfig) -> dict[str, Any]:
