@@ -56,6 +56,19 @@ def test_a_result_says_what_it_was_made_by_and_stands_in_a_file_of_its_own(evalu
     assert [path.name for path in sorted(file.parent.iterdir())] == sorted([file.name, other.name])
 
 
+def test_an_evaluation_without_samples_can_be_the_first_of_a_run(evaluation, copy):
+    assert not (copy.path / "evaluations").exists()
+    file, content = evaluation("split=val", evaluation={"bound": {**BOUND["bound"], "split": "val"}})
+    assert file.is_file()
+    assert content["results"]["bound"]["num_items"] == 2
+
+
+def test_what_cannot_be_written_is_said_before_it_is_computed(evaluation, copy):
+    (copy.path / "evaluations").write_text("")
+    with pytest.raises(LabError, match=r"cannot make the folder .*evaluations"):
+        evaluation()
+
+
 def test_a_validation_split_that_is_the_test_split_is_said():
     same, other = object(), object()
     nodes = {"quality": {"split": "val"}, "memorization": {"split": "test"}, "none": None}

@@ -119,6 +119,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     stored = stored_draws(run.folder, facts)
     if settings.again:
         stored.remove()
+    _make_folder(file.parent)  # what cannot be written is said before it is computed
     order = replace(order, folder=str(stored.folder), weights_hash=facts["weights_hash"])
     with DrawProcesses(settings.processes, order) as processes:
         subject = RunSubject(
@@ -137,6 +138,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         "wall_time_s": round(time.monotonic() - began, 1),
         "results": {name: dict(result.as_dict()) for name, result in results.items()},
     }
+    _make_folder(file.parent)  # another evaluation may have removed it with its samples
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False, default=dict) + "\n")
     files = [file, *save_result_figures(results, run.parts.pipeline.codec, file.with_suffix(""))]
     _log(run, results, file.stem)
@@ -144,6 +146,13 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     places = ", ".join(shown(path) for path in files)
     console.current().end(file, f"Results in {places}", run_folder=run.folder.path, files=files)
     return file
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise LabError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def _check_samplers_matter(
