@@ -39,6 +39,13 @@ def test_each_sampler_is_a_line_with_bars_and_the_floor_is_dashed():
     assert (axes.get_yscale(), axes.get_xscale()) == ("log", "linear")
 
 
+def test_no_two_of_twenty_samplers_look_the_same():
+    points = {f"sampler {number}": [QualityPoint(10, 1.0 + number)] for number in range(20)}
+    axes = drawn(quality_over_evaluations(points, 0.5, "FID", 1000))
+    looks = {(container.lines[0].get_color(), container.lines[0].get_marker()) for container in axes.containers}
+    assert len(looks) == 20
+
+
 def test_without_a_spread_there_is_no_word_of_bars_and_measures_below_zero_have_a_linear_scale():
     axes = drawn(quality_over_evaluations({"ddim": [QualityPoint(5, 8.0), QualityPoint(50, 1.0)]}, -0.1, "KID", 100))
     assert axes.get_ylabel() == "KID"

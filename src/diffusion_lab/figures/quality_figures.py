@@ -15,7 +15,7 @@ from diffusion_lab.figures.log_axes import set_log_scale_if_wide
 
 #: Okabe and Ito's colours, which people with any kind of colour vision tell apart, without yellow, which is too light.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = "osD^vPX"
+_MARKERS = "osD^vPX*"  # one more than colours, so that points that stand alone differ in a second round, too
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ def quality_over_evaluations(
     """
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    styles = itertools.product(("-", ":", "-."), zip(_COLOURS, _MARKERS, strict=True))
-    for (name, points), (line, (colour, marker)) in zip(samplers.items(), styles, strict=False):
+    lines = itertools.chain.from_iterable(itertools.repeat(line, len(_COLOURS)) for line in itertools.cycle("-:"))
+    styles = zip(lines, itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False)
+    for (name, points), (line, colour, marker) in zip(samplers.items(), styles, strict=False):
         ordered = sorted(points, key=lambda point: point.evaluations)
         axes.errorbar(
             [point.evaluations for point in ordered],
