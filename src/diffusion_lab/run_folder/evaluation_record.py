@@ -10,6 +10,7 @@ from typing import Any
 from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import read_json
+from diffusion_lab.run_folder.kinds import are_mappings, are_texts, is_mapping
 from diffusion_lab.run_folder.run_record import RunRecord, leaves, plain
 
 #: The folder of evaluations in a run folder: a file for each.
@@ -89,14 +90,11 @@ class EvaluatedRun(RunRecord):
 
 def _is_record(content: dict[str, Any]) -> bool:
     """Whether the parts of a record that are read again are there, and of the kind that is written."""
-    asked, results, made_by = (content.get(key) for key in ("asked", "results", "made_by"))
-    of_results = list(results.values()) if isinstance(results, dict) else [None]
-    argv = made_by.get("argv", []) if isinstance(made_by, dict) else []
-    return (
-        all(isinstance(part, dict) for part in (asked, *of_results))
-        and isinstance(argv, list)
-        and all(isinstance(argument, str) for argument in argv)
-    )
+    asked: Any = content.get("asked")
+    results: Any = content.get("results")
+    made_by: Any = content.get("made_by")
+    argv = made_by.get("argv", []) if is_mapping(made_by) else []
+    return is_mapping(asked) and is_mapping(results) and are_mappings(list(results.values())) and are_texts(argv)
 
 
 def evaluated(run: RunRecord) -> list[EvaluatedRun]:

@@ -228,6 +228,17 @@ def test_a_likelihood_of_few_items_is_not_shown_for_being_low_by_chance(tmp_path
     assert "| 98.0% | 1.250 ± 0.010 |" in row
 
 
+def test_numbers_of_a_single_seed_are_not_recorded(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(3.0, 20, num_seeds=1, fid_spread=None, kid_spread=None)})
+    with pytest.raises(LabError, match="has not been evaluated beside test data, with two or more seeds"):
+        record_recipes([str(path)], settings)
+    evaluation(path, "b", {"quality": quality(4.0, 20)})
+    record_recipes([str(path)], settings)
+    (one,) = json.loads((tmp_path / "records" / "tutorial.json").read_text())["evaluations"]
+    assert one["results"]["quality"]["fid"] == 4.0
+
+
 def test_two_runs_of_one_recipe_are_refused(tmp_path, settings):
     for outputs in ("a", "b"):
         evaluation(recipe_run(tmp_path / outputs), "a", {"quality": quality(4.0, 50)})

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from diffusion_lab.machine.bounded_read import read_json
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.kinds import Kinds, are_mappings, check_kinds, is_mapping, is_number, matching
 from diffusion_lab.run_folder.run_record import RunRecord
 
 #: Overrides that a recipe may be run with: they choose where it runs.
@@ -35,51 +36,40 @@ _NUM_SAMPLES = 20
 _OF_MANIFEST = ("fingerprint", "weights", "parameters", "steps", "options")
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _evaluations(value: Any) -> bool:
-    results = [one.get("results") for one in value] if _mappings(value) else [None]
-    return all(isinstance(result, dict) and _mappings(list(result.values())) for result in results)
+    if not are_mappings(value):
+        return False
+    results: list[Any] = [one.get("results") for one in value]
+    return all(is_mapping(result) and are_mappings(list(result.values())) for result in results)
 
 
-def _mappings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+def _machine(value: Any) -> bool:
+    return is_mapping(value) and {"name", "threads"} <= {*value}
 
 
-Kinds = Mapping[str, tuple[str, Callable[[Any], bool]]]
-
-_A_NUMBER = ("a number", _number)
-_A_TEXT = ("a text", lambda value: isinstance(value, str))
-_A_MAPPING = ("a mapping", lambda value: isinstance(value, dict))
-_A_MACHINE = (
-    "a mapping with a name and threads",
-    lambda value: isinstance(value, dict) and {"name", "threads"} <= {*value},
-)
+_A_NUMBER = ("a number", is_number)
 
 #: What tables take from a record, and from each result in it by the name of its evaluation.
 _OF_RECORD: Kinds = {
     "evaluations": ("a list of mappings, each with results by evaluation", _evaluations),
-    "machine": _A_MACHINE,
+    "machine": ("a mapping with a name and threads", _machine),
     "parameters": _A_NUMBER,
     "minutes": _A_NUMBER,
-    "command": _A_TEXT,
-    "config": _A_MAPPING,
+    "command": ("a text", matching(".*")),
+    "config": ("a mapping", is_mapping),
 }
 _NUMBERS_OF_QUALITY = ("evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
 _OF_RESULTS: Mapping[str, Kinds] = {
-    "quality": {EXTRACTOR: _A_TEXT, **dict.fromkeys(_NUMBERS_OF_QUALITY, _A_NUMBER)},
+    "quality": {EXTRACTOR: ("a text", matching(".*")), **dict.fromkeys(_NUMBERS_OF_QUALITY, _A_NUMBER)},
     "bound": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
     "ode": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
     "cas": {"accuracy": _A_NUMBER},
 }
-#: What tables take from results that have it.
-_MEASURES = ("fid", "kid", "precision", "recall", "coverage")
+#: What is measured on samples, and what tables take from results that have it.
+MEASURES = ("fid", "kid", "precision", "recall", "coverage")
 _MORE_OF_RESULTS: Kinds = dict.fromkeys(
     (
-        *_MEASURES,
-        *(f"{name}_spread" for name in (*_MEASURES, "fid_floor")),
+        *(f"{name}{end}" for name in MEASURES for end in ("", "_spread", "_floor", "_floor_spread")),
         "label_accuracy",
         "num_items",
         "num_samples",
@@ -155,10 +145,13 @@ def record_of(run: RunRecord) -> RecipeRecord:
     name = manifest["options"].get("experiment")
     if name not in options("experiment"):  # it names the file of the record
         raise LabError(f"{run.path} is of experiment={name}, and there is no such recipe")
-    evaluations = [one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one)]
+    evaluations = [
+        one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one) and _is_of_seeds(one)
+    ]
     if not any("quality" in one.content["results"] for one in evaluations):
         raise LabError(
-            f"{run.path} has not been evaluated beside test data: scripts/evaluate.py run_dir={run.path} split=test"
+            f"{run.path} has not been evaluated beside test data, with two or more seeds: "
+            f"scripts/evaluate.py run_dir={run.path} split=test"
         )
     computing, versions = (run.sessions[-1].get(key) or {} for key in ("computing", "versions"))
     content = {
@@ -199,18 +192,10 @@ def written(record: RecipeRecord) -> str:
 
 def _check(record: RecipeRecord, place: Path) -> None:
     """Raise LabError if a record, or one of its results, lacks what tables take from it, or has it of another kind."""
-    _check_kinds(record.content, _OF_RECORD, _OF_RECORD, place)
+    check_kinds(record.content, _OF_RECORD, place, needed=_OF_RECORD)
     for name, kinds in _OF_RESULTS.items():
         for result in record.results(name):
-            _check_kinds(result, kinds, {**kinds, **_MORE_OF_RESULTS}, place)
-
-
-def _check_kinds(node: Mapping[str, Any], needed: Collection[str], kinds: Kinds, place: Path) -> None:
-    if lacking := [key for key in needed if key not in node]:
-        raise LabError(f"{place} is damaged: it does not say {', '.join(lacking)}")
-    for key, (kind, holds) in kinds.items():
-        if key in node and not holds(node[key]):
-            raise LabError(f"{place} is damaged: {key} is {ascii(node[key])[:60]}, and must be {kind}")
+            check_kinds(result, {**_MORE_OF_RESULTS, **kinds}, place, needed=[*kinds, *result])
 
 
 def _recipe_overrides(run: RunRecord) -> list[str]:
@@ -239,6 +224,11 @@ def _decides_nothing(key: str) -> bool:
 def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
     """Whether an evaluation is of the weights that the run ended with."""
     return evaluation.content["asked"].get("step") == manifest.get("steps")
+
+
+def _is_of_seeds(evaluation: EvaluatedRun) -> bool:
+    """Whether the numbers have a spread: those of a single sampling seed are not for reporting."""
+    return evaluation.content["results"].get("quality", {}).get("num_seeds") != 1
 
 
 def _is_of_test_data(evaluation: EvaluatedRun) -> bool:
