@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.catalogue.number_format import format_mean
-from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord
+from diffusion_lab.catalogue.recipes.recipe_record import MEASURES, RecipeRecord
 from diffusion_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 Result = Mapping[str, Any]
 
+_BEST = "best FID (evaluations)"
 _HEADINGS = (
     "recipe",
     "sampler",
-    "best FID (evaluations)",
+    _BEST,
     "FID, ≤ 20",
     "FID, ≤ 10",
     "KID · 10³",
@@ -96,49 +97,50 @@ def _one_count(counts: set[int]) -> int:
 
 def _table(records: Sequence[RecipeRecord]) -> str:
     rows = [_row(record) for record in records]
-    shown = [place for place in range(len(_HEADINGS)) if any(row[place] for row in rows)]
-    lines = [[_HEADINGS[place] for place in shown]]
-    lines += [["---" if heading in _TEXTS else "---:" for heading in lines[0]]]
-    lines += [[row[place] or "–" for place in shown] for row in [*rows, _real_row(records)]]
+    shown = [heading for heading in _HEADINGS if any(row.get(heading) for row in rows)]
+    lines = [shown, ["---" if heading in _TEXTS else "---:" for heading in shown]]
+    lines += [[row.get(heading) or "–" for heading in shown] for row in [*rows, _real_row(records)]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(record: RecipeRecord) -> list[str]:
+def _row(record: RecipeRecord) -> dict[str, str]:
+    """Return the cells of a recipe by their headings, empty where it has none."""
     top = best(record)
     cas = _of_most(record, "cas", "num_samples", lambda result: -result["accuracy"])
-    return [
-        f"`{record.name}`",
-        f"`{top['sampler']}`" if top["sampler"] else "",
-        f"{_measured(top, 'fid')} ({top['evaluations']:,g})",
-        _measured(best(record, 20), "fid"),
-        _measured(best(record, 10), "fid"),
-        _measured(top, "kid", 1000),
-        _measured(top, "precision"),
-        _measured(top, "recall"),
-        _measured(top, "coverage"),
-        f"{top['label_accuracy']:.1%}" if "label_accuracy" in top else "",
-        f"{cas['accuracy']:.1%}" if cas else "",
-        *(_bits(record, name) for name in ("bound", "ode")),
-        f"{record.content['parameters']:,}",
-        f"{record.content['minutes']:.0f}",
-    ]
-
-
-def _real_row(records: Sequence[RecipeRecord]) -> list[str]:
-    """Return what as many real images reach, the mean over the best evaluations of the records."""
-    tops = [best(record) for record in records]
-    keys = [
-        f"{name}_floor{end}" for name in ("fid", "kid", "precision", "recall", "coverage") for end in ("", "_spread")
-    ]
-    mean = {
-        key.replace("_floor", ""): statistics.fmean(top[key] for top in tops)
-        for key in keys
-        if all(key in top for top in tops)
+    return _measures(top) | {
+        "recipe": f"`{record.name}`",
+        "sampler": f"`{top['sampler']}`" if top["sampler"] else "",
+        _BEST: f"{_measured(top, 'fid')} ({top['evaluations']:,g})",
+        "FID, ≤ 20": _measured(best(record, 20), "fid"),
+        "FID, ≤ 10": _measured(best(record, 10), "fid"),
+        "read as class": f"{top['label_accuracy']:.1%}" if "label_accuracy" in top else "",
+        "CAS": f"{cas['accuracy']:.1%}" if cas else "",
+        "bits/dim: bound": _bits(record, "bound"),
+        "bits/dim: ODE": _bits(record, "ode"),
+        "parameters": f"{record.content['parameters']:,}",
+        "minutes of training": f"{record.content['minutes']:.0f}",
     }
-    fid, kid = _measured(mean, "fid"), _measured(mean, "kid", 1000)
-    measured = [fid, "", "", kid, *(_measured(mean, name) for name in ("precision", "recall", "coverage"))]
-    first = [f"*{tops[0]['num_samples']:,} real images*", ""]
-    return first + measured + [""] * (len(_HEADINGS) - len(first) - len(measured))
+
+
+def _real_row(records: Sequence[RecipeRecord]) -> dict[str, str]:
+    """Return the cells of as many real images: the mean over the best evaluations of the records."""
+    tops = [best(record) for record in records]
+    mean = {
+        f"{name}{end}": statistics.fmean(top[key] for top in tops)
+        for name in MEASURES
+        for end in ("", "_spread")
+        if all((key := f"{name}_floor{end}") in top for top in tops)
+    }
+    return _measures(mean) | {"recipe": f"*{tops[0]['num_samples']:,} real images*"}
+
+
+def _measures(result: Result) -> dict[str, str]:
+    """Return the cells of the measures of a result."""
+    return {
+        _BEST: _measured(result, "fid"),
+        "KID · 10³": _measured(result, "kid", 1000),
+        **{name: _measured(result, name) for name in ("precision", "recall", "coverage")},
+    }
 
 
 def _measured(result: Result, name: str, scale: float = 1.0) -> str:
