@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,17 +45,15 @@ def quality_over_evaluations(
     """
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    lines = itertools.chain.from_iterable(itertools.repeat(line, len(_COLOURS)) for line in itertools.cycle("-:"))
-    styles = zip(lines, itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), strict=False)
-    for (name, points), (line, colour, marker) in zip(samplers.items(), styles, strict=False):
+    for number, (name, points) in enumerate(samplers.items()):
         ordered = sorted(points, key=lambda point: point.evaluations)
         axes.errorbar(
             [point.evaluations for point in ordered],
             [point.mean for point in ordered],
             [point.spread or 0.0 for point in ordered],
-            color=colour,
-            marker=marker,
-            linestyle=line,
+            color=_COLOURS[number % len(_COLOURS)],
+            marker=_MARKERS[number % len(_MARKERS)],
+            linestyle="-:"[number // len(_COLOURS) % 2],
             markersize=5,
             capsize=3,
             label=name,
