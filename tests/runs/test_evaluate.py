@@ -22,7 +22,8 @@ from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import draw_processes, load_run
 from diffusion_lab.runs import evaluate as evaluate_module
 from diffusion_lab.runs.draw_processes import DrawOrder
-from diffusion_lab.runs.evaluate import evaluate, split_warning
+from diffusion_lab.runs.evaluate import evaluate
+from diffusion_lab.runs.evaluation_options import split_warning
 from diffusion_lab.sampling import Pipeline
 
 BOUND = {"bound": {"_target_": "diffusion_lab.likelihood.VariationalBoundNLL", "num_items": 2}}

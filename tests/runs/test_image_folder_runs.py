@@ -15,7 +15,7 @@ from conftest import TINY, save_coarsely
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.runs.evaluate import evaluate_now
+from diffusion_lab.runs.evaluations import evaluate_now
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.train import train
 from diffusion_lab.sampling import Draw

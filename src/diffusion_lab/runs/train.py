@@ -33,7 +33,7 @@ from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.runs import hparams, start_table
 from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draws import draw_recorded, save_final_draw
-from diffusion_lab.runs.evaluate import evaluate_now, save_result_figures
+from diffusion_lab.runs.evaluations import evaluate_now, save_result_figures
 from diffusion_lab.runs.loggers import close_loggers
 from diffusion_lab.runs.prepare import (
     PreparedRun,

@@ -13,7 +13,8 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.evaluation import Result
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.runs.evaluate import evaluate_now, with_common_options
+from diffusion_lab.runs.evaluation_options import with_common_options
+from diffusion_lab.runs.evaluations import evaluate_now
 from diffusion_lab.runs.loggers import make_loggers
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.epoch_means import EpochMeans

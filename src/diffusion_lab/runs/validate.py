@@ -20,7 +20,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.evaluation import Evaluation
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
-from diffusion_lab.runs.evaluate import make_evaluations
+from diffusion_lab.runs.evaluations import make_evaluations
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.strategy import strategy_and_plugins
