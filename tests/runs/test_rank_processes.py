@@ -145,7 +145,7 @@ LEARNED_TIMES = ("time_sampling=importance", "time_sampling.history=1", "schedul
 
 @pytest.mark.parametrize(
     ("parts", "times"),
-    [(["3"], LEARNED_TIMES), pytest.param(["1", "3"], (), marks=pytest.mark.full)],
+    [pytest.param(["3"], LEARNED_TIMES, marks=pytest.mark.slow), pytest.param(["1", "3"], (), marks=pytest.mark.full)],
     ids=["run", "sweep"],
 )
 def test_two_processes_see_what_one_would_and_only_the_first_draws_and_writes(tiny, tmp_path, parts, times):
