@@ -175,7 +175,8 @@ def _below(records: Sequence[RecipeRecord]) -> str:
     error = ", for bits/dim the standard error over images" if likelihoods else ""
     return (
         f"*{samples}; ± is the standard deviation over these seeds{error}, and says nothing of another training. "
-        "Best: the lowest of the evaluations beside test images. "
+        "Best: the lowest of the evaluations beside test images, to which KID to `read as class` belong. "
+        "Minutes are those of the whole command, on a shared machine. "
         f"Features: `{records[0].extractors[0]}`, so these are no FIDs to compare with those of papers. "
         f"Trained on {', '.join(sorted(place))}.*"
     )
