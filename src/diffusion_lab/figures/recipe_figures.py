@@ -15,7 +15,7 @@ def rows_figure(rows: Mapping[str, Path]) -> Figure:
     Args:
         rows: the file of each row, by its name; at least one.
     """
-    figure = Figure(figsize=(10, 0.1 + 0.5 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(10, 0.1 + 0.5 * len(rows)), layout="compressed")
     for (name, file), axes in zip(rows.items(), figure.subplots(len(rows), squeeze=False)[:, 0], strict=True):
         axes.imshow(image.imread(file), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_ylabel(name, rotation=0, ha="right", va="center", family="monospace")
