@@ -92,6 +92,7 @@ class Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_only_a_run_that_has_finished_has_a_row_and_a_resumed_one_has_one(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Telemetry, "on_train_batch_start", Stop.on_train_batch_start)

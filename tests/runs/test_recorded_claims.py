@@ -87,6 +87,7 @@ def test_a_tensor_that_stands_often_in_a_checkpoint_is_refused_before_it_is_copi
         load_run(copy.path, device="cpu")
 
 
+@pytest.mark.slow
 def test_a_network_of_millions_of_blocks_is_refused_before_it_is_built(copy):
     config = copy.read_config()
     config["network"] = {"_target_": "diffusion_lab.networks.DiT", "depth": 10_000_000, "width": 8, "heads": 1}
