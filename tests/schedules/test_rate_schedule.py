@@ -15,6 +15,9 @@ class LogLinear(RateSchedule):
     def d_survival(self, t):
         return -torch.ones_like(t)
 
+    def time(self, survival):
+        return 1 - survival
+
 
 T = torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
 

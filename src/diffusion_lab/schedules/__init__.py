@@ -6,8 +6,12 @@ from diffusion_lab.schedules.cosine import CosineSchedule
 from diffusion_lab.schedules.discrete import BetaTable, DiscreteSchedule
 from diffusion_lab.schedules.edm_noise_levels import EDMSchedule
 from diffusion_lab.schedules.flow import FlowSchedule
+from diffusion_lab.schedules.geometric import GeometricSchedule
 from diffusion_lab.schedules.linear import LinearSchedule
+from diffusion_lab.schedules.log_linear import LogLinearSchedule
+from diffusion_lab.schedules.polynomial import PolynomialSchedule
 from diffusion_lab.schedules.sigmoid import SigmoidSchedule
+from diffusion_lab.schedules.survival_cosine import SurvivalCosineSchedule
 from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
 __all__ = [
@@ -19,10 +23,14 @@ __all__ = [
     "EDMSchedule",
     "FlowSchedule",
     "GaussianSchedule",
+    "GeometricSchedule",
     "LinearSchedule",
+    "LogLinearSchedule",
+    "PolynomialSchedule",
     "RateSchedule",
     "Schedule",
     "SigmoidSchedule",
     "SignalDecay",
+    "SurvivalCosineSchedule",
     "VariancePreserving",
 ]

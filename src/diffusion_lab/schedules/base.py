@@ -42,6 +42,11 @@ class Schedule(ABC):
     def signal(self, t: Tensor) -> Tensor:
         """Return the share of the data that is left, from 1 (all) to 0 (none), falling in t."""
 
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Return the logit of `signal`, falling in t; it may be +inf at t = 0 and −inf at t = 1."""
+        signal = self.signal(t)
+        return signal.log() - (1 - signal).log()
+
     @property
     def ends_clean(self) -> bool:
         """Whether t = 0 is clean data; where it is not, sampling ends with a step from some time to clean data."""
@@ -113,10 +118,22 @@ class GaussianSchedule(Schedule):
 class RateSchedule(Schedule):
     """Rates of a process that destroys discrete data, one position after another.
 
-    `survival` falls from 1 at t = 0; it is the probability that a position has not been destroyed by time t.
+    `survival` falls from 1 at t = 0; it is the probability that a position has not been destroyed by time t. It may
+    start a little below 1, and end above 0.
+
+    Args:
+        steps: T, the number of steps; None for continuous time. Off the grid n/T, survival is that of continuous time.
+
+    Raises:
+        ValueError: if there is no step.
     """
 
     signal_label = "share of positions that survive"
+
+    def __init__(self, steps: int | None = None) -> None:
+        if steps is not None and steps < 1:
+            raise ValueError(f"schedule.steps must be at least 1, or null for continuous time, got {steps}")
+        self.steps = steps
 
     @abstractmethod
     def survival(self, t: Tensor) -> Tensor:
@@ -125,6 +142,10 @@ class RateSchedule(Schedule):
     @abstractmethod
     def d_survival(self, t: Tensor) -> Tensor:
         """Return the derivative of `survival` with respect to t, at most 0."""
+
+    @abstractmethod
+    def time(self, survival: Tensor) -> Tensor:
+        """Return the inverse of `survival`, for values between its last and its first."""
 
     def rate(self, t: Tensor) -> Tensor:
         """Return the derivative of `total` with respect to t: −d_survival / survival, which may be infinite."""
