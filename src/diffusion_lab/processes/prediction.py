@@ -7,6 +7,8 @@ from typing import Self
 
 from torch import Tensor
 
+from diffusion_lab.noise import Noise
+
 
 class Prediction(ABC):
     """The prediction of a denoiser for a state z_t [B, *D]."""
@@ -15,6 +17,14 @@ class Prediction(ABC):
     @abstractmethod
     def x0(self) -> Tensor:
         """The predicted clean state [B, *D]; for categories, the logarithms of their probabilities [B, *D, V]."""
+
+    def clean(self, noise: Noise) -> Tensor:
+        """Return clean states [B, *D], as a step to clean data leads to: here, x0 itself."""
+        return self.x0
+
+    def guided(self, free: Prediction, scale: float) -> Tensor:
+        """Return the x0 that lies `scale` times as far from that of `free` as this one: û + scale (ĉ − û)."""
+        return free.x0 + scale * (self.x0 - free.x0)
 
     @abstractmethod
     def with_x0(self, x0: Tensor) -> Self:

@@ -7,7 +7,7 @@ from diffusion_lab.processes import Noised, Process, per_sample
 from diffusion_lab.schedules import RateSchedule
 
 
-class Absorbing(Process):
+class Erasing(Process):
     def __init__(self, schedule: RateSchedule, vocab_size: int) -> None:
         self.schedule, self.mask = schedule, vocab_size
 

@@ -1,0 +1,191 @@
+"""Discrete processes that replace tokens: what all of them share (Austin et al. 2021, D3PM, section 3)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffusion_lab.distributions import Categorical
+from diffusion_lab.noise import Noise
+from diffusion_lab.processes.base import Noised, Process, per_sample
+from diffusion_lab.processes.prediction import Prediction
+from diffusion_lab.schedules import RateSchedule
+
+
+class TokenPrediction(Prediction):
+    """The prediction of clean tokens for a state z_t [B, *D] int64."""
+
+    @abstractmethod
+    def nll(self, z0: Tensor) -> Tensor:
+        """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
+
+    def clean(self, noise: Noise) -> Tensor:
+        """Return tokens [B, *D] int64, drawn each by itself."""
+        return Categorical(self.x0).sample(noise)
+
+    def guided(self, free: Prediction, scale: float) -> Tensor:
+        """Return log-probabilities of log û + scale (log ĉ − log û), as probabilities; −inf stays −inf."""
+        given = self.x0
+        mixed = free.x0 + scale * (given - free.x0)
+        return torch.where(given > -torch.inf, mixed, -torch.inf).log_softmax(-1)
+
+    def log_scores(self, process: DiscreteProcess, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return log s_y = log p_t(y)/p_t(z_t) of tokens y in the place of each state, [B, *D, V] float64."""
+        return process.log_scores_of(self, z_t, t)
+
+    def bound_rate(self, process: DiscreteProcess, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return `DiscreteProcess.bound_rate` for this prediction."""
+        return process.bound_rate(self, z0, z_t, t)
+
+
+@dataclass(frozen=True)
+class TokenLogProbs(TokenPrediction):
+    """Logarithms of the probabilities of clean tokens, [B, *D, V] float32, which sum to 1 over V."""
+
+    log_probs: Tensor
+
+    @property
+    def x0(self) -> Tensor:
+        return self.log_probs
+
+    def with_x0(self, x0: Tensor) -> Self:
+        return replace(self, log_probs=x0)
+
+    def nll(self, z0: Tensor) -> Tensor:
+        return -self.log_probs.gather(-1, z0[..., None])[..., 0]
+
+
+class DiscreteProcess(Process):
+    """A token stays what it is until it is destroyed, at a random time; then it is a draw from a fixed distribution.
+
+    q(z_t | z0) = survival(t) · [z_t = z0] + (1 − survival(t)) · limit(z_t), each position by itself. States are
+    [B, *D] int64 in [0, num_states); clean tokens lie in [0, vocab_size).
+
+    Args:
+        schedule: how many positions survive at each time.
+        vocab_size: V, the number of clean tokens; filled in from the codec.
+
+    Attributes:
+        num_states: S, the number of values of a position in a state.
+    """
+
+    schedule: RateSchedule
+    num_states: int
+
+    def __init__(self, schedule: RateSchedule, vocab_size: int) -> None:
+        self.schedule = schedule
+        self.vocab_size = vocab_size
+
+    @property
+    @abstractmethod
+    def limit(self) -> Tensor:
+        """The distribution of a position that was destroyed: [S] float64."""
+
+    @abstractmethod
+    def destroyed(self, u: Tensor) -> Tensor:
+        """Return the states int64 of destroyed positions, drawn by inversion from `u` float64 in [0, 1)."""
+
+    def provides(self) -> dict[str, Any]:
+        return {"num_states": self.num_states}
+
+    def sample(self, z0: Tensor, t: Tensor, noise: Noise) -> Noised:
+        survival = per_sample(self.schedule.survival(t), z0)
+        u = noise.uniform(z0.shape[1:])
+        survives = u < survival
+        # What is left of the number is uniform again.
+        rest = torch.where(survives, 0, (u - survival) / (1 - survival))
+        return Noised(torch.where(survives, z0, self.destroyed(rest)), t, z0)
+
+    def prior(self, shape: Sequence[int], noise: Noise) -> Tensor:
+        """Draw z_1 [B, *shape] int64 as it is if every token is equally likely in the data."""
+        data = self._uniform_tokens(noise.at("data").uniform(shape))
+        one = torch.ones(len(data), dtype=torch.float64, device=data.device)
+        return self.sample(data, one, noise).z_t
+
+    def prior_kl(self, z0: Tensor) -> Tensor:
+        tokens = torch.full((self.vocab_size,), 1 / self.vocab_size, dtype=torch.float64)
+        one = torch.ones((), dtype=torch.float64)
+        prior = self._marginal(self._as_states(tokens), one)
+        known = self._marginal(functional.one_hot(torch.zeros((), dtype=torch.int64), self.num_states).double(), one)
+        # By symmetry the same for every token: KL(known ‖ prior).
+        kl = torch.where(known > 0, known * (known / prior).log(), 0).sum()
+        return torch.full((len(z0),), float(kl) * z0[0].numel(), dtype=torch.float64, device=z0.device)
+
+    def transition(self, z_s: Tensor, s: Tensor, t: Tensor) -> Categorical:
+        keep = per_sample(self.schedule.survival(t) / self.schedule.survival(s), z_s)[..., None]
+        known = functional.one_hot(z_s, self.num_states).double()
+        return Categorical((keep * known + (1 - keep) * self.limit.to(z_s.device)).log())
+
+    def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Any:
+        """Return q(z_s | z_t, z0) with the predicted distribution of z0 in the place of its one-hot vector.
+
+        That is what is proportional to Σ_x p(x) q(z_t | z_s) q(z_s | x), as in D3PM, eq. 4.
+        """
+        limit = self.limit.to(z_t.device)
+        at_s, at_t = (per_sample(self.schedule.survival(time), z_t)[..., None] for time in (s, t))
+        x0 = self._as_states(prediction.x0.double().exp())
+        z = functional.one_hot(z_t, self.num_states).double()
+        keep = torch.where(at_s > 0, at_t / at_s, 0)
+        forward = keep * z + (1 - keep) * limit[z_t][..., None]  # q(z_t | z_s) over z_s
+        joint = forward * (at_s * x0 + (1 - at_s) * limit)
+        return Categorical((joint / joint.sum(-1, keepdim=True)).log())
+
+    def bound(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return the term [B] float32 of the negative evidence lower bound at times t [B], in nats per token.
+
+        Its mean over uniform times is the bound, without `prior_kl`. In continuous time it is a rate; for T steps it is
+        T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) with s = t − 1/T (D3PM, eq. 1), where the KL for s = 0 is −log
+        of the probability of the data.
+
+        Args:
+            prediction: for z_t.
+            z0: [B, *D] int64 clean tokens.
+            z_t: [B, *D] int64, drawn from q(z_t | z0).
+            t: [B] float64 above 0; in steps of 1/T where there are steps.
+        """
+        steps = self.schedule.steps
+        if steps is None:
+            return prediction.bound_rate(self, z0, z_t, t).flatten(1).mean(1).float()
+        s = (t - 1 / steps).clamp(min=0)
+        exact = self.posterior(z_t, self.known(z0), t, s).log_probs
+        divergence = torch.where(
+            exact > -torch.inf, exact.exp() * (exact - self.posterior(z_t, prediction, t, s).log_probs), 0
+        )
+        return (steps * divergence.sum(-1).flatten(1).mean(1)).float()
+
+    @abstractmethod
+    def bound_rate(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return the rate [B, *D] of each position in the bound of continuous time, in nats; see `bound`."""
+
+    @abstractmethod
+    def log_scores_of(self, prediction: Prediction, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return the log-scores [B, *D, V] float64 that follow from the predicted probabilities of clean tokens."""
+
+    @abstractmethod
+    def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return the log-probabilities of clean tokens [B, *D, V] that follow from log-scores: `log_scores_of` back."""
+
+    @abstractmethod
+    def jump_rate(self, z_t: Tensor) -> Tensor:
+        """Return at which share of the schedule's rate each token becomes the state of a position: [B, *D] float64."""
+
+    def known(self, z0: Tensor) -> TokenLogProbs:
+        """Return the prediction of one who knows the clean tokens z0 [B, *D]."""
+        return TokenLogProbs(functional.one_hot(z0, self.vocab_size).float().log())
+
+    def _marginal(self, x0: Tensor, t: Tensor) -> Tensor:
+        survival = self.schedule.survival(t)
+        return survival * x0 + (1 - survival) * self.limit
+
+    def _as_states(self, tokens: Tensor) -> Tensor:
+        """Return a distribution over tokens [..., V] as one over states [..., S], of which tokens are the first."""
+        return functional.pad(tokens, (0, self.num_states - self.vocab_size))
+
+    def _uniform_tokens(self, u: Tensor) -> Tensor:
+        return (u * self.vocab_size).long().clamp(max=self.vocab_size - 1)

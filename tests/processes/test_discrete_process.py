@@ -1,0 +1,149 @@
+"""Absorbing and uniform processes against matrix exponentials, brute-force Bayes and each other's bounds."""
+
+import pytest
+import torch
+from scipy import stats
+
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import LogScores
+from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule
+
+V = 4
+PROCESSES = {"absorbing": Absorbing, "uniform": Uniform}
+
+
+def times(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def rate_matrix(process):
+    """Q with Q[x, y] the rate from x to y, for a rate of the schedule of 1."""
+    return process.limit.expand(process.num_states, -1) - torch.eye(process.num_states, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), GeometricSchedule(), PolynomialSchedule(3.0)])
+def test_transitions_are_matrix_exponentials_of_the_rates(name, schedule):
+    process = PROCESSES[name](schedule, V)
+    s, t = times(0.3), times(0.7)
+    states = torch.arange(process.num_states)[:, None]
+    every = len(states)
+    found = process.transition(states, s.expand(every), t.expand(every)).log_probs.exp()[:, 0]
+    grown = schedule.total(t) - schedule.total(s)
+    torch.testing.assert_close(found, torch.matrix_exp(float(grown) * rate_matrix(process)))
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_states_are_drawn_as_the_marginal_says(name):
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    count, t = 20_000, 0.6
+    z0 = torch.full((count, 1), 2)
+    z_t = process.sample(z0, times(t).expand(count), Noise(torch.arange(count), 0)).z_t
+    expected = torch.matrix_exp(float(process.schedule.total(times(t))) * rate_matrix(process))[2]
+    counts = torch.bincount(z_t.flatten(), minlength=process.num_states)
+    there = expected > 1e-9
+    assert int(counts[~there].sum()) == 0
+    assert stats.chisquare(counts[there].numpy(), (count * expected[there]).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_posterior_of_known_tokens_is_that_of_bayes(name):
+    process = PROCESSES[name](PolynomialSchedule(1.5), V)
+    s, t = times(0.25), times(0.8)
+    to_s, to_t = (torch.matrix_exp(float(process.schedule.total(x)) * rate_matrix(process)) for x in (s, t))
+    between = torch.linalg.solve(to_s, to_t)
+    for token in range(V):
+        for state in range(process.num_states):
+            joint = to_s[token] * between[:, state]
+            if joint.sum() < 1e-12:
+                continue
+            z_t, known = torch.tensor([[state]]), process.known(torch.tensor([[token]]))
+            found = process.posterior(z_t, known, t, s).log_probs.exp()[0, 0]
+            torch.testing.assert_close(found, joint / joint.sum(), atol=1e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_an_uncertain_prediction_is_mixed_by_its_joint_probabilities(name):
+    """D3PM, eq. 4: proportional to Σ_x p(x) q(z_t | z_s) q(z_s | x)."""
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    s, t = times(0.25), times(0.8)
+    probs = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
+    to_s, to_t = (torch.matrix_exp(float(process.schedule.total(x)) * rate_matrix(process)) for x in (s, t))
+    between, state = torch.linalg.solve(to_s, to_t), process.num_states - 1
+    joint = (probs[:, None] * to_s[:V] * between[:, state]).sum(0)
+    prediction = TokenLogProbs(probs.log()[None, None])
+    found = process.posterior(torch.tensor([[state]]), prediction, t, s).log_probs.exp()[0, 0]
+    torch.testing.assert_close(found, joint / joint.sum(), atol=1e-7, rtol=1e-5)
+
+
+def test_the_prior_has_what_the_end_of_the_schedule_leaves():
+    process = Absorbing(LogLinearSchedule(remaining=0.2), V)
+    z = process.prior((50,), Noise(torch.arange(400), 0))
+    assert float((z == process.mask).double().mean()) == pytest.approx(0.8, abs=0.02)
+    assert float(process.prior_kl(torch.zeros(3, 50, dtype=torch.int64))[0]) == pytest.approx(
+        50 * (0.2 * torch.log(torch.tensor(4.0))).item()
+    )
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_nothing_is_lost_in_the_bound_by_one_who_knows(name):
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    z0 = torch.randint(V, (64, 5), generator=torch.Generator().manual_seed(0))
+    t = torch.linspace(0.01, 1, 64, dtype=torch.float64)
+    z_t = process.sample(z0, t, Noise(torch.arange(64), 0)).z_t
+    assert process.bound(process.known(z0), z0, z_t, t).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_score_entropy_of_scores_made_from_tokens_is_the_bound_of_the_tokens(name):
+    """SEDD, eq. 9, and MDLM, eq. 10, or UDLM, eq. 19, elementwise."""
+    process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)
+    generator = torch.Generator().manual_seed(1)
+    z0 = torch.randint(V, (64, 5), generator=generator)
+    t = torch.linspace(0.02, 1, 64, dtype=torch.float64)
+    z_t = process.sample(z0, t, Noise(torch.arange(64), 0)).z_t
+    logits = torch.randn(64, 5, V, generator=generator)
+    tokens = TokenLogProbs(logits.log_softmax(-1))
+    scores = process.log_scores_of(tokens, z_t, t)
+    raw = scores.nan_to_num(neginf=0.0)
+    if name == "absorbing":
+        raw = tokens.log_probs + torch.tensor(float(V)).log()  # what LogScores subtracts besides log(e^σ − 1)
+    prediction = LogScores(process).prediction(raw.float(), z_t, t)
+    found = prediction.bound_rate(process, z0, z_t, t)
+    expected = process.bound_rate(tokens, z0, z_t, t)
+    torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(prediction.nll(z0)[z_t == V], tokens.nll(z0)[z_t == V], rtol=1e-4, atol=1e-4)
+
+
+def test_scores_and_tokens_say_the_same_of_uniform_states():
+    process = Uniform(LogLinearSchedule(remaining=1e-3), V)
+    t, z_t = times(0.1, 0.5), torch.tensor([[0, 1], [2, 3]])
+    tokens = torch.randn(2, 2, V, generator=torch.Generator().manual_seed(2), dtype=torch.float64).log_softmax(-1)
+    scores = process.log_scores_of(TokenLogProbs(tokens), z_t, t)
+    torch.testing.assert_close(process.x0_of(scores, z_t, t), tokens)
+
+
+def test_the_score_entropy_is_0_at_the_true_ratio_and_above_elsewhere():
+    process = Uniform(LogLinearSchedule(remaining=1e-3), V)
+    z0, z_t, t = torch.tensor([[0, 1]]), torch.tensor([[0, 2]]), times(0.4)
+    true = process.known(z0).log_scores(process, z_t, t)
+    entropies = []
+    for change in (0.0, 0.5, -0.5):
+        prediction = LogScores(process).prediction((true + change).float(), z_t, t)
+        entropies.append(prediction.bound_rate(process, z0, z_t, t))
+    assert entropies[0].abs().max() < 1e-5
+    assert min(float(e.min()) for e in entropies[1:]) > 1e-3
+
+
+def test_gradients_are_finite_with_all_and_with_no_token_masked():
+    from diffusion_lab.parameterizations import Substitution
+
+    process = Absorbing(LogLinearSchedule(), V)
+    raw = torch.zeros(2, 3, V, requires_grad=True)
+    z0 = torch.tensor([[0, 1, 2], [3, 2, 1]])
+    z_t = torch.stack([torch.full((3,), process.mask), z0[1]])
+    loss = process.bound(Substitution(process).prediction(raw, z_t, times(1.0, 1e-9)), z0, z_t, times(1.0, 1e-9))
+    loss.sum().backward()
+    assert bool(raw.grad.isfinite().all())
+    assert float(loss.detach()[1]) == 0
