@@ -12,6 +12,7 @@ from diffusion_lab.objectives.p2 import P2
 from diffusion_lab.objectives.sigmoid_weight import SigmoidWeight
 from diffusion_lab.objectives.simple import Simple
 from diffusion_lab.objectives.time_sampler import TimeSampler
+from diffusion_lab.objectives.token_bound import TokenBound
 from diffusion_lab.objectives.uniform_times import UniformTimes
 from diffusion_lab.objectives.variational_bound import VariationalBound, bound_term
 from diffusion_lab.objectives.weight import Weight
@@ -29,6 +30,7 @@ __all__ = [
     "SigmoidWeight",
     "Simple",
     "TimeSampler",
+    "TokenBound",
     "UniformTimes",
     "VariationalBound",
     "Weight",

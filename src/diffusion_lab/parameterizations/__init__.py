@@ -10,6 +10,9 @@ from diffusion_lab.parameterizations.learned_variance import (
     LearnedVariancePrediction,
     log_variance_between,
 )
+from diffusion_lab.parameterizations.log_scores import LogScores, TokenScores
+from diffusion_lab.parameterizations.logits import Logits
+from diffusion_lab.parameterizations.substitution import Substitution, SubstitutionPrediction
 from diffusion_lab.parameterizations.v import V
 from diffusion_lab.parameterizations.velocity import Velocity
 from diffusion_lab.parameterizations.x0 import X0
@@ -22,8 +25,13 @@ __all__ = [
     "GaussianPrediction",
     "LearnedVariance",
     "LearnedVariancePrediction",
+    "LogScores",
+    "Logits",
     "Parameterization",
     "Regression",
+    "Substitution",
+    "SubstitutionPrediction",
+    "TokenScores",
     "V",
     "Velocity",
     "condition_kind",

@@ -1,8 +1,8 @@
 """Cross entropy at the masked positions, weighted by 1/t (Sahoo et al. 2024, eq. 11 for the linear schedule)."""
 
 import torch
-from diffusion_lab.parameterizations.substitution import Substitution
-from diffusion_lab.processes.absorbing import Absorbing
+from diffusion_lab.parameterizations.copying import Copying
+from diffusion_lab.processes.erasing import Erasing
 
 from diffusion_lab.objectives import Objective
 
@@ -10,7 +10,7 @@ from diffusion_lab.objectives import Objective
 class Masked(Objective):
     units = {"loss": "nats per token", "accuracy": "share of masked tokens"}  # noqa: RUF012
 
-    def __init__(self, process: Absorbing, parameterization: Substitution) -> None:
+    def __init__(self, process: Erasing, parameterization: Copying) -> None:
         self.process = process
 
     def __call__(self, denoiser, z0, t, noise, condition=None):

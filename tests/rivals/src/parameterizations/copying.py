@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from diffusion_lab.processes.absorbing import Absorbing
+from diffusion_lab.processes.erasing import Erasing
 from torch import Tensor
 
 from diffusion_lab.parameterizations import Parameterization
@@ -22,8 +22,8 @@ class LogProbs(Prediction):
         return replace(self, log_probs=x0)
 
 
-class Substitution(Parameterization):
-    def __init__(self, process: Absorbing) -> None:
+class Copying(Parameterization):
+    def __init__(self, process: Erasing) -> None:
         super().__init__(process)
 
     def prediction(self, raw, z_t, t):
