@@ -56,6 +56,10 @@ class Codec(nn.Module, ABC):
         """Return what constructors of later parts may ask for by name, such as a number of channels."""
         return {}
 
+    def characters(self, x: Tensor) -> Tensor | None:
+        """Return the number of characters [B] int64 of the text that data [B, *D] stands for; None if it is no text."""
+        return None
+
     def save(self, samples: Tensor, path: Path) -> list[Path]:
         """Write samples [N, *D], in their own dtype, to the NumPy file `path`; return the files that were written.
 

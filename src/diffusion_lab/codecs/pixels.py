@@ -25,7 +25,7 @@ class Pixels(Codec):
         channels: C; filled in from the data.
     """
 
-    value_range = (-1.0, 1.0)
+    value_range: tuple[float, float] | None = (-1.0, 1.0)
     levels = 256
 
     def __init__(self, channels: int = 1) -> None:

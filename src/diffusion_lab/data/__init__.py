@@ -8,7 +8,12 @@ from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.data.kmnist import KMNIST
 from diffusion_lab.data.loader import Batch, Loader, count_batches
 from diffusion_lab.data.mnist import MNIST, FashionMNIST
+from diffusion_lab.data.python_docs import PythonDocs
 from diffusion_lab.data.split import Split, Stored, UnreadableItemsError
+from diffusion_lab.data.text8 import Text8
+from diffusion_lab.data.text_files import TextFiles
+from diffusion_lab.data.texts import TextDataModule
+from diffusion_lab.data.tiny_shakespeare import TinyShakespeare
 
 __all__ = [
     "CIFAR10",
@@ -21,8 +26,13 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "Loader",
+    "PythonDocs",
     "Split",
     "Stored",
+    "Text8",
+    "TextDataModule",
+    "TextFiles",
+    "TinyShakespeare",
     "UnreadableItemsError",
     "count_batches",
 ]

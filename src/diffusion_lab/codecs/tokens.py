@@ -1,0 +1,93 @@
+"""Tokens are their own codes, and people read them as text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from diffusion_lab.codecs.base import Codec
+from diffusion_lab.distributions import Categorical, Distribution
+from diffusion_lab.machine.atomic_write import atomic_write
+from diffusion_lab.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from diffusion_lab.figures import Sheet
+
+
+class Tokens(Codec):
+    """Sequences [B, L] int64 of token ids are their own codes.
+
+    Args:
+        vocab_size: V, the number of tokens; filled in from the data.
+        vocabulary: the text of each token; filled in from the data.
+    """
+
+    def __init__(self, vocab_size: int, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.vocabulary = vocabulary
+
+    def provides(self) -> dict[str, Any]:
+        return {"vocab_size": self.vocab_size}
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return [B, L] int64, unchanged."""
+        return x
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return [B, L] int64, unchanged: a position that is masked holds an id that is no token."""
+        return z
+
+    def log_likelihood(self, x: Tensor, z0: Distribution) -> Tensor:
+        """Return the log-probability [B] of tokens under a `Categorical`, the first V of whose states are tokens."""
+        assert isinstance(z0, Categorical)
+        return z0.log_probs.gather(-1, x[..., None]).flatten(1).sum(1)
+
+    def show(self, sheet: Sheet) -> str:
+        """Return each sequence as a paragraph, under what stands beside its row and above its column."""
+        parts = [sheet.title]
+        for number, row in enumerate(sheet.rows):
+            name = sheet.names[number] if number < len(sheet.names) else ""
+            for column, tokens in enumerate(row):
+                label = sheet.columns[column] if column < len(sheet.columns) else ""
+                heading = ", ".join(part for part in (name, label) if part) or "—"
+                parts.append(f"[{heading}]\n{self.text(tokens)}")
+        return "\n\n".join(parts) + "\n"
+
+    def text(self, tokens: Tensor) -> str:
+        """Return the text of one sequence [L]."""
+        return self.vocabulary.text(tokens.tolist())
+
+    def with_blanks(self, text: str, blank: str | None) -> tuple[Tensor, Tensor]:
+        """Return the tokens [n] int64 of a text, and which of them are given, [n] bool.
+
+        Args:
+            text: without blanks in the vocabulary.
+            blank: a sign that stands for one token that is not given; None for none.
+
+        Raises:
+            ValueError: if a part of the text has no token.
+        """
+        tokens: list[Tensor] = []
+        given: list[Tensor] = []
+        for part in re.split(f"({re.escape(blank)})", text) if blank else [text]:
+            ids = torch.zeros(1, dtype=torch.int64) if part == blank else self.vocabulary.encode(part)
+            tokens.append(ids)
+            given.append(torch.full((len(ids),), part != blank))
+        return torch.cat(tokens), torch.cat(given)
+
+    def characters(self, x: Tensor) -> Tensor:
+        """Return the number of characters [B] int64 of the texts of x [B, L]."""
+        return torch.tensor([len(self.text(tokens)) for tokens in x])
+
+    def save(self, samples: Tensor, path: Path) -> list[Path]:
+        """Write token ids [N, L] to the NumPy file `path`, and their texts to a text file beside it."""
+        files = super().save(samples, path)
+        texts = path.with_suffix(".txt")
+        with atomic_write(texts) as file:
+            file.write("\n\n".join(f"[{n}]\n{self.text(tokens)}" for n, tokens in enumerate(samples)).encode() + b"\n")
+        return [*files, texts]

@@ -1,0 +1,55 @@
+import numpy as np
+import torch
+
+from diffusion_lab.codecs import PixelTokens, Tokens
+from diffusion_lab.distributions import Categorical
+from diffusion_lab.figures import grid_sheet, strip_sheet
+from diffusion_lab.vocabulary import Characters
+
+
+def codec():
+    return Tokens(3, Characters("abc"))
+
+
+def test_masks_are_shown_as_blocks_in_the_text():
+    states = [torch.tensor([[3, 3, 3]]), torch.tensor([[3, 1, 3]]), torch.tensor([[2, 1, 0]])]
+    text = codec().show(strip_sheet(states, ["start", "t = 0.50", "t = 0.00"], "Denoising"))
+    assert text.splitlines() == ["Denoising", "", "[start]", "███", "", "[t = 0.50]", "█b█", "", "[t = 0.00]", "cba"]
+
+
+def test_samples_are_saved_as_ids_and_as_text(tmp_path):
+    files = codec().save(torch.tensor([[0, 1, 2], [2, 2, 3]]), tmp_path / "samples.npy")
+    assert [file.name for file in files] == ["samples.npy", "samples.txt"]
+    assert np.load(files[0]).tolist() == [[0, 1, 2], [2, 2, 3]]
+    assert files[1].read_text(encoding="utf-8") == "[0]\nabc\n\n[1]\ncc█\n"
+
+
+def test_blanks_stand_for_one_token_each_and_the_rest_is_given():
+    tokens, given = codec().with_blanks("ab@@c", "@")
+    assert given.tolist() == [True, True, False, False, True]
+    assert tokens[given].tolist() == [0, 1, 2]
+    tokens, given = codec().with_blanks("abc", None)
+    assert tokens.tolist() == [0, 1, 2]
+    assert bool(given.all())
+
+
+def test_the_likelihood_of_tokens_is_the_sum_of_their_logs():
+    log_probs = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    x = torch.tensor([[0, 1, 2], [2, 0, 0]])
+    expected = [sum(float(log_probs[b, n, x[b, n]]) for n in range(3)) for b in range(2)]
+    torch.testing.assert_close(codec().log_likelihood(x, Categorical(log_probs)), torch.tensor(expected))
+    assert codec().characters(x).tolist() == [3, 3]
+    assert "abc" in codec().show(grid_sheet(x, "Samples"))
+
+
+def test_pixels_are_levels_and_come_back():
+    images = (torch.arange(256).float() / 127.5 - 1).view(1, 1, 16, 16)
+    pixels = PixelTokens(1, 16)
+    z = pixels.encode(images)
+    assert z.tolist() == [list(range(256))]
+    torch.testing.assert_close(pixels.decode(z), images)
+    assert pixels.provides() == {"vocab_size": 256, "length": 256}
+    assert pixels.code_shape((1, 16, 16)) == (256,)
+    few = PixelTokens(1, 16, levels=2)
+    assert few.encode(images).unique().tolist() == [0, 1]
+    assert few.decode(torch.full((1, 256), 2)).unique().tolist() == [0.0]  # masked pixels are grey

@@ -1,0 +1,152 @@
+import hashlib
+import zipfile
+
+import pytest
+import torch
+
+from diffusion_lab.data import PythonDocs, Text8, TextFiles, TinyShakespeare
+from diffusion_lab.errors import LabError
+from diffusion_lab.noise import Noise
+
+
+@pytest.fixture
+def play(tmp_path):
+    path = tmp_path / "play.txt"
+    path.write_text("".join(chr(97 + n % 26) for n in range(2000)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_text_is_cut_into_sequences_and_its_end_held_out(play):
+    data = TextFiles(str(play), length=10, validation=0.1, test=0.2)
+    data.setup()
+    assert data.vocabulary.size == 27
+    assert [len(split) for split in (data.train, data.val, data.test)] == [139, 20, 40]
+    val, labels = data.split("val")
+    assert labels is None
+    assert val.dtype == torch.int64
+    whole = play.read_text()
+    assert "".join(map(data.decode, val.tolist())) == whole[1401:1601]
+    assert "".join(map(data.decode, data.split("test")[0].tolist())) == whole[1601:]
+
+
+def test_sequences_to_train_on_start_anywhere(play):
+    data = TextFiles(str(play), length=10)
+    data.setup()
+    rows = torch.arange(len(data.train))
+    starts = set()
+    for epoch in range(40):
+        crops = data.augment(data.train.data[rows], Noise(rows, 0, "augment", epoch))
+        assert crops.shape == (len(rows), 10)
+        texts = [data.decode(crop) for crop in crops.tolist()]
+        assert all(text in play.read_text() for text in texts)
+        starts |= {text[0] for text in texts[:1]}
+    assert len(starts) == 10  # each of the ten offsets of the first sequence
+    packed = TextFiles(str(play), length=10, crops=False)
+    packed.setup()
+    assert torch.equal(packed.augment(packed.train.data, Noise(torch.arange(170), 0)), packed.train.data)
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bytes", "words"])
+def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
+    text = "To be — or not\tto be:\n“that” is the naïve question.\n" * 20
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    data = TextFiles(str(tmp_path), length=4, tokens=tokens, test=0.2, validation="test")
+    ids = data.vocabulary.encode(text)
+    assert data.decode(ids.tolist()) == text
+    again = TextFiles(
+        str(tmp_path / "gone"),
+        length=4,
+        tokens=tokens,
+        **({"vocabulary": data.found()["vocabulary"]} if tokens != "bytes" else {}),
+    )
+    assert again.vocabulary.size == data.vocabulary.size
+    assert torch.equal(again.vocabulary.encode(text), ids)
+
+
+def test_words_beyond_the_most_frequent_are_unknown(tmp_path):
+    (tmp_path / "a.txt").write_text("a a a b b c " * 30, encoding="utf-8")
+    data = TextFiles(str(tmp_path), length=2, tokens="words", max_words=4)
+    assert data.found()["vocabulary"] == ["<unk>", " ", "a", "b"]
+    assert data.decode(data.vocabulary.encode("c b").tolist()) == "<unk> b"
+
+
+def test_the_hash_depends_on_the_vocabulary_too(tmp_path):
+    one, other = tmp_path / "one.txt", tmp_path / "other.txt"
+    one.write_text("abcd" * 100, encoding="utf-8")
+    other.write_text("efgh" * 100, encoding="utf-8")
+    first, second = (TextFiles(str(path), length=5) for path in (one, other))
+    assert first.fingerprint()["train"] != second.fingerprint()["train"]
+    assert torch.equal(first.train.data, second.train.data)
+
+
+def test_the_documentation_of_python_needs_no_download():
+    data = PythonDocs(length=64)
+    data.prepare_data()
+    data.setup()
+    assert len(data.train) > 1000
+    assert data.vocabulary.size > 90
+    assert data.decode(data.split("train", 1)[0][0].tolist()).strip()
+
+
+def test_tiny_shakespeare_says_what_it_lacks(tmp_path, monkeypatch):
+    def fails(*arguments, **named):
+        raise OSError("no network")
+
+    monkeypatch.setattr("diffusion_lab.data.checked_file.download_url", fails)
+    data = TinyShakespeare(str(tmp_path))
+    assert data.vocabulary.size == 65
+    with pytest.raises(LabError, match=r"could not be downloaded .no network.*data=python_docs"):
+        data.prepare_data()
+    assert not (tmp_path / "tinyshakespeare").exists()
+    (tmp_path / "tinyshakespeare").mkdir()
+    (tmp_path / "tinyshakespeare" / "input.txt").write_text("First Citizen:")
+    with pytest.raises(LabError, match="is damaged"):
+        data.prepare_data()
+
+
+def test_text8_is_read_from_its_archive(tmp_path, monkeypatch):
+    text = "anarchism originated as a term of abuse " * 50
+    (tmp_path / "text8").mkdir()
+    archive = tmp_path / "text8" / "text8.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("text8", text)
+    monkeypatch.setattr(Text8, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    data = Text8(str(tmp_path), length=20)
+    assert data.vocabulary.size == 27
+    data.prepare_data()
+    data.setup()
+    assert [len(split) for split in (data.val, data.test)] == [5, 5]
+    assert data.decode(data.split("test", 1)[0][0].tolist()) == text[1900:1920]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (b"abc", {"length": 4}, "take a smaller length"), (b"\xff\xfe", {}, "is no UTF-8 text"),
+        (b"abc" * 100, {"length": 4, "vocabulary": "ab"}, "character 'c' is not one of the 2"),
+    ],
+)  # fmt: skip
+def test_texts_that_do_not_fit_are_refused(content, arguments, message, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(LabError, match=message):
+        TextFiles(str(path), **arguments).setup()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"length": 0}, "length"), ({"test": 0.0}, "test"), ({"validation": 0.95}, "validation"),
+        ({"max_words": 1}, "max_words"),
+        ({"vocabulary": "aa"}, "vocabulary"), ({"tokens": "words", "vocabulary": "ab"}, "vocabulary"),
+    ],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(wrong, key, play):
+    with pytest.raises(ValueError, match=rf"data\.{key}"):
+        TextFiles(str(play), **wrong)
+
+
+def test_a_path_without_text_is_refused(tmp_path):
+    for path, message in ((tmp_path / "none", "no such file"), (tmp_path, "ends in .txt or .md")):
+        with pytest.raises(LabError, match=message):
+            TextFiles(str(path))
