@@ -11,12 +11,14 @@ import torch
 from diffusion_lab.config.build import build
 from diffusion_lab.config.tree import conf_dir, read_option
 from network_checks import awaken
+from option_recipes import of_tokens
 from test_combinations import SMALL
 
 #: The networks, small, with labels where they take them.
 NETWORKS = {
     name: (f"network={name}", *small, *(() if name == "simple_unet" else ("network.labels=true",)))
     for name, small in SMALL.items()
+    if not of_tokens(f"network={name}")
 }
 
 

@@ -19,10 +19,12 @@ class Network(nn.Module):
         condition: the kind of condition that the network takes; None if it takes none.
         condition_dropout: the share of training samples whose label is replaced by the null label K, the number of
             classes, so that the network learns to do without one (classifier-free guidance, Ho & Salimans 2022).
+        takes_time: whether its output depends on `c_noise`. Where it does not, samplers ask it once for a state.
     """
 
     condition: ClassVar[Literal["label"] | None] = None
     condition_dropout: float = 0.0
+    takes_time: bool = True
 
 
 class LabelledNetwork(Network):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.base import LabelledNetwork, check_patches, check_share, hidden_values
-from diffusion_lab.networks.layers import SinusoidalEmbedding, attend, from_patches, split_heads, to_patches
+from diffusion_lab.networks.layers import SinusoidalEmbedding, from_patches, to_patches
+from diffusion_lab.networks.transformer_block import TransformerBlock, plain_norm
 
 #: Size of the sinusoidal embedding of the time.
 _TIME_FREQUENCIES = 256
@@ -85,8 +86,8 @@ class DiT(LabelledNetwork):
         self.position = SinusoidalEmbedding(width // 2)
         self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
         self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout, norm, mlp) for _ in range(depth))
-        self.norm = _norm(norm, width)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, hidden, dropout, norm, mlp) for _ in range(depth))
+        self.norm = plain_norm(norm, width)
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, out_channels * patch_size**2)
         linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
@@ -132,81 +133,3 @@ class DiT(LabelledNetwork):
         of_one = place[:, None] * _LONGEST_WAVE ** (-k * (4 / head))  # [side, head/4]
         angles = torch.cat([of_one.repeat_interleave(self.side, 0), of_one.repeat(self.side, 1)], dim=1)
         return torch.stack([angles.cos(), angles.sin()]).to(like.dtype)
-
-
-class Block(nn.Module):
-    """Attention and a perceptron, each added to the tokens times a gate, after a norm that is scaled and shifted.
-
-    Args:
-        width: size of a token.
-        heads: number of attention heads.
-        hidden: hidden size of the perceptron.
-        dropout: the share of what is added that is dropped while training.
-        norm, mlp: see `DiT`.
-    """
-
-    def __init__(
-        self, width: int, heads: int, hidden: int, dropout: float, norm: str = "layer", mlp: str = "gelu"
-    ) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.norm = _norm(norm, width)
-        self.modulation = nn.Linear(width, 6 * width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attended = nn.Linear(width, width)
-        self.mlp: nn.Module
-        if mlp == "swiglu":
-            self.mlp = SwiGLU(width, max(1, round(hidden * 2 / 3)))
-        else:
-            self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
-
-    def forward(self, tokens: Tensor, told: Tensor, turn: Tensor | None = None) -> Tensor:
-        """Map tokens [B, L, width] and what is told of time and label [B, width] to tokens [B, L, width].
-
-        `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions; None without.
-        """
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
-        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn)
-        tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
-        hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
-        return torch.addcmul(tokens, gate_2, self._dropped(hidden))
-
-    def _attention(self, tokens: Tensor, turn: Tensor | None) -> Tensor:
-        query, key, value = split_heads(self.query_key_value(tokens), self.heads)
-        if turn is not None:
-            query, key = _turned(query, turn), _turned(key, turn)
-        return self.attended(attend(query, key, value))
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
-
-
-class SwiGLU(nn.Module):
-    """A perceptron whose hidden values are multiplied by the SiLU of as many others (Shazeer 2020).
-
-    Args:
-        width: size of a token.
-        hidden: number of hidden values after the gate.
-    """
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_and_hidden = nn.Linear(width, 2 * hidden)
-        self.out = nn.Linear(hidden, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map tokens [B, L, width] to the same shape."""
-        gate, hidden = self.gate_and_hidden(tokens).chunk(2, dim=-1)
-        return self.out(nn.functional.silu(gate) * hidden)
-
-
-def _norm(kind: str, width: int) -> nn.Module:
-    norm = nn.RMSNorm if kind == "rms" else nn.LayerNorm
-    return norm(width, elementwise_affine=False, eps=1e-6)
-
-
-def _turned(x: Tensor, turn: Tensor) -> Tensor:
-    """Return x [B, heads, L, head] with each pair of values (one of the first half, one of the second) rotated."""
-    (one, other), (cos, sin) = x.chunk(2, dim=-1), turn
-    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)

@@ -58,9 +58,12 @@ def split_heads(query_key_value: Tensor, heads: int) -> tuple[Tensor, Tensor, Te
     return query, key, value
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return what each position sees [B, L, width], from queries, keys and values [B, heads, L, width/heads]."""
-    return nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return what each position sees [B, L, width], from queries, keys and values [B, heads, L, width/heads].
+
+    `mask` [L, L] bool says which position (row) may look at which (column); None for all at all.
+    """
+    return nn.functional.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
 
 
 def conv_of_upsampled(x: Tensor, weight: Tensor) -> Tensor:

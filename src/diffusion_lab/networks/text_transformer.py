@@ -1,0 +1,128 @@
+"""The bidirectional transformer of discrete diffusion (Vaswani et al. 2017; Sahoo et al. 2024, MDLM, appendix C)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_lab.networks.base import LabelledNetwork, check_share, hidden_values
+from diffusion_lab.networks.layers import SinusoidalEmbedding
+from diffusion_lab.networks.transformer_block import TransformerBlock, plain_norm, weighted_norm
+
+#: Size of the sinusoidal embedding of the time.
+_TIME_FREQUENCIES = 256
+
+#: Rotary positions: nearly the longest wave, in tokens, divided by 2π (Su et al. 2021, RoFormer).
+_LONGEST_WAVE = 10_000.0
+
+
+class TextTransformer(LabelledNetwork):
+    """A transformer over tokens, in which every position looks at every other, with rotary positions.
+
+    Args:
+        num_states: how many values a position of its input may have; filled in from the process.
+        num_outputs: how many values it puts out for each position; filled in from the parameterization.
+        num_classes: filled in from the data.
+        width: size of a token, a multiple of 4 times `heads`.
+        depth: number of blocks.
+        heads: number of attention heads.
+        mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.
+        dropout: the share of what each block adds that is dropped while training, from 0 to below 1.
+        norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
+        mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters: two thirds
+            of the hidden size.
+        time: whether it is told the time, which then modulates each block (adaLN-Zero; Peebles & Xie 2023). A masked
+            state shows its own time nearly, by how much of it is masked.
+        labels, condition_dropout: see `LabelledNetwork`; labels modulate each block as well.
+
+    Attributes:
+        told: whether anything modulates the blocks.
+
+    Raises:
+        ValueError: naming the key, if the sizes do not fit together.
+    """
+
+    def __init__(
+        self,
+        num_states: int,
+        num_outputs: int,
+        num_classes: int | None = None,
+        width: int = 128,
+        depth: int = 5,
+        heads: int = 4,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        norm: Literal["layer", "rms"] = "rms",
+        mlp: Literal["gelu", "swiglu"] = "gelu",
+        time: bool = False,
+        labels: bool = False,
+        condition_dropout: float = 0.1,
+    ) -> None:
+        super().__init__(labels, num_classes, condition_dropout, width)
+        check_share("network.dropout", dropout)
+        if heads < 1 or width < 1 or width % (2 * heads):
+            raise ValueError(f"network.width must be a multiple of twice network.heads={heads}, got {width}")
+        if depth < 1:
+            raise ValueError(f"network.depth must be 1 or more, got {depth}")
+        hidden = hidden_values(mlp_ratio, width)
+        self.takes_time = time
+        self.told = time or labels
+        self.head = width // heads
+        self.tokens = nn.Embedding(num_states, width)
+        if time:
+            self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
+            self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told) for _ in range(depth)
+        )
+        self.norm = plain_norm(norm, width) if self.told else weighted_norm(norm, width)
+        if self.told:
+            self.modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, num_outputs)
+        self._initialize(depth)
+
+    def _initialize(self, depth: int) -> None:
+        """As GPT-2 does: normal weights, smaller where a branch ends. Modulations and the last layer start at 0."""
+        for layer in self.modules():
+            if isinstance(layer, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(layer.weight, std=0.02)
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attended.weight", "mlp.2.weight", "mlp.out.weight")):
+                nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5)
+            elif "modulation" in name or name == "out.weight":
+                nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map states x [B, L] int64, c_noise [B] and labels [B] int64 (None without) to raw [B, L, num_outputs]."""
+        tokens = self.tokens(x)  # [B, L, width]
+        told, turn = self._told(tokens, c_noise, condition), _turn(self.head, tokens)
+        for block in self.blocks:
+            tokens = block(tokens, told, turn)
+        tokens = self.norm(tokens)
+        if told is not None:
+            shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
+            tokens = torch.addcmul(shift, tokens, 1 + scale)
+        return self.out(tokens)
+
+    def _told(self, tokens: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor | None:
+        """Return what modulates the blocks, [B, width] in the dtype of the tokens; None without anything."""
+        if not self.told:
+            if condition is not None:
+                raise ValueError("the network takes labels only with network.labels=true")
+            return None
+        told = tokens.new_zeros(len(tokens), tokens.shape[-1])
+        if self.takes_time:
+            told = self.time_embedding(self.time(c_noise).to(tokens.dtype))
+        return nn.functional.silu(self.with_label(told, condition))
+
+
+def _turn(head: int, tokens: Tensor) -> Tensor:
+    """Return cosines and sines of each position's angles: [2, L, head/2], in the dtype of the tokens [B, L, width]."""
+    place = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32)
+    k = torch.arange(head // 2, device=tokens.device, dtype=torch.float32)
+    angles = place[:, None] * _LONGEST_WAVE ** (-k * (2 / head))
+    return torch.stack([angles.cos(), angles.sin()]).to(tokens.dtype)

@@ -1,0 +1,113 @@
+"""The block that the transformers have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from diffusion_lab.networks.layers import attend, split_heads
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a perceptron, each added to the tokens after a norm; `modulated` by what is told (adaLN).
+
+    Where it is modulated, what is told scales and shifts after each norm, and is a gate before each addition. Where it
+    is not, each norm has weights of its own.
+
+    Args:
+        width: size of a token.
+        heads: number of attention heads.
+        hidden: hidden size of the perceptron.
+        dropout: the share of what is added that is dropped while training.
+        norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
+        mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters.
+        modulated: whether something is told.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        dropout: float,
+        norm: str = "layer",
+        mlp: str = "gelu",
+        modulated: bool = True,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        if modulated:
+            self.norm = plain_norm(norm, width)
+            self.modulation = nn.Linear(width, 6 * width)
+        else:
+            self.norm_1, self.norm_2 = (weighted_norm(norm, width) for _ in range(2))
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attended = nn.Linear(width, width)
+        self.mlp: nn.Module
+        if mlp == "swiglu":
+            self.mlp = SwiGLU(width, max(1, round(hidden * 2 / 3)))
+        else:
+            self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
+
+    def forward(
+        self, tokens: Tensor, told: Tensor | None, turn: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Map tokens [B, L, width] and what is told of time and label [B, width] (or None) to tokens [B, L, width].
+
+        `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions, and `mask` [L, L] says which
+        position may look at which; None without.
+        """
+        if told is None:
+            tokens = tokens + self._dropped(self._attention(self.norm_1(tokens), turn, mask))
+            return tokens + self._dropped(self.mlp(self.norm_2(tokens)))
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
+        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn, mask)
+        tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
+        hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
+        return torch.addcmul(tokens, gate_2, self._dropped(hidden))
+
+    def _attention(self, tokens: Tensor, turn: Tensor | None, mask: Tensor | None) -> Tensor:
+        query, key, value = split_heads(self.query_key_value(tokens), self.heads)
+        if turn is not None:
+            query, key = _turned(query, turn), _turned(key, turn)
+        return self.attended(attend(query, key, value, mask))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class SwiGLU(nn.Module):
+    """A perceptron whose hidden values are multiplied by the SiLU of as many others (Shazeer 2020).
+
+    Args:
+        width: size of a token.
+        hidden: number of hidden values after the gate.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_and_hidden = nn.Linear(width, 2 * hidden)
+        self.out = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B, L, width] to the same shape."""
+        gate, hidden = self.gate_and_hidden(tokens).chunk(2, dim=-1)
+        return self.out(nn.functional.silu(gate) * hidden)
+
+
+def plain_norm(kind: str, width: int) -> nn.Module:
+    """Return a norm without weights: ``layer`` or ``rms``."""
+    norm = nn.RMSNorm if kind == "rms" else nn.LayerNorm
+    return norm(width, elementwise_affine=False, eps=1e-6)
+
+
+def weighted_norm(kind: str, width: int) -> nn.Module:
+    """Return a norm with weights: ``layer`` or ``rms``."""
+    return nn.RMSNorm(width, eps=1e-6) if kind == "rms" else nn.LayerNorm(width, eps=1e-6)
+
+
+def _turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Return x [B, heads, L, head] with each pair of values (one of the first half, one of the second) rotated."""
+    (one, other), (cos, sin) = x.chunk(2, dim=-1), turn
+    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)
