@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import lab
+from diffusion_lab.config.annotations import type_hints
 from diffusion_lab.config.build import build
-from diffusion_lab.config.tree import options
+from diffusion_lab.config.tree import options, read_option
+from diffusion_lab.processes import Gaussian
 
 #: What is drawn at a time.
 SAMPLES = 64
@@ -34,7 +37,7 @@ def shares(
     """
     rows = []
     for network, overrides in NETWORKS.items():
-        for sampler in options("sampler"):
+        for sampler in filter(_is_for_images, options("sampler")):
             show_progress(f"{network}, {sampler}")
             chosen = [*data, *overrides, f"sampler={sampler}", f"sampler.num_steps={_STEPS}"]
             settings = lab.composed(chosen, fixed=())
@@ -50,6 +53,12 @@ def shares(
                 }
             )
     return rows
+
+
+def _is_for_images(sampler: str) -> bool:
+    """Return whether a sampler takes a Gaussian process."""
+    kind = type_hints(pkgutil.resolve_name(read_option("sampler", sampler)["_target_"]))["process"]
+    return issubclass(Gaussian, kind)
 
 
 def _draws(parts: Any, device: torch.device, rounds: int) -> tuple[list[float], list[float]]:

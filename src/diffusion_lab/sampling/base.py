@@ -66,7 +66,7 @@ class Sampler(Walk):
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         t, s = (full_time(time, noise) for time in times)
         if times[0] == times[1]:
-            return State(denoiser(state.z, t).x0)
+            return State(denoiser(state.z, t).clean(noise))
         return self.step(state, t, s, denoiser, noise)
 
     @abstractmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.parameterizations import condition_kind
-from diffusion_lab.processes import Gaussian, Prediction, per_sample
+from diffusion_lab.processes import Gaussian, Prediction, Process, per_sample
 from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
 
 
@@ -19,12 +19,13 @@ class ClassifierFree(DenoiserTransform):
     each is the data times a factor plus a part that does not depend on the label.
 
     Args:
-        process: a Gaussian process.
+        process: any; of tokens, logarithms of probabilities are guided.
         network: takes labels, and was trained with some of them left out.
         num_classes: how many labels there are; this number is the null label.
         scale: w: 0 for no label, 1 for the label alone (no guidance, one evaluation), above 1 for more of it. Some
             libraries call w − 1 the scale.
-        min_log_snr, max_log_snr: guide only where the log-SNR lies between these.
+        min_log_snr, max_log_snr: guide only where the log-SNR lies between these; for tokens that is the logit of
+            the share that survives.
         rescale: how far the guided data is brought to the standard deviation of c, from 0 to 1 (Lin et al. 2023,
             section 3.4), which guidance with a large scale raises.
 
@@ -34,7 +35,7 @@ class ClassifierFree(DenoiserTransform):
 
     def __init__(
         self,
-        process: Gaussian,
+        process: Process,
         network: nn.Module,
         num_classes: int | None,
         scale: float = 2.0,
@@ -58,6 +59,8 @@ class ClassifierFree(DenoiserTransform):
             raise ValueError(f"guidance.min_log_snr must be below max_log_snr, got {min_log_snr} and {max_log_snr}")
         if not 0 <= rescale <= 1:
             raise ValueError(f"guidance.rescale must lie between 0 and 1, got {rescale}")
+        if rescale and not isinstance(process, Gaussian):
+            raise ValueError("guidance.rescale is for a Gaussian process: take guidance.rescale=0")
         self.process = process
         self.null = num_classes
         self.scale = scale
@@ -74,12 +77,12 @@ class ClassifierFree(DenoiserTransform):
             if condition is None or self.scale == 1 or not bool(guides.any()):
                 return given
             free: Prediction = denoiser(z_t, t, torch.full_like(condition, self.null))
-            x0 = free.x0 + self.scale * (given.x0 - free.x0)
+            x0 = given.guided(free, self.scale)
             if self.rescale:
                 spread = _std(x0)
                 ratio = torch.where(spread > 0, _std(given.x0) / spread, 1)  # constant data has no spread
                 x0 = x0 * (1 + self.rescale * (ratio - 1))
-            return given.with_x0(torch.where(per_sample(guides.double(), z_t) > 0, x0, given.x0))
+            return given.with_x0(torch.where(per_sample(guides.double(), x0) > 0, x0, given.x0))
 
         return guided
 

@@ -245,7 +245,10 @@ class Pipeline:
                         listener(step)
 
                 here = None if condition is None else condition[begin : begin + batch_size].to(device)
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+                with (
+                    torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"),
+                    self.plain_denoiser.remembering(),
+                ):
                     z = draw(self.denoiser, walk, start, noise, here, constraint, tell)
                 _check_finite(z)
                 with torch.no_grad():

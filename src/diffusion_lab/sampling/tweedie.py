@@ -1,0 +1,50 @@
+"""The analytic step of discrete states, by Tweedie's formula (Lou et al. 2024, SEDD, theorem 4.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffusion_lab.distributions import Categorical
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations.log_scores import check_survivors
+from diffusion_lab.processes import DiscreteProcess, per_sample
+from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
+from diffusion_lab.sampling.grids import TimeGrid
+
+
+class Tweedie(Sampler):
+    """Each position is drawn from (e^{−Δσ Q} s)_i · e^{Δσ Q}(z_t, i): exact for one position, if its scores are.
+
+    Negative values, to which wrong scores lead, count as 0. A last step to t = 0 leaves no mask.
+
+    Args:
+        process: a discrete process.
+        grid: the times of the steps.
+        num_steps: how many.
+
+    Raises:
+        ValueError: if nothing survives at t = 1, where there are no scores.
+    """
+
+    def __init__(self, process: DiscreteProcess, grid: TimeGrid, num_steps: int = 64) -> None:
+        super().__init__(grid.steps(num_steps))
+        check_survivors(process, "sampler=tweedie")
+        self.process = process
+
+    def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
+        z, process = state.z, self.process
+        tokens = denoiser(z, t).log_scores(process, z, t).exp()
+        extra = process.num_states - process.vocab_size
+        here = functional.one_hot(z, process.num_states)
+        scores = torch.where(here > 0, 1.0, functional.pad(tokens, (0, extra)))  # [B, *D, S]
+        keep = per_sample(process.schedule.survival(t) / process.schedule.survival(s), z)[..., None]  # e^{−Δσ}
+        limit = process.limit.to(z.device)
+        # The transition matrix is keep·I + (1 − keep) 1·limit, and its inverse I/keep + (1 − 1/keep) 1·limit.
+        back = scores / keep + (1 - 1 / keep) * limit * scores.sum(-1, keepdim=True)
+        forward = keep * here + (1 - keep) * limit[z][..., None]
+        probs = (back * forward).clamp(min=0)
+        if extra and bool((s == 0).all()):
+            probs[..., process.vocab_size :] = 0
+        return State(Categorical((probs / probs.sum(-1, keepdim=True)).log()).sample(noise))

@@ -1,0 +1,37 @@
+"""What the samplers of masked diffusion have in common: to draw tokens, and to open masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffusion_lab.distributions import Categorical
+from diffusion_lab.noise import Noise
+from diffusion_lab.processes import Prediction
+
+
+def draw_tokens(prediction: Prediction, noise: Noise) -> Tensor:
+    """Return a clean token for each position, [B, *D] int64, drawn in float64.
+
+    Gumbel noise in float32 ends near 16.6, and so draws at a lower temperature than it says (Zheng et al. 2024).
+    """
+    return Categorical(prediction.x0).sample(noise)
+
+
+def random_masked(masked: Tensor, count: Tensor, noise: Noise) -> Tensor:
+    """Return [B, *D] bool: `count` [B] of the masked positions of each sample, at random; all where there are fewer."""
+    return best(torch.where(masked, noise.uniform(masked.shape[1:]), -torch.inf), count) & masked
+
+
+def best(score: Tensor, count: Tensor) -> Tensor:
+    """Return [B, *D] bool: the `count` [B] positions of each sample with the highest score; the first of equal ones."""
+    order = score.flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    return (rank < count[:, None]).view(score.shape)
+
+
+def unmasked(z: Tensor, opens: Tensor, tokens: Tensor) -> Tensor:
+    """Return the state [B, *D] with tokens at the positions that open."""
+    return torch.where(opens, tokens, z)

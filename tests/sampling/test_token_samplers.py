@@ -1,0 +1,215 @@
+"""Samplers of tokens against the joint distribution that an exact denoiser stands for."""
+
+import pytest
+import torch
+from scipy import stats
+
+from diffusion_lab.codecs import Tokens
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser, Logits, Substitution
+from diffusion_lab.processes import Absorbing, Uniform
+from diffusion_lab.sampling import (
+    Ancestral,
+    Confidence,
+    FirstHitting,
+    GivenTokens,
+    Nucleus,
+    Pipeline,
+    Remasking,
+    ScoreEuler,
+    Tweedie,
+    draw,
+)
+from diffusion_lab.sampling.grids.trailing import Trailing
+from diffusion_lab.schedules import LogLinearSchedule
+from oracles.markov_text import ExactMasked, ExactUniform, Joint
+
+COUNT = 20_000
+
+
+def even(process):
+    return Trailing(process.schedule)
+
+
+def sampled(process, parameterization, network, sampler, count=COUNT, seed=0, constraint=None):
+    denoiser = Denoiser(network, parameterization)
+    noise = Noise(torch.arange(count), seed, "sample")
+    start = process.prior((network.joint.length,), noise.at("prior"))
+    return draw(denoiser, sampler, start, noise, constraint=constraint)
+
+
+def counts_of(joint, samples):
+    place = joint.vocab_size ** torch.arange(joint.length - 1, -1, -1)
+    return torch.bincount((samples * place).sum(1), minlength=len(joint.probs))
+
+
+def distance(joint, samples):
+    """The total variation between the draws and the joint."""
+    return 0.5 * float((counts_of(joint, samples) / len(samples) - joint.probs).abs().sum())
+
+
+def masked(joint):
+    process = Absorbing(LogLinearSchedule(), joint.vocab_size)
+    return process, Substitution(process), ExactMasked(joint)
+
+
+def test_the_first_hitting_sampler_is_exact():
+    joint = Joint.random(3, 2)
+    process, parameterization, network = masked(joint)
+    samples = sampled(process, parameterization, network, FirstHitting(process, 2))
+    found = counts_of(joint, samples).numpy()
+    assert stats.chisquare(found, (COUNT * joint.probs).numpy()).pvalue > 1e-3
+    assert network.calls <= 2
+
+
+def test_the_bias_of_parallel_steps_shrinks_with_their_number():
+    joint = Joint.random(3, 3, sharpness=3.0)
+    process, parameterization, network = masked(joint)
+    far, near = (
+        distance(
+            joint,
+            sampled(process, parameterization, network, Ancestral(process, even(process), num_steps=n)),
+        )
+        for n in (1, 32)
+    )
+    assert far > 0.2
+    assert near < 0.03
+
+
+@pytest.mark.parametrize("kind", [Ancestral, Tweedie, ScoreEuler])
+def test_samplers_of_uniform_tokens_reach_the_joint(kind):
+    joint = Joint.random(3, 3, sharpness=1.5)
+    schedule = LogLinearSchedule(remaining=1e-3)
+    process = Uniform(schedule, joint.vocab_size)
+    network = ExactUniform(joint, lambda c_noise: schedule.survival(c_noise / 1000))
+    few, many = (
+        distance(
+            joint,
+            sampled(process, Logits(process), network, kind(process, even(process), num_steps=n), 6000),
+        )
+        for n in (2, 64)
+    )
+    assert many < 0.06
+    assert many < 0.7 * few
+
+
+@pytest.mark.parametrize("kind", [Tweedie, ScoreEuler])
+def test_samplers_by_scores_reach_the_joint_of_masked_tokens(kind):
+    joint = Joint.random(3, 3)
+    process = Absorbing(LogLinearSchedule(remaining=1e-3), joint.vocab_size)
+    samples = sampled(
+        process,
+        Substitution(process),
+        ExactMasked(joint),
+        kind(process, even(process), num_steps=64),
+        6000,
+    )
+    if kind is ScoreEuler:  # which leaves a mask where it did not jump
+        samples = samples[(samples < 3).all(1)]
+        assert len(samples) > 5000
+    assert distance(joint, samples) < 0.06
+
+
+@pytest.mark.parametrize(("rule", "strength"), [("cap", 0.2), ("rescale", 1.0), ("cap", 0.0)])
+def test_masking_again_keeps_the_joint_and_the_marginals(rule, strength):
+    joint = Joint.random(3, 2)
+    process, parameterization, network = masked(joint)
+    sampler = Remasking(process, even(process), num_steps=40, strength=strength, rule=rule)
+    shares = []
+    denoiser, noise = Denoiser(network, parameterization), Noise(torch.arange(6000), 0)
+    samples = draw(
+        denoiser, sampler, process.prior((2,), noise), noise,
+        on_step=lambda step: shares.append((step.s, float((step.z == process.mask).double().mean()))),
+    )  # fmt: skip
+    assert max(abs(share - s) for s, share in shares) < 0.03  # 1 − α = t is masked at all times
+    assert distance(joint, samples) < 0.06
+
+
+@pytest.mark.parametrize("by", ["confidence", "entropy", "margin"])
+def test_confidence_opens_equally_many_at_each_step_from_left_to_right(by):
+    joint = Joint.random(3, 4)
+    process, parameterization, network = masked(joint)
+    sampler = Confidence(process, 4, num_steps=4, block_length=2, by=by)
+    states = []
+    denoiser = Denoiser(network, parameterization)
+    noise = Noise(torch.arange(50), 0)
+    draw(
+        denoiser, sampler, process.prior((4,), noise), noise, on_step=lambda step: states.append(step.z == process.mask)
+    )
+    assert [int(state.sum()) for state in states] == [150, 100, 50, 0]
+    assert not bool(states[1][:, :2].any())  # the first block is complete before the second begins
+    assert bool(states[1][:, 2:].all())
+
+
+def test_the_surest_token_is_opened_first():
+    joint = Joint.random(3, 3, sharpness=4.0)
+    process, parameterization, network = masked(joint)
+    noise = Noise(torch.arange(200), 0)
+    first = []
+    draw(
+        Denoiser(network, parameterization), Confidence(process, 3, num_steps=3, by="margin"),
+        process.prior((3,), noise), noise, on_step=lambda step: first.append(step.z),
+    )  # fmt: skip
+    probs = network(torch.full((1, 3), process.mask), None).exp()[0]
+    top = probs.topk(2, dim=-1).values
+    surest = int((top[:, 0] - top[:, 1]).argmax())
+    assert bool((first[0][:, surest] != process.mask).all())
+
+
+def test_given_tokens_stay_and_the_rest_is_drawn_given_them():
+    joint = Joint.random(3, 3, sharpness=2.0)
+    process, parameterization, network = masked(joint)
+    given = GivenTokens(torch.tensor([0, 2, 0]), torch.tensor([False, True, False]))
+    samples = sampled(process, parameterization, network, FirstHitting(process, 3), constraint=given)
+    assert bool((samples[:, 1] == 2).all())
+    kept = joint.sequences[:, 1] == 2
+    expected = torch.where(kept, joint.probs, 0) / joint.probs[kept].sum()
+    found = counts_of(joint, samples)
+    assert stats.chisquare(found[kept].numpy(), (COUNT * expected[kept]).numpy()).pvalue > 1e-3
+
+
+def test_a_network_without_a_time_is_asked_once_for_a_state():
+    joint = Joint.random(3, 3)
+    process, parameterization, network = masked(joint)
+    pipeline = Pipeline(
+        network,
+        parameterization,
+        process,
+        Tokens(3, None),
+        Ancestral(process, even(process), num_steps=500),
+        (),
+        (3,),
+    )
+    drawn = pipeline.draw(64)
+    assert drawn.evaluations <= 4  # none, one, two or three tokens are open
+    network.takes_time = True
+    again = pipeline.draw(64)
+    assert again.evaluations == 500
+    assert torch.equal(again.samples, drawn.samples)
+
+
+def test_temperature_and_top_p():
+    log_probs = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    process = Absorbing(LogLinearSchedule(), 4)
+    cold = Nucleus(process, temperature=0.5).changed(log_probs).exp()
+    squares = torch.tensor([[0.25, 0.09, 0.0225, 0.0025]])
+    torch.testing.assert_close(cold, squares / squares.sum())
+    assert Nucleus(process, temperature=0.0).changed(log_probs).exp().tolist() == [[1, 0, 0, 0]]
+    cut = Nucleus(process, top_p=0.75).changed(log_probs).exp()
+    torch.testing.assert_close(cut, torch.tensor([[0.625, 0.375, 0.0, 0.0]]))
+    assert Nucleus(process, top_p=0.0).changed(log_probs).exp().tolist() == [[1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda p: Confidence(p, 8, block_length=3), "block_length"),
+        (lambda p: Confidence(p, 8, num_steps=0), "num_steps"),
+        (lambda p: Confidence(p, 8, num_steps=3, block_length=4), "num_steps"),
+        (lambda p: Nucleus(p, temperature=-1.0), "temperature"), (lambda p: Nucleus(p, top_p=1.1), "top_p"),
+        (lambda p: Tweedie(p, even(p)), "survive"), (lambda p: ScoreEuler(p, even(p)), "survive"),
+    ],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(make, key):
+    with pytest.raises(ValueError, match=key):
+        make(Absorbing(LogLinearSchedule(), 4))
