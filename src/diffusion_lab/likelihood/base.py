@@ -6,7 +6,7 @@ import math
 import sys
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -101,9 +101,13 @@ class LikelihoodEstimator(Evaluation):
 
     Raises:
         ValueError: if an argument lies outside its range.
+
+    Attributes:
+        process_kind: the kind of process that it is for.
     """
 
     draws = False
+    process_kind: ClassVar[type[Any]] = Gaussian
 
     def __init__(
         self, num_items: int | None, split: Literal["train", "val", "test"], batch_size: int, seed: int
@@ -130,7 +134,7 @@ class LikelihoodEstimator(Evaluation):
         """Estimate the likelihood of some of `items`.
 
         Args:
-            pipeline: of a Gaussian process.
+            pipeline: of a process of the kind that the estimate is for.
             items: [N, *D] data, as batches hold it.
             labels: [N] int64; None without labels. A network that takes none is given none.
             progress: show a progress bar, where there is a terminal to show it on.
@@ -138,8 +142,9 @@ class LikelihoodEstimator(Evaluation):
         Raises:
             LabError: if the data, its labels or the schedule does not fit, or an estimate is not finite.
         """
-        if not isinstance(pipeline.process, Gaussian):
-            raise LabError(f"{type(self).__name__} needs a Gaussian process, got {type(pipeline.process).__name__}")
+        if not isinstance(pipeline.process, self.process_kind):
+            kind, needed = type(pipeline.process).__name__, self.process_kind.__name__
+            raise LabError(f"{type(self).__name__} needs a process of the kind {needed}, got {kind}")
         chosen = self._choose(items, labels, pipeline)
         self.check_parts(pipeline.process, pipeline.codec)
         _check_levels(chosen.x, pipeline.codec)
@@ -160,12 +165,12 @@ class LikelihoodEstimator(Evaluation):
         return result
 
     @abstractmethod
-    def check_parts(self, process: Gaussian, codec: Codec) -> None:
+    def check_parts(self, process: Any, codec: Codec) -> None:
         """Raise LabError, before anything is computed, if the estimate cannot be made for these."""
 
     @abstractmethod
     def estimate(
-        self, pipeline: Pipeline, process: Gaussian, items: Items, device: torch.device, bar: tqdm
+        self, pipeline: Pipeline, process: Any, items: Items, device: torch.device, bar: tqdm
     ) -> LikelihoodResult:
         """Return the result for these items.
 

@@ -1,0 +1,53 @@
+"""The bound of masked diffusion, by states with a given number of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_lab.codecs import Codec
+from diffusion_lab.errors import LabError
+from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser
+from diffusion_lab.processes import Absorbing, TokenPrediction
+from diffusion_lab.sampling.unmask import random_masked
+
+
+class MaskedCountNLL(TokenLikelihood):
+    """The bound by states of which exactly l of L tokens are masked, l uniform in 1, …, L (Nie et al. 2025, eq. 6).
+
+    The cross-entropy of the masked tokens has the weight L/l. It is the same bound as that of all times in continuous
+    time, for a network that is not told the time, by another way: the two must agree within their errors.
+
+    Args:
+        num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
+    """
+
+    estimator = "the bound by counts of masks"
+    process_kind = Absorbing
+
+    def check_parts(self, process: Any, codec: Codec) -> None:
+        """Raise LabError if the process has steps, whose bound is another one."""
+        if process.schedule.steps is not None:
+            raise LabError("the bound by counts of masks is that of continuous time: take schedule.steps=null")
+
+    def terms(
+        self, process: Absorbing, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
+    ) -> Iterator[Tensor]:
+        length, schedule = z0[0].numel(), process.schedule
+        everywhere = torch.ones_like(z0, dtype=torch.bool)
+        for number in range(self.num_times):
+            u = (number + noise.at("count", number).uniform()) / self.num_times
+            count = 1 + (u * length).long().clamp(max=length - 1)  # [B]
+            masked = random_masked(everywhere, count, noise.at("masked", number))
+            # A network that is told the time is told the one at which as many are masked in the mean.
+            t = schedule.time(1 - count / length)
+            z_t = torch.where(masked, process.mask, z0)
+            prediction = denoiser(z_t, t, condition)
+            assert isinstance(prediction, TokenPrediction)
+            nll = torch.where(masked, prediction.nll(z0), 0)
+            yield nll.flatten(1).sum(1).double() / count

@@ -1,0 +1,35 @@
+"""The evidence lower bound of discrete diffusion, by states at random times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser
+from diffusion_lab.processes import DiscreteProcess, TokenPrediction
+
+
+class TokenBoundNLL(TokenLikelihood):
+    """The mean of `DiscreteProcess.bound` over uniform times, and the term of the prior.
+
+    Args:
+        num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
+    """
+
+    estimator = "the bound at random times"
+
+    def terms(
+        self, process: DiscreteProcess, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
+    ) -> Iterator[Tensor]:
+        steps = process.schedule.steps
+        for number in range(self.num_times):
+            t = (number + 1 - noise.at("time", number).uniform()) / self.num_times  # above 0
+            if steps is not None:
+                t = (t * steps).ceil().clamp(min=1) / steps
+            z_t = process.sample(z0, t, noise.at("state", number)).z_t
+            prediction = denoiser(z_t, t, condition)
+            assert isinstance(prediction, TokenPrediction)
+            yield process.bound(prediction, z0, z_t, t).double()

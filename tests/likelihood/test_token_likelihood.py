@@ -1,0 +1,144 @@
+"""Bounds of discrete diffusion against distributions whose entropy is known."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from diffusion_lab.codecs import Tokens
+from diffusion_lab.likelihood import MaskedCountNLL, TokenBoundNLL
+from diffusion_lab.parameterizations import Logits, Substitution
+from diffusion_lab.processes import Absorbing, Uniform
+from diffusion_lab.sampling import Ancestral, Pipeline
+from diffusion_lab.sampling.grids.trailing import Trailing
+from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
+from oracles.markov_text import ExactMasked, ExactUniform, Joint
+
+
+class Letters(Tokens):
+    def characters(self, x):
+        return torch.full((len(x),), x.shape[1])
+
+
+def even(process):
+    return Trailing(process.schedule)
+
+
+def pipeline(process, parameterization, network, length):
+    sampler = Ancestral(process, even(process), num_steps=2)
+    return Pipeline(network, parameterization, process, Letters(process.vocab_size, None), sampler, (), (length,))
+
+
+def masked(joint, schedule):
+    process = Absorbing(schedule, joint.vocab_size)
+    return pipeline(process, Substitution(process), ExactMasked(joint), joint.length)
+
+
+CHAIN = Joint.markov(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64), 4)
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), SurvivalCosineSchedule()])
+def test_the_bound_of_the_exact_denoiser_is_the_entropy_of_a_markov_chain(schedule):
+    """For each sequence it is −log p(x), which also has a spread of its own."""
+    x = CHAIN.draw(4000)
+    result = TokenBoundNLL(num_times=16, batch_size=4000).of(masked(CHAIN, schedule), x)
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    assert result.mean == pytest.approx(float(exact.mean()), abs=3 * float((result.bits - exact).std()) / 4000**0.5)
+    assert result.standard_error < 0.03
+
+
+def test_both_estimators_of_the_bound_agree():
+    x = CHAIN.draw(2000)
+    times, counts = (
+        kind(num_times=16, batch_size=2000).of(masked(CHAIN, LogLinearSchedule()), x)
+        for kind in (TokenBoundNLL, MaskedCountNLL)
+    )
+    error = float((times.bits - counts.bits).std()) / 2000**0.5
+    assert times.mean == pytest.approx(counts.mean, abs=3.5 * error)
+
+
+def test_the_bound_by_counts_is_the_sum_over_all_subsets():
+    """Σ_M (|M| − 1)! (L − |M|)!/L! Σ_{i ∈ M} −log p(x_i | x_{∖M}), with a denoiser that is wrong."""
+
+    class Wrong(nn.Module):
+        takes_time = False
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, c_noise, condition=None):
+            seen = (x * torch.tensor([1, 2, 5])).sum(1, keepdim=True).double()
+            return torch.stack([torch.sin(seen + k) + 0 * x for k in range(3)], -1).float()
+
+    process = Absorbing(LogLinearSchedule(), 3)
+    model, length = Wrong(), 3
+    x = torch.tensor([[0, 2, 1]])
+    expected = 0.0
+    for size in range(1, length + 1):
+        for subset in itertools.combinations(range(length), size):
+            state = x.clone()
+            state[0, list(subset)] = process.mask
+            log_probs = model(state, None)[0].log_softmax(-1)
+            weight = math.factorial(size - 1) * math.factorial(length - size) / math.factorial(length)
+            expected += weight * sum(-float(log_probs[i, x[0, i]]) for i in subset)
+    many = x.expand(3000, 3).contiguous()
+    for kind in (TokenBoundNLL, MaskedCountNLL):
+        result = kind(num_times=12, batch_size=3000).of(pipeline(process, Substitution(process), model, 3), many)
+        nats = result.mean * math.log(2)
+        assert nats == pytest.approx(expected / length, abs=4 * result.standard_error * math.log(2))
+
+
+def test_a_constant_predictor_gives_its_cross_entropy():
+    class Unigram(nn.Module):
+        takes_time = False
+
+        def __init__(self):
+            super().__init__()
+            self.logits = nn.Parameter(torch.tensor([0.5, 0.3, 0.2]).log())
+
+        def forward(self, x, c_noise, condition=None):
+            return self.logits.expand(*x.shape, 3)
+
+    process, model = Absorbing(LogLinearSchedule(), 3), Unigram()
+    x = torch.randint(3, (500, 6), generator=torch.Generator().manual_seed(0))
+    result = MaskedCountNLL(num_times=6, batch_size=500).of(pipeline(process, Substitution(process), model, 6), x)
+    expected = float(-torch.tensor([0.5, 0.3, 0.2]).log()[x].mean())
+    assert result.mean * math.log(2) == pytest.approx(expected, abs=0.02)
+    everything = torch.zeros(2, 6, dtype=torch.int64)  # each count gives −log p(0), without any spread
+    one = MaskedCountNLL(num_times=3, batch_size=2).of(pipeline(process, Substitution(process), model, 6), everything)
+    assert (one.bits * math.log(2)).tolist() == pytest.approx([math.log(2)] * 2, rel=1e-6)
+
+
+def test_the_bound_of_uniform_tokens_is_the_entropy():
+    schedule = LogLinearSchedule()
+    process = Uniform(schedule, 3)
+    network = ExactUniform(CHAIN, lambda c_noise: schedule.survival(c_noise / 1000))
+    x = CHAIN.draw(3000)
+    result = TokenBoundNLL(num_times=24, batch_size=1000).of(pipeline(process, Logits(process), network, 4), x)
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    assert result.mean == pytest.approx(float(exact.mean()), abs=4 * float((result.bits - exact).std()) / 3000**0.5)
+
+
+@pytest.mark.parametrize("name", ["absorbing", "uniform"])
+def test_the_bound_of_steps_falls_towards_that_of_continuous_time(name):
+    """D3PM tends to MDLM, or UDLM, as T grows."""
+    x = CHAIN.draw(1500)
+
+    def bound(steps):
+        schedule = LogLinearSchedule(steps)
+        if name == "absorbing":
+            parts = masked(CHAIN, schedule)
+        else:
+            process = Uniform(schedule, 3)
+            scale = 1000 if steps is None else steps
+            shift = 0 if steps is None else 1
+            network = ExactUniform(CHAIN, lambda c_noise: schedule.survival((c_noise + shift) / scale))
+            parts = pipeline(process, Logits(process), network, 4)
+        return TokenBoundNLL(num_times=steps or 32, batch_size=1500).of(parts, x).mean
+
+    few, more, limit = bound(2), bound(32), bound(None)
+    assert few > more + 0.02
+    assert more == pytest.approx(limit, abs=0.06)
