@@ -10,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install quickstart train test test-full lint format lock tensorboard clean
+.PHONY: help install quickstart quickstart-text train test test-full lint format lock tensorboard clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY) ## create .venv from requirements.lock (exact versions, checked hashes)
 
@@ -36,6 +36,9 @@ $(READY): requirements.lock pyproject.toml
 
 quickstart: $(READY) ## train on bundled digits, sample, draw every figure (minutes on two cores, no download)
 	$(BIN)/python scripts/train.py experiment=quickstart
+
+quickstart-text: $(READY) ## train masked diffusion on Python's documentation, sample text, measure bits per character
+	$(BIN)/python scripts/train.py experiment=quickstart_text
 
 train: $(READY) ## train the tutorial's DDPM on MNIST
 	$(BIN)/python scripts/train.py experiment=ddpm_mnist

@@ -30,6 +30,11 @@ def recipe(typed):
     return [typed, *(override for line in partners for override in line)]
 
 
+def of_tokens(typed):
+    """Whether an option, as it is typed, is for discrete diffusion alone."""
+    return any(override in ("process=absorbing", "process=uniform") for override in recipe(typed))
+
+
 def choices(group):
     """The options of a group as messages list them: ``cosine, linear``."""
     return ", ".join(options(group))

@@ -129,11 +129,11 @@ def test_schedules_import_nothing_else_of_the_lab():
 
 
 def test_codecs_import_little_else_of_the_lab():
-    assert used_by("codecs").keys() <= {"codecs", "distributions", "errors", "figures", "machine"}
+    assert used_by("codecs").keys() <= {"codecs", "distributions", "errors", "figures", "machine", "vocabulary"}
 
 
 def test_noise_distributions_and_errors_import_no_package_of_the_lab():
-    for name in ("noise.py", "errors.py"):
+    for name in ("noise.py", "errors.py", "vocabulary.py"):
         assert not lab_packages(SOURCE / name)
     assert lab_packages(SOURCE / "distributions.py") == {"errors", "noise"}
 

@@ -191,4 +191,7 @@ def test_an_unknown_precision_is_refused_by_name(folder, settings):
 def test_folders_of_draws_begin_with_the_option_of_their_sampler():
     for option in options("sampler"):
         node = read_option("sampler", option)
-        assert sampler_words({**node, "num_steps": 7}) == f"{option}-7"
+        if "num_steps" in node:
+            assert sampler_words({**node, "num_steps": 7}) == f"{option}-7"
+        else:
+            assert sampler_words(node) == option

@@ -89,8 +89,8 @@ def build(settings: TrainConfig) -> Parts:
     data = add("data")
     parts["num_classes"] = data.num_classes
     add("schedule")
-    process = add("process")
     codec = add("codec")
+    process = add("process")
     parameterization = add("parameterization")
     if "in_channels" in parts:
         parts["out_channels"] = parts["in_channels"] * parameterization.outputs_per_channel

@@ -49,6 +49,9 @@ class SampleConfig:
     labels: int | list[int] | None
     invert: str | None
     inpaint: Inpaint
+    prompt: str | None
+    infill: str | None
+    blank: str
     device: str
     precision: str
     compile: bool
@@ -59,8 +62,16 @@ class SampleConfig:
         _check_draw(self)
         if self.labels == []:
             raise ValueError("labels must name at least one class, or be null for all in turn")
-        if self.invert is not None and self.inpaint.image is not None:
-            raise ValueError("invert and inpaint exclude each other: choose one")
+        typed = {"invert": self.invert, "inpaint": self.inpaint.image, "prompt": self.prompt, "infill": self.infill}
+        chosen = [name for name, value in typed.items() if value is not None]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} exclude each other: choose one")
+        if len(self.blank) != 1:
+            raise ValueError(f"blank must be a single sign, got {self.blank!r}")
+        if self.prompt == "":
+            raise ValueError("prompt must not be empty; null: samples without a prompt")
+        if self.infill is not None and not (self.infill.strip(self.blank) and self.blank in self.infill):
+            raise ValueError(f"infill must be a text with some {self.blank}, each of which stands for one token")
 
 
 @dataclass(frozen=True)

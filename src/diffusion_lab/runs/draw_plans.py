@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from diffusion_lab.codecs import Tokens
 from diffusion_lab.config.instantiate import checked_call
 from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
@@ -15,7 +16,7 @@ from diffusion_lab.figures import Sheet, grid_sheet, inpainting_sheet, inversion
 from diffusion_lab.runs.draws import SHOWN
 from diffusion_lab.runs.load import Run
 from diffusion_lab.runs.named_data import data_hash, named_data, named_mask
-from diffusion_lab.sampling import Draw, RePaint
+from diffusion_lab.sampling import Draw, GivenTokens, RePaint
 
 #: How many images the figure of an inversion shows.
 _SHOWN_INVERTED = 16
@@ -59,6 +60,8 @@ def make_plan(run: Run, settings: SampleConfig, progress: bool) -> DrawPlan:
         return _inversion(run, settings, progress)
     if settings.inpaint.image is not None:
         return _inpainting(run, settings)
+    if settings.prompt is not None or settings.infill is not None:
+        return _given_text(run, settings)
     labels = typed_labels(run, settings.labels, settings.num_samples)
     return DrawPlan(settings.num_samples, labels, "grid", lambda drawn: _grid(drawn, run, settings))
 
@@ -152,3 +155,28 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
 
     options = {"constraint": constraint}
     return DrawPlan(settings.num_samples, labels, "inpainting", sheet, options, {"inpaint": given})
+
+
+def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
+    """Return the plan of samples that begin with a prompt, or complete a text with blanks."""
+    pipeline = run.parts.pipeline
+    codec, key = pipeline.codec, "prompt" if settings.infill is None else "infill"
+    typed = settings.prompt if settings.infill is None else settings.infill
+    assert typed is not None
+    if not isinstance(codec, Tokens):
+        raise LabError(f"{key} is for runs on text, and this run has codec={type(codec).__name__}")
+    tokens, given = checked_call(lambda: codec.with_blanks(typed, settings.blank if key == "infill" else None), key)
+    (length,), count = pipeline.shape, len(tokens)
+    if count > length:
+        raise LabError(f"{key} has {count:,} tokens, and the run's sequences have {length:,}: shorten it")
+    tokens, given = (torch.nn.functional.pad(x, (0, length - count)) for x in (tokens, given))
+    constraint = checked_call(lambda: GivenTokens(tokens, given), key)
+    shown = length if key == "prompt" else count
+    labels = typed_labels(run, settings.labels, settings.num_samples)
+
+    def sheet(drawn: Draw) -> Sheet:
+        title = f"Samples after {run.step:,} steps, seed {settings.seed}, given: {typed}"
+        return grid_sheet(drawn.samples[:SHOWN, :shown], title)
+
+    record = {key: typed} | ({"blank": settings.blank} if key == "infill" else {})
+    return DrawPlan(settings.num_samples, labels, key, sheet, {"constraint": constraint}, record)

@@ -1,0 +1,103 @@
+"""A run on text by the doors that people use: it trains, is drawn from with prompts, evaluated and resumed."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from conftest import read_typed, save_coarsely
+from diffusion_lab.errors import LabError
+from diffusion_lab.runs.evaluate import evaluate
+from diffusion_lab.runs.sample import sample
+from diffusion_lab.runs.train import train
+
+TEXT = (
+    "experiment=quickstart_text", "data.length=16", "data.limit_train=64", "network.width=16", "network.depth=1",
+    "network.heads=2", "trainer=cpu", "trainer.max_steps=4", "sampler.num_steps=4", "sampling.num_samples=3",
+    "evaluation.bound.num_times=2", "evaluation.masked_count.num_times=2", "evaluation.bound.num_items=8",
+    "evaluation.masked_count.num_items=8", "console=quiet",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a finished run on text."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        save_coarsely(monkeypatch)
+        return train(read_typed(*TEXT, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}"), ["name=text"])
+
+
+@pytest.fixture
+def drawn(run):
+    """A function from overrides to the record of a draw, its tokens and its texts."""
+
+    def of(*overrides):
+        typed = read_typed(
+            f"run_dir={run.path}", "device=cpu", "console=quiet", "num_samples=2", *overrides, config_name="sample"
+        )
+        place = sample(typed)
+        record = json.loads((place / "draw.json").read_text())
+        texts = (place / "samples.txt").read_text(encoding="utf-8")
+        return record, np.load(place / "samples.npy"), texts.removeprefix("[0]\n").split("\n\n[1]\n")
+
+    return of
+
+
+def test_its_figures_are_texts_and_its_metrics_nats_and_bits(run):
+    names = {path.name for path in run.figures.iterdir()}
+    assert {"samples.txt", "denoising.txt", "forward.txt", "real_and_generated.txt", "loss.png"} <= names
+    assert "█" in (run.figures / "denoising.txt").read_text(encoding="utf-8")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    nats = metrics["bound"]["nats_per_character"]
+    assert metrics["bound"]["bits_per_character"] == pytest.approx(nats / math.log(2))
+    assert nats == pytest.approx(metrics["masked_count"]["nats_per_character"], rel=0.3)
+    assert 2 < nats < 5  # an untrained network says log 103 or so
+
+
+def test_samples_begin_with_a_prompt(drawn):
+    record, tokens, texts = drawn("prompt='The class'")
+    assert record["prompt"] == "The class"
+    assert tokens.shape == (2, 16)
+    assert all(text.startswith("The class") for text in texts)
+
+
+@pytest.mark.parametrize("sampler", ["first_hitting", "confidence", "remasking", "ancestral"])
+def test_blanks_are_filled_in_and_given_text_comes_back(drawn, sampler):
+    steps = [] if sampler == "first_hitting" else ["sampler.num_steps=4"]
+    record, tokens, texts = drawn("infill='To be @@@@ be.'", f"sampler={sampler}", *steps)
+    assert (record["infill"], record["blank"]) == ("To be @@@@ be.", "@")
+    assert int(tokens.max()) < 200
+    for text in texts:
+        assert text[:6] == "To be "
+        assert text[10:14] == " be."
+        assert "█" not in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["prompt='This prompt is too long.'"], "prompt has 24 tokens"), (["infill=nothing"], "some @"),
+        (["prompt=a", "infill='a@'"], "exclude each other"),
+        (["prompt='Ж'"], "Ж"), (["infill='a@'", "blank=''"], "blank"),
+    ],
+)  # fmt: skip
+def test_texts_that_do_not_fit_are_refused(drawn, typed, message):
+    with pytest.raises((LabError, ValueError), match=message):
+        drawn(*typed)
+
+
+def test_a_run_on_images_takes_no_prompt(copy):
+    with pytest.raises(LabError, match="prompt is for runs on text"):
+        sample(read_typed(f"run_dir={copy.path}", "device=cpu", "prompt=a", config_name="sample"))
+
+
+def test_it_is_evaluated_by_both_estimators(run):
+    typed = read_typed(
+        f"run_dir={run.path}", "device=cpu", "console=quiet", "split=test", "evaluation=token_likelihood",
+        "evaluation.bound.num_times=2", "evaluation.masked_count.num_times=2", "evaluation.bound.num_items=8",
+        "evaluation.masked_count.num_items=8", config_name="evaluate",
+    )  # fmt: skip
+    results = json.loads(evaluate(typed).read_text())["results"]
+    assert set(results) == {"bound", "masked_count"}
+    assert results["bound"]["perplexity"] == pytest.approx(math.exp(results["bound"]["nats_per_token"]))
