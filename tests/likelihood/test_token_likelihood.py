@@ -9,7 +9,7 @@ from torch import nn
 
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.likelihood import MaskedCountNLL, TokenBoundNLL
-from diffusion_lab.parameterizations import Logits, Substitution
+from diffusion_lab.parameterizations import Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import Ancestral, Pipeline
 from diffusion_lab.sampling.grids.trailing import Trailing
@@ -142,3 +142,20 @@ def test_the_bound_of_steps_falls_towards_that_of_continuous_time(name):
     few, more, limit = bound(2), bound(32), bound(None)
     assert few > more + 0.02
     assert more == pytest.approx(limit, abs=0.06)
+
+
+def test_a_network_of_scores_is_told_no_time_at_which_nothing_survives():
+    """States without any token occur among the counts, and at no time of a schedule that leaves some."""
+    process = Absorbing(LogLinearSchedule(remaining=1e-3), 3)
+
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores = nn.Parameter(torch.tensor([0.5, 0.3, 0.2]).log())
+
+        def forward(self, x, c_noise, condition=None):
+            return self.scores.expand(*x.shape, 3)
+
+    x = torch.randint(3, (50, 4), generator=torch.Generator().manual_seed(0))
+    result = MaskedCountNLL(num_times=8, batch_size=50).of(pipeline(process, LogScores(process), Constant(), 4), x)
+    assert bool(result.bits.isfinite().all())

@@ -45,7 +45,7 @@ class MaskedCountNLL(TokenLikelihood):
             count = 1 + (u * length).long().clamp(max=length - 1)  # [B]
             masked = random_masked(everywhere, count, noise.at("masked", number))
             # A network that is told the time is told the one at which as many are masked in the mean.
-            t = schedule.time(1 - count / length)
+            t = schedule.time(1 - count / length).clamp(0, 1)
             z_t = torch.where(masked, process.mask, z0)
             prediction = denoiser(z_t, t, condition)
             assert isinstance(prediction, TokenPrediction)
