@@ -72,6 +72,7 @@ def test_the_rows_cover_every_pair_that_is_not_refused():
             assert (items in FORBIDDEN or items[::-1] in FORBIDDEN) != (frozenset(items) in seen), items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ROWS)))
 def test_options_that_go_together_train_and_sample_a_step(settings, number):
     parts = validated(settings(*typed(ROWS[number])))

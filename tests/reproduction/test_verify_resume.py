@@ -30,6 +30,7 @@ def session(kill_after=None):
     return verify_resume._session(None, [], {}, kill_after)
 
 
+@pytest.mark.slow
 def test_a_verification_that_is_stopped_stops_its_run(monkeypatch):
     monkeypatch.setattr(verify_resume, "_train", stop_the_parent)
     with interrupt_on_sigterm(), pytest.raises(RunInterrupted) as stopped:

@@ -54,8 +54,11 @@ MOMENTS = [
     ("at the end", 8),
 ]
 
-#: What `make test` looks at, and what CI does besides; the rest of the matrix is in `make test-full`.
-SHORT = {("everything", "writing a checkpoint", 4, 2): (), ("steps", "between steps", 4, None): pytest.mark.slow}
+#: What CI looks at besides `make test`; the rest of the matrix is in `make test-full`.
+SHORT = {
+    ("everything", "writing a checkpoint", 4, 2): pytest.mark.slow,
+    ("steps", "between steps", 4, None): pytest.mark.slow,
+}
 
 MATRIX = [
     pytest.param(

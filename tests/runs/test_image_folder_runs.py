@@ -62,6 +62,7 @@ def weights(folder):
     return json.loads((folder.path / "manifest.json").read_text())["weights"]
 
 
+@pytest.mark.slow
 def test_a_run_from_disk_that_is_stopped_moved_and_resumed_is_the_run_from_memory(typed, pictures, tmp_path):
     whole = train(typed(pictures, "data.in_memory=true", "name=whole"), [])
     assert np.load(whole.path / "samples" / "final.npy").shape == (9, 3, 8, 8)

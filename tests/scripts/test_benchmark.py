@@ -65,6 +65,7 @@ def test_all_contenders_take_the_same_sampling_step(same, index):
     torch.testing.assert_close(mean, expected, rtol=0, atol=1e-3)  # its tables are float32, and cancel near t = 0
 
 
+@pytest.mark.slow
 def test_contenders_take_turns_and_keep_their_state(tmp_path):
     path = tmp_path / "log"
     contenders = [rounds.Contender(n, "float32", 1, partial(log_each_step, n, path)) for n in ("(a)", "(b)")]

@@ -106,6 +106,7 @@ def test_a_trial_with_recent_heartbeats_is_left_alone(opened):
     assert states(other) == ["RUNNING", "RUNNING"]
 
 
+@pytest.mark.slow
 def test_heartbeats_are_recorded_only_while_a_trial_runs(opened, monkeypatch):
     shared = opened(heartbeat=1)
     trial = shared.ask()

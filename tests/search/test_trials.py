@@ -69,6 +69,7 @@ def rows(trial):
     return metrics(trial)["epochs"]
 
 
+@pytest.mark.slow
 def test_the_command_of_a_trial_repeats_its_run(planned, trials, tmp_path):
     space = {"optimizer.lr": "tag(log, interval(1e-4, 1e-2))", "schedule": "choice(linear, cosine)"}
     spec = planned(space=space, n_trials=2)
@@ -184,6 +185,7 @@ def others_that_did_better(spec, values):
     shared.close()
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_ends_early_and_is_otherwise_unchanged(planned, trials):
     more = {"pruner": "median", "n_trials": 7}
     spec = planned("trainer.max_epochs=4", **more)
@@ -247,6 +249,7 @@ def interfere(monkeypatch):
     return add
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_trial_and_the_next_start_resumes_it(planned, trials, interfere, capsys):
     spec = planned("trainer.max_epochs=3", n_trials=2)
     interfere(PressCtrlC(step=6))
@@ -334,6 +337,7 @@ def test_a_trial_that_another_worker_ended_in_the_meantime_is_left_as_it_is(plan
     assert ERROR not in trial.user_attrs
 
 
+@pytest.mark.slow
 def test_a_trial_whose_lost_worker_still_trains_starts_anew(planned, trials, interfere):
     spec = planned()
     interfere(PressCtrlC(step=6))

@@ -29,6 +29,7 @@ def test_evaluations_are_logged_every_few_epochs_and_change_no_loss(tiny):
     assert not (folder.path / "evaluations").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_an_evaluation_after_the_sampling_step_and_training_goes_on_from_there(tiny, monkeypatch):
     advance, steps = StoredDraws.draw, []
 
