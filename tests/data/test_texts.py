@@ -25,8 +25,8 @@ def test_a_text_is_cut_into_sequences_and_its_end_held_out(play):
     assert labels is None
     assert val.dtype == torch.int64
     whole = play.read_text()
-    assert "".join(map(data.decode, val.tolist())) == whole[1401:1601]
-    assert "".join(map(data.decode, data.split("test")[0].tolist())) == whole[1601:]
+    assert "".join(map(data.vocabulary.text, val.tolist())) == whole[1401:1601]
+    assert "".join(map(data.vocabulary.text, data.split("test")[0].tolist())) == whole[1601:]
 
 
 def test_sequences_to_train_on_start_anywhere(play):
@@ -37,7 +37,7 @@ def test_sequences_to_train_on_start_anywhere(play):
     for epoch in range(40):
         crops = data.augment(data.train.data[rows], Noise(rows, 0, "augment", epoch))
         assert crops.shape == (len(rows), 10)
-        texts = [data.decode(crop) for crop in crops.tolist()]
+        texts = [data.vocabulary.text(crop) for crop in crops.tolist()]
         assert all(text in play.read_text() for text in texts)
         starts |= {text[0] for text in texts[:1]}
     assert len(starts) == 10  # each of the ten offsets of the first sequence
@@ -52,7 +52,7 @@ def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     data = TextFiles(str(tmp_path), length=4, tokens=tokens, test=0.2, validation="test")
     ids = data.vocabulary.encode(text)
-    assert data.decode(ids.tolist()) == text
+    assert data.vocabulary.text(ids.tolist()) == text
     again = TextFiles(
         str(tmp_path / "gone"),
         length=4,
@@ -67,7 +67,7 @@ def test_words_beyond_the_most_frequent_are_unknown(tmp_path):
     (tmp_path / "a.txt").write_text("a a a b b c " * 30, encoding="utf-8")
     data = TextFiles(str(tmp_path), length=2, tokens="words", max_words=4)
     assert data.found()["vocabulary"] == ["<unk>", " ", "a", "b"]
-    assert data.decode(data.vocabulary.encode("c b").tolist()) == "<unk> b"
+    assert data.vocabulary.text(data.vocabulary.encode("c b").tolist()) == "<unk> b"
 
 
 def test_the_hash_depends_on_the_vocabulary_too(tmp_path):
@@ -85,7 +85,7 @@ def test_the_documentation_of_python_needs_no_download():
     data.setup()
     assert len(data.train) > 1000
     assert data.vocabulary.size > 90
-    assert data.decode(data.split("train", 1)[0][0].tolist()).strip()
+    assert data.vocabulary.text(data.split("train", 1)[0][0].tolist()).strip()
 
 
 def test_tiny_shakespeare_says_what_it_lacks(tmp_path, monkeypatch):
@@ -111,12 +111,12 @@ def test_text8_is_read_from_its_archive(tmp_path, monkeypatch):
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("text8", text)
     monkeypatch.setattr(Text8, "md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    data = Text8(str(tmp_path), length=20)
+    data = Text8(str(tmp_path), length=20, test=0.05)
     assert data.vocabulary.size == 27
     data.prepare_data()
     data.setup()
     assert [len(split) for split in (data.val, data.test)] == [5, 5]
-    assert data.decode(data.split("test", 1)[0][0].tolist()) == text[1900:1920]
+    assert data.vocabulary.text(data.split("test", 1)[0][0].tolist()) == text[1900:1920]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_texts_that_do_not_fit_are_refused(drawn, typed, message):
 
 
 def test_a_run_on_images_takes_no_prompt(copy):
-    with pytest.raises(LabError, match="prompt is for runs on text"):
+    with pytest.raises(LabError, match="prompt: it is for runs on text, and this run has codec=Pixels"):
         sample(read_typed(f"run_dir={copy.path}", "device=cpu", "prompt=a", config_name="sample"))
 
 

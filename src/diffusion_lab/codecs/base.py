@@ -56,6 +56,18 @@ class Codec(nn.Module, ABC):
         """Return what constructors of later parts may ask for by name, such as a number of channels."""
         return {}
 
+    def with_blanks(self, text: str, blank: str | None) -> tuple[Tensor, Tensor]:
+        """Return the codes [n] of a text that is typed, and which of them are given, [n] bool.
+
+        Args:
+            text: without blanks in the vocabulary.
+            blank: a sign that stands for one code that is not given; None for none.
+
+        Raises:
+            ValueError: if the data is no text, or a part of the text has no code.
+        """
+        raise ValueError(f"it is for runs on text, and this run has codec={type(self).__name__}")
+
     def characters(self, x: Tensor) -> Tensor | None:
         """Return the number of characters [B] int64 of the text that data [B, *D] stands for; None if it is no text."""
         return None

@@ -63,15 +63,6 @@ class Tokens(Codec):
         return self.vocabulary.text(tokens.tolist())
 
     def with_blanks(self, text: str, blank: str | None) -> tuple[Tensor, Tensor]:
-        """Return the tokens [n] int64 of a text, and which of them are given, [n] bool.
-
-        Args:
-            text: without blanks in the vocabulary.
-            blank: a sign that stands for one token that is not given; None for none.
-
-        Raises:
-            ValueError: if a part of the text has no token.
-        """
         tokens: list[Tensor] = []
         given: list[Tensor] = []
         for part in re.split(f"({re.escape(blank)})", text) if blank else [text]:

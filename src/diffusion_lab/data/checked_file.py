@@ -38,16 +38,7 @@ class CheckedFile:
         """
         if not self.path.is_file():
             self._download()
-        try:
-            with self.path.open("rb") as file:
-                found = hashlib.file_digest(file, "md5").hexdigest()
-        except OSError as error:
-            raise LabError(f"cannot read {self.path}: {error.strerror}") from error
-        if found != self.md5:
-            raise LabError(
-                f"{self.path} is damaged ({self.path.stat().st_size:,} bytes, md5 {found}, expected {self.md5}): "
-                "delete it, and the next run fetches it again"
-            )
+        check_file(self.path, self.md5)
 
     def _download(self) -> None:
         console.current().note(f"{self.name} is not in {self.path.parent}: fetching it")
@@ -57,9 +48,32 @@ class CheckedFile:
         except Exception as error:  # it may raise anything, and what helps is the same
             with contextlib.suppress(OSError):
                 self.path.parent.rmdir()  # one that was made for nothing
-            reason = " ".join(str(error).split())[:160]
             raise LabError(
-                f"{self.name} is not in {self.path.parent} and could not be downloaded ({reason}): put "
+                f"{self.name} is not in {self.path.parent} and could not be downloaded ({short_reason(error)}): put "
                 f"{self.path.name} there from {self.address}, name another folder with paths.data_dir=… or "
                 "DIFFUSION_LAB_DATA_DIR, or use data=python_docs, which needs no download"
             ) from error
+
+
+def check_file(path: Path, md5: str) -> None:
+    """Check a file against its checksum, in hexadecimal digits.
+
+    Raises:
+        LabError: naming the file, if it cannot be read or is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise LabError(f"cannot read {path}: {error.strerror}") from error
+    if found != md5:
+        raise LabError(
+            f"{path} is damaged ({path.stat().st_size:,} bytes, md5 {found}, expected {md5}): "
+            "delete it, and the next run fetches it again"
+        )
+
+
+def short_reason(error: Exception) -> str:
+    """Return the message of an error in one line of at most 160 characters, cut where one cannot miss it."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 160 else f"{text[:160]}…"

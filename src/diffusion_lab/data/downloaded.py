@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 from abc import abstractmethod
 from pathlib import Path
@@ -13,6 +12,7 @@ from torchvision.datasets.utils import download_url
 
 from diffusion_lab import console
 from diffusion_lab.data.base import Split, hold_out
+from diffusion_lab.data.checked_file import check_file, short_reason
 from diffusion_lab.data.images import ImageDataModule
 from diffusion_lab.errors import LabError
 
@@ -88,17 +88,7 @@ class DownloadedImages(ImageDataModule):
         if any(not (self.raw_dir / name).is_file() for name in self.checksums):
             self._download()
         for name, expected in self.checksums.items():
-            path = self.raw_dir / name
-            try:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "md5").hexdigest()
-            except OSError as error:
-                raise LabError(f"cannot read {path}: {error.strerror}") from error
-            if found != expected:
-                raise LabError(
-                    f"{path} is damaged ({path.stat().st_size:,} bytes, md5 {found}, expected {expected}): "
-                    "delete it, and the next run fetches it again"
-                )
+            check_file(self.raw_dir / name, expected)
 
     def load(self) -> tuple[Split, Split, Split]:
         pool, test = self.read()
@@ -130,13 +120,7 @@ class DownloadedImages(ImageDataModule):
             # Whatever went wrong inside the download, what helps is the same.
             raise LabError(
                 f"{self.name} is not in {self.raw_dir} and could not be downloaded "
-                f"({_short(error)}): put {', '.join(self.checksums)} there"
+                f"({short_reason(error)}): put {', '.join(self.checksums)} there"
                 f"{self.instead}, name another folder with paths.data_dir=… or DIFFUSION_LAB_DATA_DIR, "
                 "or use data=digits, which needs no download"
             ) from error
-
-
-def _short(error: Exception) -> str:
-    """Return the message of an error in one line of at most 160 characters, cut where one cannot miss it."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else f"{text[:160]}…"

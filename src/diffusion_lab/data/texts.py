@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -125,10 +124,6 @@ class TextDataModule(DataModule):
             split: hashlib.blake2b(f"{tokens} {entries}".encode(), digest_size=16).hexdigest()
             for split, tokens in super().fingerprint().items()
         }
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens."""
-        return self.vocabulary.text(tokens)
 
     def _packed(self, ids: Tensor, use: str) -> Split:
         count = len(ids) // self.length

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.parameterizations.base import Parameterization
-from diffusion_lab.processes import Absorbing, DiscreteProcess, TokenLogProbs, TokenPrediction, per_sample
+from diffusion_lab.processes import DiscreteProcess, TokenLogProbs, TokenPrediction, per_sample
 
 
 class LogScores(Parameterization):
@@ -35,14 +35,7 @@ class LogScores(Parameterization):
         return {"num_outputs": self.process.vocab_size}
 
     def prediction(self, raw: Tensor, z_t: Tensor, t: Tensor) -> TokenScores:
-        scores = raw.float()
-        if isinstance(self.process, Absorbing):
-            survival = self.process.schedule.survival(t)
-            odds = (1 - survival).log() - survival.log() + torch.tensor(self.process.vocab_size).log()
-            scores = scores - per_sample(odds, scores)
-        else:
-            scores = scores.scatter(-1, z_t[..., None], 0.0)
-        return TokenScores(scores, z_t, t, self.process)
+        return TokenScores(self.process.scores_of_raw(raw.float(), z_t, t), z_t, t, self.process)
 
 
 @dataclass(frozen=True)

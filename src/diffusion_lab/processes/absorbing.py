@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,10 @@ class Absorbing(DiscreteProcess):
         """Return log p(y) − log(e^σ − 1) at masks, with σ the total rate (SEDD, eq. 20); what is open has no scores."""
         scores = prediction.x0.double() - per_sample(self._log_odds(t), z_t).expand(z_t.shape)[..., None]
         return torch.where((z_t == self.mask)[..., None], scores, -torch.inf)
+
+    def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return raw − log(e^σ − 1) − log V (SEDD, appendix C)."""
+        return raw - per_sample(self._log_odds(t) + math.log(self.vocab_size), raw)
 
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         open_ = functional.one_hot(z_t, self.num_states)[..., : self.mask].to(log_scores).log()

@@ -168,6 +168,10 @@ class DiscreteProcess(Process):
         """Return the log-scores [B, *D, V] float64 that follow from the predicted probabilities of clean tokens."""
 
     @abstractmethod
+    def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return log-scores [B, *D, V] from outputs of a network that are of one size at all times."""
+
+    @abstractmethod
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return the log-probabilities of clean tokens [B, *D, V] that follow from log-scores: `log_scores_of` back."""
 

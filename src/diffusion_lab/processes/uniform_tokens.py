@@ -54,6 +54,10 @@ class Uniform(DiscreteProcess):
         logs = (self.vocab_size * survival * prediction.x0.double().exp() + 1 - survival).log()
         return logs - logs.gather(-1, z_t[..., None])
 
+    def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return the raw output, with a score of 1 for the token of the state."""
+        return raw.scatter(-1, z_t[..., None], 0.0)
+
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return p = (x̄ − 1 + α)/(N α) with x̄ = N s/Σ s, as near to probabilities as scores allow."""
         survival = per_sample(self.schedule.survival(t), z_t).expand(z_t.shape)[..., None]

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.unmask import best, draw_tokens, unmasked
+from diffusion_lab.sampling.unmask import best, draw_tokens
 
 
 class Confidence(Sampler):
@@ -63,7 +63,7 @@ class Confidence(Sampler):
         tokens = draw_tokens(prediction, noise)
         score = torch.where(here, self._sureness(prediction.x0, tokens), -torch.inf)
         count = -(-left // (per_block - of_block))  # rounded up, so that the last step opens all that are left
-        return State(unmasked(z, best(score, count) & here, tokens))
+        return State(torch.where(best(score, count) & here, tokens, z))
 
     def _sureness(self, log_probs: Tensor, tokens: Tensor) -> Tensor:
         if self.by == "confidence":

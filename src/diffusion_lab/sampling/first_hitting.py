@@ -8,7 +8,7 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.unmask import draw_tokens, random_masked, unmasked
+from diffusion_lab.sampling.unmask import draw_tokens, random_masked
 
 
 class FirstHitting(Sampler):
@@ -36,4 +36,4 @@ class FirstHitting(Sampler):
         prediction = denoiser(z, schedule.time(1 - destroyed))
         tokens = draw_tokens(prediction, noise.at("token"))
         opens = random_masked(masked, torch.ones_like(left), noise.at("position"))
-        return State(unmasked(z, opens, tokens), {"destroyed": destroyed})
+        return State(torch.where(opens, tokens, z), {"destroyed": destroyed})

@@ -8,30 +8,18 @@ from torch.nn import functional
 
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations.log_scores import check_survivors
-from diffusion_lab.processes import DiscreteProcess, per_sample
-from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.processes import per_sample
+from diffusion_lab.sampling.base import DenoiserFn, State
+from diffusion_lab.sampling.score_sampler import ScoreSampler
 
 
-class ScoreEuler(Sampler):
+class ScoreEuler(ScoreSampler):
     """Each position jumps to a token with a probability of its score times the rate and the length of the step.
 
     Where these probabilities add up to more than 1, which coarse steps early on lead to, they are scaled to 1.
 
-    Args:
-        process: a discrete process.
-        grid: the times of the steps.
-        num_steps: how many.
-
-    Raises:
-        ValueError: if nothing survives at t = 1, where there are no scores.
+    Arguments as in `ScoreSampler`.
     """
-
-    def __init__(self, process: DiscreteProcess, grid: TimeGrid, num_steps: int = 64) -> None:
-        super().__init__(grid.steps(num_steps))
-        check_survivors(process, "sampler=score_euler")
-        self.process = process
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z, process = state.z, self.process

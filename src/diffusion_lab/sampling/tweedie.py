@@ -8,30 +8,18 @@ from torch.nn import functional
 
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations.log_scores import check_survivors
-from diffusion_lab.processes import DiscreteProcess, per_sample
-from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.grids import TimeGrid
+from diffusion_lab.processes import per_sample
+from diffusion_lab.sampling.base import DenoiserFn, State
+from diffusion_lab.sampling.score_sampler import ScoreSampler
 
 
-class Tweedie(Sampler):
+class Tweedie(ScoreSampler):
     """Each position is drawn from (e^{−Δσ Q} s)_i · e^{Δσ Q}(z_t, i): exact for one position, if its scores are.
 
     Negative values, to which wrong scores lead, count as 0. A last step to t = 0 leaves no mask.
 
-    Args:
-        process: a discrete process.
-        grid: the times of the steps.
-        num_steps: how many.
-
-    Raises:
-        ValueError: if nothing survives at t = 1, where there are no scores.
+    Arguments as in `ScoreSampler`.
     """
-
-    def __init__(self, process: DiscreteProcess, grid: TimeGrid, num_steps: int = 64) -> None:
-        super().__init__(grid.steps(num_steps))
-        check_survivors(process, "sampler=tweedie")
-        self.process = process
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z, process = state.z, self.process

@@ -30,8 +30,3 @@ def best(score: Tensor, count: Tensor) -> Tensor:
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
     return (rank < count[:, None]).view(score.shape)
-
-
-def unmasked(z: Tensor, opens: Tensor, tokens: Tensor) -> Tensor:
-    """Return the state [B, *D] with tokens at the positions that open."""
-    return torch.where(opens, tokens, z)
