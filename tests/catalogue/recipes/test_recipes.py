@@ -10,8 +10,9 @@ import yaml
 from matplotlib import image
 
 from diffusion_lab.catalogue.recipes import recipe_record
+from diffusion_lab.catalogue.recipes.quality_tables import points
 from diffusion_lab.catalogue.recipes.recipe_record import read_records
-from diffusion_lab.catalogue.recipes.recipe_tables import points, recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
 from diffusion_lab.catalogue.recipes.record_recipes import MARKS, record_recipes
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import conf_dir, options
@@ -166,6 +167,54 @@ def test_numbers_of_two_feature_networks_of_one_run_are_in_two_tables(tmp_path, 
     assert second[2].startswith("| `one` | 0.500 ± 0.010 (10) | 0.500 ± 0.010 | 0.500 ± 0.010 |")
     pictures = {file.name for file in tmp_path.glob("recipes-digits*")}
     assert pictures == {"recipes-digits-own-MNIST-abc.png", "recipes-digits-own-Other-abc.png"}
+
+
+def token_bound(nats, **more):
+    bits = nats / math.log(2)
+    numbers = {"nats_per_token": nats, "bits_per_token": bits, "num_items": 400, "tokens": 256}
+    return numbers | {"nats_per_token_error": 0.01, "bits_per_token_error": 0.01} | more
+
+
+def text_run(outputs, name, text):
+    """The run of a recipe whose samples are text."""
+    path = recipe_run(outputs, name)
+    np.save(path / "samples" / "final.npy", np.zeros((2, 4), dtype=np.int64))
+    (path / "samples" / "final.txt").write_text(f"[0]\n{text}\n\n[1]\nother\n")
+    return path
+
+
+def test_bounds_of_tokens_have_a_table_with_samples_of_text(tmp_path, settings):
+    for name, nats in (("one", 2.0), ("two", 1.5)):
+        path = text_run(tmp_path / "outputs", name, f"What, ```{name}\x1b```?\n\nNo.")
+        per_character = {"nats_per_character": nats, "bits_per_character": 3.0}
+        per_character |= {"nats_per_character_error": 0.25, "bits_per_character_error": 0.25}
+        evaluation(path, "a", {"bound": token_bound(nats, **per_character)})
+        evaluation(path, "b", {"masked_count": token_bound(nats + 0.25, **per_character)})
+        record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    first, second = (line for line in text.splitlines() if line.startswith("| `"))
+    assert first.startswith("| `two` | 1.50 ± 0.25 | 1.50 ± 0.25 | 3.00 ± 0.25 |")
+    assert second.startswith("| `one` | 2.00 ± 0.25")
+    assert "400 sequences of 256 tokens" in text
+    assert "```text\n[two]\nWhat, '''two'''?\n\nNo.\n\n[one]\n" in text
+    assert not list((tmp_path / "records").glob("*.png"))
+
+
+def test_bounds_of_tokens_that_are_no_text_are_those_of_a_token(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs", "one")
+    evaluation(path, "a", {"bound": token_bound(2.0)})
+    record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    assert "| recipe | bits/token | parameters |" in text
+    assert (tmp_path / "records" / "one.png").is_file()
+
+
+def test_a_run_whose_samples_are_neither_images_nor_text_is_refused(tmp_path, settings):
+    path = text_run(tmp_path / "outputs", "one", "")
+    (path / "samples" / "final.txt").unlink()
+    evaluation(path, "a", {"bound": token_bound(2.0)})
+    with pytest.raises(LabError, match="holds neither images nor text"):
+        record_recipes([str(path)], settings)
 
 
 def test_numbers_of_two_data_sets_are_in_two_tables(tmp_path, settings):

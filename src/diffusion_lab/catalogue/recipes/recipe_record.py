@@ -16,7 +16,7 @@ import numpy as np
 from diffusion_lab.catalogue.comparison.sample_sheets import as_pixels, stored_images
 from diffusion_lab.config.tree import option_of, options, read_option
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.bounded_read import read_json
+from diffusion_lab.machine.bounded_read import read_bounded, read_json
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
@@ -31,6 +31,9 @@ _OF_SWEEPS = ("-m", "--multirun")
 
 #: How many samples of the run's own sampler a record keeps.
 _NUM_SAMPLES = 20
+
+#: How many characters of the first sample a record keeps.
+_NUM_CHARACTERS = 240
 
 #: What a record takes from a manifest.
 _OF_MANIFEST = ("fingerprint", "weights", "parameters", "steps", "options")
@@ -58,6 +61,7 @@ _OF_RECORD: Kinds = {
     "command": ("a text", matching(".*")),
     "config": ("a mapping", is_mapping),
 }
+_SAMPLE: Kinds = {"sample": ("a text", matching(".*"))}
 _NUMBERS_OF_QUALITY = ("evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
 _OF_RESULTS: Mapping[str, Kinds] = {
     "quality": {EXTRACTOR: ("a text", matching(".*")), **dict.fromkeys(_NUMBERS_OF_QUALITY, _A_NUMBER)},
@@ -65,12 +69,19 @@ _OF_RESULTS: Mapping[str, Kinds] = {
     "ode": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
     "cas": {"accuracy": _A_NUMBER},
 }
+#: The evaluations that bound the likelihood of tokens, and what tables take from a result in nats.
+TOKEN_BOUNDS = ("bound", "masked_count")
+_OF_TOKENS: Kinds = dict.fromkeys(
+    ("nats_per_token", "nats_per_token_error", "bits_per_token", "bits_per_token_error", "num_items", "tokens"),
+    _A_NUMBER,
+)
 #: What is measured on samples, and what tables take from results that have it.
 MEASURES = ("fid", "kid", "precision", "recall", "coverage")
 _MORE_OF_RESULTS: Kinds = dict.fromkeys(
     (
         *(f"{name}{end}" for name in MEASURES for end in ("", "_spread", "_floor", "_floor_spread")),
         "label_accuracy",
+        *(f"{unit}_per_character{end}" for unit in ("nats", "bits") for end in ("", "_error")),
         "num_items",
         "num_samples",
     ),
@@ -148,10 +159,10 @@ def record_of(run: RunRecord) -> RecipeRecord:
     evaluations = [
         one for one in evaluated(run) if _is_final(one, manifest) and _is_of_test_data(one) and _is_of_seeds(one)
     ]
-    if not any("quality" in one.content["results"] for one in evaluations):
+    if not any(_stands_in_a_table(one.content["results"]) for one in evaluations):
         raise LabError(
             f"{run.path} has not been evaluated beside test data, with two or more seeds: "
-            f"scripts/evaluate.py run_dir={run.path} split=test"
+            f"scripts/evaluate.py run_dir={run.path} split=test, for text with evaluation=token_bound"
         )
     computing, versions = (run.sessions[-1].get(key) or {} for key in ("computing", "versions"))
     content = {
@@ -167,22 +178,38 @@ def record_of(run: RunRecord) -> RecipeRecord:
         "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
         "evaluations": [_evaluation(one, run) for one in evaluations],
     }
+    if text := _sample_text(run):
+        content["sample"] = text
     record = RecipeRecord(name, content)
     _check(record, run.path / EVALUATIONS)
     return record
 
 
-def sample_row(run: RunRecord) -> np.ndarray:
-    """Return samples of a run's own sampler, side by side: [H, n · W, C] uint8.
+def sample_row(run: RunRecord) -> np.ndarray | None:
+    """Return samples of a run's own sampler, side by side: [H, n · W, C] uint8; None if they are text.
 
     Raises:
-        LabError: if the samples drawn after training are not there, or are no images.
+        LabError: if the samples drawn after training are not there, or are neither images nor text.
     """
     path = run.path / "samples" / "final.npy"
     samples = stored_images(path)
-    if samples is None:
-        raise LabError(f"{path} holds no images: a recipe is recorded with the samples that are drawn after training")
-    return np.concatenate(list(as_pixels(samples[:_NUM_SAMPLES])), axis=1)
+    if samples is not None:
+        return np.concatenate(list(as_pixels(samples[:_NUM_SAMPLES])), axis=1)
+    if not path.with_suffix(".txt").is_file():
+        raise LabError(
+            f"{path} holds neither images nor text: a recipe is recorded with the samples that are drawn after training"
+        )
+    return None
+
+
+def _sample_text(run: RunRecord) -> str | None:
+    """Return the start of the first sample that was drawn after training; None if it is no text."""
+    path = run.path / "samples" / "final.txt"
+    if not path.is_file():
+        return None
+    _, _, text = read_bounded(path).decode(errors="replace").partition("\n")  # the first line is its number
+    text, _, _ = text.partition("\n\n[1]\n")
+    return text[:_NUM_CHARACTERS].rstrip()
 
 
 def written(record: RecipeRecord) -> str:
@@ -192,9 +219,10 @@ def written(record: RecipeRecord) -> str:
 
 def _check(record: RecipeRecord, place: Path) -> None:
     """Raise LabError if a record, or one of its results, lacks what tables take from it, or has it of another kind."""
-    check_kinds(record.content, _OF_RECORD, place, needed=_OF_RECORD)
-    for name, kinds in _OF_RESULTS.items():
+    check_kinds(record.content, {**_OF_RECORD, **_SAMPLE}, place, needed=_OF_RECORD)
+    for name in {*_OF_RESULTS, *TOKEN_BOUNDS}:
         for result in record.results(name):
+            kinds = _OF_TOKENS if name in TOKEN_BOUNDS and "bits_per_dim" not in result else _OF_RESULTS[name]
             check_kinds(result, {**_MORE_OF_RESULTS, **kinds}, place, needed=[*kinds, *result])
 
 
@@ -229,6 +257,10 @@ def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
 def _is_of_seeds(evaluation: EvaluatedRun) -> bool:
     """Whether the numbers have a spread: those of a single sampling seed are not for reporting."""
     return evaluation.content["results"].get("quality", {}).get("num_seeds") != 1
+
+
+def _stands_in_a_table(results: Mapping[str, Any]) -> bool:
+    return "quality" in results or any("nats_per_token" in results.get(name, {}) for name in TOKEN_BOUNDS)
 
 
 def _is_of_test_data(evaluation: EvaluatedRun) -> bool:

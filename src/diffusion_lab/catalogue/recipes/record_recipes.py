@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffusion_lab.catalogue.find import find_runs
+from diffusion_lab.catalogue.recipes.quality_tables import best, comparable, points
 from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, record_of, sample_row, written
-from diffusion_lab.catalogue.recipes.recipe_tables import best, comparable, points, recipe_tables
+from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.errors import LabError
@@ -41,7 +42,8 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     for record, samples in made:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{record.name}.json", written(record))
-        Image.fromarray(samples.squeeze()).save(folder / f"{record.name}.png", optimize=True)
+        if samples is not None:
+            Image.fromarray(samples.squeeze()).save(folder / f"{record.name}.png", optimize=True)
         files.append(folder / f"{record.name}.json")
     write_text(readme, before + tables + after)
     files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]

@@ -1,0 +1,32 @@
+"""What the tables of recipes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord
+
+
+def markdown_table(headings: Sequence[str], texts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    """Return a table of the headings that have a cell in a row; columns but those of `texts` are set to the right."""
+    shown = [heading for heading in headings if any(row.get(heading) for row in rows)]
+    lines = [shown, ["---" if heading in texts else "---:" for heading in shown]]
+    lines += [[row.get(heading) or "–" for heading in shown] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def of_most(
+    record: RecipeRecord, evaluation: str, count: str, order: Callable[[Mapping[str, Any]], float]
+) -> Mapping[str, Any]:
+    """Return the first in `order` of the results that most items were taken for; empty for none.
+
+    The lowest of numbers with different errors would be low because of its error.
+    """
+    return min(record.results(evaluation), key=lambda one: (-one.get(count, 0), order(one)), default={})
+
+
+def places(records: Iterable[RecipeRecord]) -> str:
+    """Return on what the records were trained."""
+    machines = {(record.content["machine"]["threads"], record.content["machine"]["name"]) for record in records}
+    return ", ".join(f"{n} thread{'' if n == 1 else 's'} of {name}" for n, name in sorted(machines, key=str))

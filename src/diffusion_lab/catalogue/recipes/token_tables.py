@@ -1,0 +1,83 @@
+"""Recipes by the likelihood of tokens: a table for each data set and kind of token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from diffusion_lab.catalogue.number_format import format_mean
+from diffusion_lab.catalogue.recipes.recipe_record import TOKEN_BOUNDS, RecipeRecord
+from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, of_most, places
+
+_HEADINGS = (
+    "recipe",
+    "nats/character",
+    "by counts of masks",
+    "bits/character",
+    "bits/token",
+    "parameters",
+    "steps",
+    "minutes of training",
+)
+
+#: The columns of text; numbers are set to the right.
+_TEXTS = ("recipe",)
+
+
+def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
+    """Return for each data set and kind of token a table, and the sentence below it."""
+    found: dict[tuple[str, str], list[RecipeRecord]] = {}
+    for record in records:
+        if _bound(record):
+            found.setdefault((record.data, str(record.content["config"].get("data.tokens"))), []).append(record)
+    parts = []
+    for (data, _), mine in found.items():
+        mine.sort(key=lambda record: _bound(record)["nats_per_token"])
+        parts += [markdown_table(_HEADINGS, _TEXTS, [_row(record) for record in mine]), _below(data, mine)]
+        parts += [_samples(mine)]
+    return parts
+
+
+def _bound(record: RecipeRecord, estimator: str = TOKEN_BOUNDS[0]) -> Mapping[str, Any]:
+    """Return the result of an estimator of the bound; empty for none."""
+    found = of_most(record, estimator, "num_items", lambda one: one.get("nats_per_token", math.inf))
+    return found if "nats_per_token" in found else {}
+
+
+def _row(record: RecipeRecord) -> dict[str, str]:
+    """Return the cells of a recipe by their headings, empty where it has none."""
+    bound = _bound(record)
+    return {
+        "recipe": f"`{record.name}`",
+        "nats/character": _number(bound, "nats_per_character"),
+        "by counts of masks": _number(_bound(record, TOKEN_BOUNDS[1]), "nats_per_character"),
+        "bits/character": _number(bound, "bits_per_character"),
+        "bits/token": "" if "bits_per_character" in bound else _number(bound, "bits_per_token"),
+        "parameters": f"{record.content['parameters']:,}",
+        "steps": f"{record.content['steps']:,}",
+        "minutes of training": f"{record.content['minutes']:.0f}",
+    }
+
+
+def _number(result: Mapping[str, Any], name: str) -> str:
+    return format_mean(result[name], result[f"{name}_error"]) if name in result else ""
+
+
+def _below(data: str, records: Sequence[RecipeRecord]) -> str:
+    """Return the sentence on how the numbers of a table came about."""
+    counts = {(bound["num_items"], bound["tokens"]) for bound in map(_bound, records)}
+    sequences = ", ".join(f"{items:,} sequences of {tokens:,} tokens" for items, tokens in sorted(counts))
+    return (
+        f"*Bounds on the negative log-likelihood of test data of {data}: {sequences}; ± is the standard error over "
+        f"sequences, and says nothing of another training. Trained on {places(records)}.*"
+    )
+
+
+def _samples(records: Sequence[RecipeRecord]) -> str:
+    """Return the first sample of each record, in a block in which nothing is read as Markdown."""
+    lines = []
+    for record in records:
+        text = str(record.content.get("sample", "")).replace("`", "'")
+        lines += [f"[{record.name}]", *("".join(filter(str.isprintable, line)) for line in text.split("\n")), ""]
+    return "\n".join(["The first sample of each, as far as it fits:", "", "```text", *lines[:-1], "```"])
