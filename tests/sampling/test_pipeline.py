@@ -96,7 +96,7 @@ def test_transforms_are_applied_in_their_order():
     said = []
 
     def transform(name):
-        def of(denoiser):
+        def of(denoiser, constraint):
             def named(z_t, t, condition=None):
                 prediction = denoiser(z_t, t, condition)
                 said.append(name)

@@ -12,7 +12,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.parameterizations.base import Parameterization
 from diffusion_lab.processes import Prediction
 
-#: How many conditions a state's output is remembered for: with guidance, the label and none.
+#: How many outputs are remembered: with guidance, that for the label or the prompt and that without.
 _REMEMBERED = 2
 
 
@@ -65,20 +65,19 @@ class Denoiser:
             self._memory = None
 
     def _recalled(self, z_t: Tensor, x: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor:
-        """Return the output, computed for the rows that are not as they were when this condition was last given."""
+        """Return the output, computed for the rows that differ from the most similar states that are remembered."""
         assert self._memory is not None
-        before = next(
-            (entry for entry in self._memory if _equal(entry[1], condition) and entry[0].shape == x.shape), None
-        )
+        alike = [entry for entry in self._memory if _equal(entry[1], condition) and entry[0].shape == x.shape]
+        before = min(alike, key=lambda entry: int((entry[0] != x).flatten(1).any(1).sum()), default=None)
         if before is None:
             raw = self._evaluate(z_t, x, c_noise, condition)
         else:
-            self._memory.remove(before)
             raw, changed = before[2], (before[0] != x).flatten(1).any(1)
             if bool(changed.any()):
                 some = None if condition is None else condition[changed]
                 raw = raw.index_put((changed,), self._evaluate(z_t[changed], x[changed], c_noise[changed], some))
-        self._memory = [(x, condition, raw), *self._memory][:_REMEMBERED]
+        others = [entry for entry in self._memory if entry[2] is not raw]
+        self._memory = [(x, condition, raw), *others][:_REMEMBERED]
         return raw
 
     def _evaluate(self, z_t: Tensor, x: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor:

@@ -23,9 +23,9 @@ class Absorbing(DiscreteProcess):
     Args:
         schedule, vocab_size: see `DiscreteProcess`.
 
-    Attributes:
-        mask: the state of a masked position.
     """
+
+    mask: int
 
     def __init__(self, schedule: RateSchedule, vocab_size: int) -> None:
         super().__init__(schedule, vocab_size)

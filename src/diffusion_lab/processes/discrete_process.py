@@ -73,10 +73,12 @@ class DiscreteProcess(Process):
 
     Attributes:
         num_states: S, the number of values of a position in a state.
+        mask: the state of a position of which nothing is known; None if the process has none.
     """
 
     schedule: RateSchedule
     num_states: int
+    mask: int | None = None
 
     def __init__(self, schedule: RateSchedule, vocab_size: int) -> None:
         self.schedule = schedule

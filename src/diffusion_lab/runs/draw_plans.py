@@ -167,7 +167,7 @@ def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
     if count > length:
         raise LabError(f"{key} has {count:,} tokens, and the run's sequences have {length:,}: shorten it")
     tokens, given = (torch.nn.functional.pad(x, (0, length - count)) for x in (tokens, given))
-    constraint = checked_call(lambda: GivenTokens(tokens, given), key)
+    constraint = checked_call(lambda: GivenTokens(tokens, given, getattr(pipeline.process, "mask", None)), key)
     shown = length if key == "prompt" else count
     labels = typed_labels(run, settings.labels, settings.num_samples)
 

@@ -110,6 +110,13 @@ class Constraint(ABC):
             noise: this call's own, one row for each sample.
         """
 
+    def without(self, z: Tensor) -> Tensor | None:
+        """Return states z [B, *D] as one would have them who knows nothing of this, for guidance towards it.
+
+        None if there are no such states.
+        """
+        return None
+
     def walk(self, sampler: Sampler) -> Walk:
         """Return the walk on which samples are drawn under this constraint; by default that of the sampler."""
         return sampler
@@ -125,5 +132,10 @@ class DenoiserTransform(ABC):
     clips: bool = False
 
     @abstractmethod
-    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
-        """Return a denoiser that changes the predictions of `denoiser`, by way of `Prediction.with_x0`."""
+    def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
+        """Return a denoiser that changes the predictions of `denoiser`, by way of `Prediction.with_x0`.
+
+        Args:
+            denoiser: the one to change.
+            constraint: what is known of the samples that are drawn with it; None without any.
+        """

@@ -7,20 +7,22 @@ import math
 import torch
 from torch import Tensor, nn
 
+from diffusion_lab.errors import LabError
 from diffusion_lab.parameterizations import condition_kind
-from diffusion_lab.processes import Gaussian, Prediction, Process, per_sample
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
+from diffusion_lab.processes import DiscreteProcess, Gaussian, Prediction, Process, per_sample
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
 
 class ClassifierFree(DenoiserTransform):
-    """x0 = u + scale (c − u), where c is the data predicted with the label and u that without one.
+    """x0 = u + scale (c − u), where c is the data predicted with the label or the prompt and u that without.
 
     Two evaluations of the network for each sample, where it guides. Noise, v and score change by the same rule, since
-    each is the data times a factor plus a part that does not depend on the label.
+    each is the data times a factor plus a part that does not depend on the label. Without a prompt means with its
+    tokens masked (Nie et al. 2025, LLaDA, appendix A.3), which a network for masks has learned with all the others.
 
     Args:
         process: any; of tokens, logarithms of probabilities are guided.
-        network: takes labels, and was trained with some of them left out.
+        network: takes labels, and was trained with some of them left out; or is for masks, and takes a prompt.
         num_classes: how many labels there are; this number is the null label.
         scale: w: 0 for no label, 1 for the label alone (no guidance, one evaluation), above 1 for more of it. Some
             libraries call w − 1 the scale.
@@ -43,12 +45,13 @@ class ClassifierFree(DenoiserTransform):
         max_log_snr: float = math.inf,
         rescale: float = 0.0,
     ) -> None:
-        if condition_kind(network) != "label" or num_classes is None:
+        labelled = condition_kind(network) == "label" and num_classes is not None
+        if not labelled and (not isinstance(process, DiscreteProcess) or process.mask is None):
             raise ValueError(
                 f"guidance=cfg needs a network that takes labels, and {type(network).__name__} takes none "
                 "(network=unet network.labels=true does)"
             )
-        if not getattr(network, "condition_dropout", 0.0) > 0:
+        if labelled and not getattr(network, "condition_dropout", 0.0) > 0:
             raise ValueError(
                 "guidance=cfg needs a network that was trained without some labels: take "
                 "network.condition_dropout above 0"
@@ -62,21 +65,28 @@ class ClassifierFree(DenoiserTransform):
         if rescale and not isinstance(process, Gaussian):
             raise ValueError("guidance.rescale is for a Gaussian process: take guidance.rescale=0")
         self.process = process
-        self.null = num_classes
+        self.null = num_classes or 0
         self.scale = scale
         self.interval = min_log_snr, max_log_snr
         self.rescale = rescale
 
-    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
+    def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         low, high = self.interval
 
         def guided(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
+            blank = None if constraint is None else constraint.without(z_t)
+            if condition is None and blank is None:
+                raise LabError(
+                    "guidance=cfg leads towards labels (network.labels=true) or towards a prompt in place of masks "
+                    "(prompt=… with process=absorbing), and there is neither: take guidance=none"
+                )
             given: Prediction = denoiser(z_t, t, condition)
             log_snr = self.process.schedule.log_snr(t)
             guides = (log_snr >= low) & (log_snr <= high)
-            if condition is None or self.scale == 1 or not bool(guides.any()):
+            if self.scale == 1 or not bool(guides.any()):
                 return given
-            free: Prediction = denoiser(z_t, t, torch.full_like(condition, self.null))
+            null = None if condition is None else torch.full_like(condition, self.null)
+            free: Prediction = denoiser(z_t if blank is None else blank, t, null)
             x0 = given.guided(free, self.scale)
             if self.rescale:
                 spread = _std(x0)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.processes import Prediction
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
 
 class ClipX0(DenoiserTransform):
@@ -22,7 +22,7 @@ class ClipX0(DenoiserTransform):
         self.range = codec.value_range
         self.clips = self.range is not None
 
-    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
+    def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         if self.range is None:
             return denoiser
         low, high = self.range

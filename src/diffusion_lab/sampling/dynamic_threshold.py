@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.processes import Prediction
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
 
 class DynamicThreshold(DenoiserTransform):
@@ -32,7 +32,7 @@ class DynamicThreshold(DenoiserTransform):
         self.clips = self.range is not None
         self.quantile = quantile
 
-    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
+    def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         if self.range is None:
             return denoiser
         high = self.range[1]

@@ -19,16 +19,18 @@ class GivenTokens(Constraint):
     Args:
         tokens: [*D] int64, of which the given ones are used.
         given: [*D] bool.
+        mask: the state of a position of which nothing is known; None if there is none.
 
     Raises:
         ValueError: if nothing is given, or the shapes differ.
     """
 
-    def __init__(self, tokens: Tensor, given: Tensor) -> None:
+    def __init__(self, tokens: Tensor, given: Tensor, mask: int | None = None) -> None:
         if given.dtype != torch.bool or given.shape != tokens.shape or not bool(given.any()):
             raise ValueError(f"given must be a bool mask of {list(tokens.shape)} of which some is true")
         self.tokens = tokens
         self.given = given
+        self.mask = mask
 
     def __call__(self, state: State, s: Tensor | None, noise: Noise) -> State:
         tokens, given = self.tokens.to(state.z), self.given.to(state.z.device)
@@ -36,3 +38,7 @@ class GivenTokens(Constraint):
         if not bool(changed.any()):
             return state
         return State(torch.where(given, tokens, state.z))
+
+    def without(self, z: Tensor) -> Tensor | None:
+        """Return the states with the mask in the place of what is given."""
+        return None if self.mask is None else torch.where(self.given.to(z.device), self.mask, z)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.processes import DiscreteProcess, Prediction
-from diffusion_lab.sampling.base import DenoiserFn, DenoiserTransform
+from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
 
 class Nucleus(DenoiserTransform):
@@ -31,7 +31,7 @@ class Nucleus(DenoiserTransform):
         self.temperature = temperature
         self.top_p = top_p
 
-    def __call__(self, denoiser: DenoiserFn) -> DenoiserFn:
+    def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         def truncated(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
             prediction: Prediction = denoiser(z_t, t, condition)
             return prediction.with_x0(self.changed(prediction.x0))

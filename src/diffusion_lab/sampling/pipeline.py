@@ -53,6 +53,7 @@ class Pipeline:
 
     Attributes:
         plain_denoiser: without the transforms.
+        denoiser: with them, for draws without a constraint.
     """
 
     def __init__(
@@ -75,9 +76,8 @@ class Pipeline:
         clipped = any(transform.clips for transform in transforms)
         self.warning = sampler.warning(bounded=clipped or not parameterization.divides_by_alpha)
         self.plain_denoiser = Denoiser(network, parameterization)
-        self.denoiser: DenoiserFn = self.plain_denoiser
-        for transform in transforms:
-            self.denoiser = transform(self.denoiser)
+        self.transforms = transforms
+        self.denoiser = self.transformed(None)
 
     def sample(self, num_samples: int, seed: int = 0, **options: object) -> Tensor:
         """Return the samples [num_samples, *D] of `draw`, which has the same arguments."""
@@ -140,6 +140,13 @@ class Pipeline:
             precision=precision,
             constraint=constraint,
         )
+
+    def transformed(self, constraint: Constraint | None) -> DenoiserFn:
+        """Return the denoiser with the transforms, for draws under a constraint."""
+        denoiser: DenoiserFn = self.plain_denoiser
+        for transform in self.transforms:
+            denoiser = transform(denoiser, constraint)
+        return denoiser
 
     def invert(
         self,
@@ -226,6 +233,7 @@ class Pipeline:
             unit="step",
             disable=not (progress and sys.stderr.isatty()),
         )
+        denoiser = self.transformed(constraint)
         done, before = [], self.plain_denoiser.evaluations
         try:
             for begin in batches:
@@ -249,7 +257,7 @@ class Pipeline:
                     torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"),
                     self.plain_denoiser.remembering(),
                 ):
-                    z = draw(self.denoiser, walk, start, noise, here, constraint, tell)
+                    z = draw(denoiser, walk, start, noise, here, constraint, tell)
                 _check_finite(z)
                 with torch.no_grad():
                     done.append(finish(z).cpu())
