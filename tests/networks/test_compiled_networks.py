@@ -10,27 +10,38 @@ import torch
 
 from diffusion_lab.config.build import build
 from diffusion_lab.config.tree import conf_dir, read_option
+from diffusion_lab.noise import Noise
 from network_checks import awaken
-from option_recipes import of_tokens
+from option_recipes import of_tokens, recipe
 from test_combinations import SMALL
 
-#: The networks, small, with labels where they take them.
-NETWORKS = {
-    name: (f"network={name}", *small, *(() if name == "simple_unet" else ("network.labels=true",)))
-    for name, small in SMALL.items()
-    if not of_tokens(f"network={name}")
+#: Data that is small, by whether it is tokens.
+DATA = {
+    True: ("data.length=16", "data.limit_train=128", "data.batch_size=32"),
+    False: ("data=digits", "data.image_size=8", "data.limit_train=128", "data.batch_size=32"),
 }
+
+
+def small(name):
+    """The overrides of a network that is small, with labels where it takes them and the data has some."""
+    option = f"network={name}"
+    labels = () if name == "simple_unet" or of_tokens(option) else ("network.labels=true",)
+    return *recipe(option), *DATA[of_tokens(option)], *SMALL[name], *labels
+
+
+NETWORKS = {name: small(name) for name in SMALL}
 
 
 def inputs(parts):
     labels = None if parts.pipeline.labels is None else torch.tensor([0, 3])
-    return torch.randn(2, *parts.pipeline.shape), torch.tensor([3.0, 700.0]), labels
+    noise = Noise(torch.arange(2), 0)
+    return parts.process.prior(parts.pipeline.shape, noise), torch.tensor([3.0, 700.0]), labels
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_is_one_graph(network, settings):
     dropout = ("network.dropout=0.1",) if "dropout" in read_option("network", network) else ()
-    parts = build(settings("data=digits", "data.image_size=8", *dropout, *NETWORKS[network]))
+    parts = build(settings(*NETWORKS[network], *dropout))
     torch._dynamo.reset()
     found = torch._dynamo.explain(parts.network)(*inputs(parts))
     torch._dynamo.reset()
@@ -42,11 +53,11 @@ def test_a_network_is_one_graph(network, settings):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_compiled_network_has_the_outputs_and_gradients_of_an_eager_one(network, settings):
     torch.manual_seed(0)
-    parts = build(settings("data=digits", "data.image_size=8", *NETWORKS[network]))
+    parts = build(settings(*NETWORKS[network]))
     given, variables = inputs(parts), list(awaken(parts.network).parameters())
-    target = torch.randn(2, *parts.pipeline.shape)
     compiled = torch.compile(parts.network)
     outputs = [network(*given) for network in (parts.network, compiled)]
+    target = torch.randn(outputs[0].shape)
     gradients = [torch.autograd.grad((out - target).square().sum(), variables) for out in outputs]
     for one, other in zip((outputs[0], *gradients[0]), (outputs[1], *gradients[1]), strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
@@ -58,8 +69,8 @@ def test_a_compiled_network_has_the_outputs_and_gradients_of_an_eager_one(networ
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_trains_compiled_and_in_bfloat16_alone_and_in_two_processes(network, trainer, precision, tmp_path):
     typed = (
-        "data=digits", "data.image_size=8", "data.limit_train=128", "data.batch_size=32", *NETWORKS[network],
-        f"trainer={trainer}", f"trainer.precision={precision}", "compile=true", "trainer.max_steps=3",
+        *NETWORKS[network], f"trainer={trainer}", f"trainer.precision={precision}", "compile=true",
+        "trainer.max_steps=3",
         "sampler.num_steps=2", "sampling.num_samples=2", "callbacks.samples.every_n_epochs=0", "console=json",
         f"paths.output_dir={tmp_path}",
     )  # fmt: skip
