@@ -10,6 +10,7 @@ from diffusion_lab.config.targets import known_targets
 from diffusion_lab.config.tree import conf_dir, read_option
 from diffusion_lab.data import Digits, ImageFolder
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine import file_lock
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.metrics import own_features
 from diffusion_lab.metrics.feature_training import FeatureTraining, accuracy
@@ -136,7 +137,7 @@ def test_a_process_that_waited_takes_the_network_that_another_has_trained(tmp_pa
         shutil.copy(other, path)
         lock.release()
 
-    monkeypatch.setattr(own_features.time, "sleep", finish)
+    monkeypatch.setattr(file_lock.time, "sleep", finish)
     extractor = OwnFeatures(str(tmp_path)).load_extractor(data)
     assert extractor.weights_hash == hashlib.sha256(other.read_bytes()).hexdigest()
     assert "another process trains the feature network" in capsys.readouterr().out

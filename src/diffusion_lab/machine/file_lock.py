@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+#: How long is waited between two tries for a lock, in seconds.
+_BETWEEN_TRIES = 0.2
 
 
 class Lock:
@@ -24,6 +29,16 @@ class Lock:
             os.close(descriptor)
             return None
         return cls(descriptor)
+
+    @classmethod
+    def wait_for(cls, path: Path, waiting: Callable[[], None]) -> Lock:
+        """Lock `path` as soon as it is not locked; `waiting` is called once if it is at first."""
+        if (lock := cls.take(path)) is None:
+            waiting()
+        while lock is None:
+            time.sleep(_BETWEEN_TRIES)
+            lock = cls.take(path)
+        return lock
 
     def release(self) -> None:
         """Release the lock, also for the processes that inherited it."""

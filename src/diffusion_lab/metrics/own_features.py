@@ -6,7 +6,6 @@ package (`weights/`). Another data set has its own trained once, on its training
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -156,15 +155,8 @@ def _make_folder(folder: Path) -> None:
 
 
 def _wait_for(path: Path) -> Lock:
-    told = False
-    while True:
-        try:
-            lock = Lock.take(path)
-        except OSError as error:
-            raise LabError(f"cannot write in {path.parent}: {error.strerror} (paths.data_dir=…)") from error
-        if lock is not None:
-            return lock
-        if not told:
-            told = True
-            console.current().note("another process trains the feature network of this data: waiting for it")
-        time.sleep(0.2)
+    told = "another process trains the feature network of this data: waiting for it"
+    try:
+        return Lock.wait_for(path, lambda: console.current().note(told))
+    except OSError as error:
+        raise LabError(f"cannot write in {path.parent}: {error.strerror} (paths.data_dir=…)") from error
