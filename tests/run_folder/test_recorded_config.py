@@ -1,10 +1,13 @@
 """The recorded config is data: nothing in it is resolved, built or multiplied."""
 
+import json
+
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
 from diffusion_lab.run_folder.run_record import RunRecord
 
@@ -24,6 +27,37 @@ def test_it_is_written_as_omegaconf_writes_it_and_read_as_it_was():
 def test_what_stands_twice_is_written_twice():
     shared = [1, 2]
     assert "&" not in as_yaml({"a": shared, "b": shared})
+
+
+LONG = {
+    "data": {"vocabulary": [f"word {number}" for number in range(12_000)], "classes": ["a"] * 256, "../x": ["b"] * 300},
+    "seed": 1,
+}
+
+
+def test_a_long_list_lies_in_a_file_of_its_own(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config(LONG, [])
+    assert "word" not in (tmp_path / "config.yaml").read_text()
+    assert json.loads((tmp_path / "data.vocabulary.json").read_text())["data.vocabulary"][1] == "word 1"
+    assert folder.read_config()["data"] == LONG["data"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", '{"data.vocabulary": "a"}', '{"data.vocabulary": [[1]]}', '{"data.vocabulary": ["${seed}"]}', None],
+)
+def test_a_damaged_list_is_refused_by_its_file(tmp_path, content):
+    RunFolder(tmp_path).write_config(LONG, [])
+    path = tmp_path / "data.vocabulary.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(LabError, match=r"data\.vocabulary\.json is (missing or )?damaged"):
+        read_recorded_config(tmp_path, {})
+
+
+@pytest.mark.parametrize("name", ["../other.json", "metrics.json", "data.json"])
+def test_a_list_lies_in_no_other_file(tmp_path, name):
+    assert "would be data.vocabulary.json" in refusal(tmp_path, f"data: {{vocabulary: {{_file_: {name}}}}}")
 
 
 def refusal(folder, text):

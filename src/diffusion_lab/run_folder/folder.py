@@ -16,7 +16,7 @@ from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.machine.bounded_read import OF_LOGGERS, check_folder, read_json, read_yaml
 from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.run_folder.manifest_check import check_manifest
-from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
+from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config, without_long_lists
 
 
 class RunFolder:
@@ -95,7 +95,10 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         """Record the resolved config as a plain container, and the overrides that were typed to get it."""
-        write_text(self.path / "config.yaml", as_yaml(dict(config)))
+        short, lists = without_long_lists(config)
+        for key, values in lists.items():
+            self.write_json(f"{key}.json", {key: values})
+        write_text(self.path / "config.yaml", as_yaml(short))
         write_text(self.path / "overrides.yaml", as_yaml(list(overrides)))
 
     def read_config(self) -> dict[str, Any]:

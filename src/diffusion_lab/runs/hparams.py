@@ -18,7 +18,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from diffusion_lab.run_folder.recorded_config import as_yaml
+from diffusion_lab.run_folder.recorded_config import as_yaml, without_long_lists
 from diffusion_lab.training.checkpoints import Checkpoints
 from diffusion_lab.training.telemetry import Telemetry
 
@@ -72,7 +72,7 @@ def log_config(
         logger.log_hyperparams(dict(chosen))
         if isinstance(logger, TensorBoardLogger):
             _remove_row(logger)
-            logger.experiment.add_text("config/resolved", f"```yaml\n{as_yaml(config)}```", 0)
+            logger.experiment.add_text("config/resolved", f"```yaml\n{as_yaml(without_long_lists(config)[0])}```", 0)
             typed = "\n".join(overrides) or "(nothing: all defaults)"
             logger.experiment.add_text("config/overrides", f"```\n{typed}\n```", 0)
 
