@@ -4,7 +4,7 @@ import torch
 from diffusion_lab.codecs import PixelTokens, Tokens
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.figures import grid_sheet, strip_sheet
-from diffusion_lab.vocabulary import Characters
+from diffusion_lab.vocabulary import BytePairs, Characters
 
 
 def codec():
@@ -31,6 +31,21 @@ def test_blanks_stand_for_one_token_each_and_the_rest_is_given():
     tokens, given = codec().with_blanks("abc", None)
     assert tokens.tolist() == [0, 1, 2]
     assert bool(given.all())
+
+
+def test_what_is_given_around_blanks_of_byte_pairs_comes_back_to_the_byte():
+    vocabulary = BytePairs(["226 128", "256 148", "116 111", "32 98"])
+    codec = Tokens(vocabulary.size, vocabulary)
+    before, after = "to naïve — ", " be—\n"
+    tokens, given = codec.with_blanks(f"{before}@@@{after}", "@")
+    assert int((~given).sum()) == 3
+    assert len(tokens) < len(f"{before}@@@{after}".encode())  # some tokens are pairs
+    for fill in ([257, 98, 99], [226, 226, 226], [128, 256, 195], [32, 259, 9999]):  # whole and broken characters
+        filled = tokens.clone()
+        filled[~given] = torch.tensor(fill)
+        text = codec.text(filled)
+        assert text.startswith(before)
+        assert text.endswith(after)
 
 
 def test_the_likelihood_of_tokens_is_the_sum_of_their_logs():

@@ -7,6 +7,7 @@ import torch
 from diffusion_lab.data import PythonDocs, Text8, TextFiles, TinyShakespeare
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
+from diffusion_lab.vocabulary import BytePairs
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_sequences_to_train_on_start_anywhere(play):
     assert torch.equal(packed.augment(packed.train.data, Noise(torch.arange(170), 0)), packed.train.data)
 
 
-@pytest.mark.parametrize("tokens", ["characters", "bytes", "words"])
+@pytest.mark.parametrize("tokens", ["characters", "bytes", "words", "bpe"])
 def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
     text = "To be — or not\tto be:\n“that” is the naïve question.\n" * 20
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
@@ -63,9 +64,25 @@ def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
     assert torch.equal(again.vocabulary.encode(text), ids)
 
 
+def test_byte_pairs_are_learned_from_the_text_to_train_on_alone(tmp_path):
+    trained, held_out = "the cat sat. " * 60, "zyzzyva vex " * 20
+    (tmp_path / "a.txt").write_text(trained + held_out, encoding="utf-8")
+    share = len(held_out) / len(trained + held_out)
+    data = TextFiles(str(tmp_path), length=4, tokens="bpe", validation=share / 2, test=share / 2)
+    data.setup()
+    assert data.found()["vocabulary"] == BytePairs.found_in([trained], 4096).entries()
+    texts = [data.vocabulary.text([token]) for token in range(256, data.vocabulary.size)]
+    assert "the" in texts
+    assert not any(set(text) & set("zyv") for text in texts)
+    shown = ["".join(map(data.vocabulary.text, data.split(part)[0].tolist())) for part in ("train", "val", "test")]
+    for text, whole in zip(shown, (trained, held_out[:120], held_out[120:]), strict=True):
+        assert whole.startswith(text)
+        assert len(text) > len(whole) - 20
+
+
 def test_words_beyond_the_most_frequent_are_unknown(tmp_path):
     (tmp_path / "a.txt").write_text("a a a b b c " * 30, encoding="utf-8")
-    data = TextFiles(str(tmp_path), length=2, tokens="words", max_words=4)
+    data = TextFiles(str(tmp_path), length=2, tokens="words", vocab_size=4)
     assert data.found()["vocabulary"] == ["<unk>", " ", "a", "b"]
     assert data.vocabulary.text(data.vocabulary.encode("c b").tolist()) == "<unk> b"
 
@@ -137,7 +154,9 @@ def test_texts_that_do_not_fit_are_refused(content, arguments, message, tmp_path
     ("wrong", "key"),
     [
         ({"length": 0}, "length"), ({"test": 0.0}, "test"), ({"validation": 0.95}, "validation"),
-        ({"max_words": 1}, "max_words"),
+        ({"tokens": "words", "vocab_size": 1}, "vocab_size"), ({"vocab_size": 9}, "vocab_size"),
+        ({"tokens": "bpe", "vocab_size": 256}, "vocab_size"), ({"tokens": "bytes", "vocabulary": "ab"}, "vocabulary"),
+        ({"tokens": "bpe", "vocabulary": "ab"}, "vocabulary"),
         ({"vocabulary": "aa"}, "vocabulary"), ({"tokens": "words", "vocabulary": "ab"}, "vocabulary"),
     ],
 )  # fmt: skip

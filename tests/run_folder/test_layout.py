@@ -42,6 +42,12 @@ def first_layout(copy):
     return copy
 
 
+@pytest.mark.parametrize(("tokens", "kept"), [("words", 500), ("characters", None)])
+def test_the_most_words_are_the_size_of_the_vocabulary(tokens, kept):
+    data = {"tokens": tokens, "max_words": 500}
+    assert upgraded({"data": data}, LAYOUT_VERSION) == {"data": {"tokens": tokens, "vocab_size": kept}}
+
+
 def test_a_new_run_records_the_version(recorded):
     assert recorded.read_json("manifest.json")["layout_version"] == LAYOUT_VERSION
 

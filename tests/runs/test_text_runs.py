@@ -5,12 +5,16 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import read_typed, save_coarsely
 from diffusion_lab.errors import LabError
+from diffusion_lab.runs import load_run
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
+from diffusion_lab.training.step_losses import read_step_losses
+from diffusion_lab.vocabulary import BytePairs
 
 TEXT = (
     "experiment=quickstart_text", "data.length=16", "data.limit_train=64", "network.width=16", "network.depth=1",
@@ -32,9 +36,9 @@ def run(tmp_path_factory):
 def drawn(run):
     """A function from overrides to the record of a draw, its tokens and its texts."""
 
-    def of(*overrides):
+    def of(*overrides, folder=run):
         typed = read_typed(
-            f"run_dir={run.path}", "device=cpu", "console=quiet", "num_samples=2", *overrides, config_name="sample"
+            f"run_dir={folder.path}", "device=cpu", "console=quiet", "num_samples=2", *overrides, config_name="sample"
         )
         place = sample(typed)
         record = json.loads((place / "draw.json").read_text())
@@ -101,3 +105,33 @@ def test_it_is_evaluated_by_both_estimators(run):
     results = json.loads(evaluate(typed).read_text())["results"]
     assert set(results) == {"bound", "masked_count"}
     assert results["bound"]["perplexity"] == pytest.approx(math.exp(results["bound"]["nats_per_token"]))
+
+
+BYTE_PAIRS = (
+    *(typed for typed in TEXT if not typed.startswith("evaluation.")), "evaluation=none", "data.tokens=bpe",
+    "data.vocab_size=700", "data.in_memory=false", "data.limit_train=96",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_on_byte_pairs_goes_on_exactly_with_the_vocabulary_that_it_learned(tmp_path, drawn, monkeypatch):
+    save_coarsely(monkeypatch)
+    paths = [f"paths.data_dir={tmp_path / 'data'}", f"paths.output_dir={tmp_path / 'outputs'}"]
+    whole = train(read_typed(*BYTE_PAIRS, *paths), ["name=whole"])
+    half = train(read_typed(*BYTE_PAIRS, *paths, "trainer.max_steps=2"), ["trainer.max_steps=2"])
+    learned = json.loads((half.path / "data.vocabulary.json").read_text())["data.vocabulary"]
+
+    def learn(*_):
+        pytest.fail("it learns another vocabulary")
+
+    monkeypatch.setattr(BytePairs, "found_in", learn)
+    train(read_typed(f"resume={half.path}", "console=quiet"), [f"resume={half.path}", "trainer.max_steps=4"])
+    one, other = (torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, half))
+    assert all(torch.equal(weight, other["state_dict"][name]) for name, weight in one["state_dict"].items())
+    assert np.array_equal(*(read_step_losses(run.path) for run in (whole, half)))
+
+    data = load_run(half.path).parts.data
+    assert (data.vocabulary.entries(), data.vocabulary.size) == (learned, 700)
+    _, tokens, texts = drawn("infill='To be — @@@ be.'", "sampler=first_hitting", folder=half)
+    assert int(tokens.max()) < 700
+    assert all(text.startswith("To be — ") and " be." in text[8:] for text in texts)

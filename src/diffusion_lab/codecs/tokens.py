@@ -72,8 +72,8 @@ class Tokens(Codec):
         return torch.cat(tokens), torch.cat(given)
 
     def characters(self, x: Tensor) -> Tensor:
-        """Return the number of characters [B] int64 of the texts of x [B, L]."""
-        return torch.tensor([len(self.text(tokens)) for tokens in x])
+        """Return the number of characters [B] int64 of the texts of x [B, L]: see `Vocabulary.count_characters`."""
+        return torch.tensor([self.vocabulary.count_characters(tokens) for tokens in x.tolist()])
 
     def save(self, samples: Tensor, path: Path) -> list[Path]:
         """Write token ids [N, L] to the NumPy file `path`, and their texts to a text file beside it."""

@@ -26,6 +26,9 @@ GPU_MEMORY_SHARE = 0.25
 #: How many items are read at a time where all of them are.
 _CHUNK = 64
 
+#: About how many bytes are hashed at a time.
+_HASHED_AT_ONCE = 2**20
+
 
 class DataModule(pl.LightningDataModule, ABC):
     """Data in memory, gathered a batch at a time; or on disk, read ahead by worker processes.
@@ -108,6 +111,10 @@ class DataModule(pl.LightningDataModule, ABC):
         """Return stored items [n, *] of a training batch, changed at random by `noise`; by default unchanged."""
         return stored
 
+    def hashed(self, stored: Tensor) -> Tensor:
+        """Return stored items [n, *] in the form whose bytes are hashed; by default unchanged."""
+        return stored
+
     def example(self) -> Tensor:
         """Return one item [1, *D] of zeros as a batch holds it, to try parts out before the data is there."""
         return self.to_batch(torch.zeros(1, *self.shape, dtype=torch.int64))
@@ -117,7 +124,7 @@ class DataModule(pl.LightningDataModule, ABC):
             return
         train, val, test = self.load()
         if self.limit_train is not None:
-            train = train.take(torch.arange(min(self.limit_train, len(train))))
+            train = train.first(self.limit_train)
         splits = {id(split): split for split in (train, val, test)}
         if self._fits_in_memory(list(splits.values())):
             splits = {key: self._read_all(split, keep=True) for key, split in splits.items()}
@@ -132,7 +139,7 @@ class DataModule(pl.LightningDataModule, ABC):
         self.setup()
         split: Split = getattr(self, name)
         if count is not None:
-            split = split.take(torch.arange(min(count, len(split))))
+            split = split.first(count)
         return self.to_batch(split.read()), split.labels
 
     def fingerprint(self) -> dict[str, str]:
@@ -266,7 +273,9 @@ class DataModule(pl.LightningDataModule, ABC):
         split = self._read_all(split, keep=False) if split.hashes is None else split
         content = split.data if split.hashes is None else split.hashes
         assert isinstance(content, Tensor)
-        digest.update(content.numpy().tobytes())
+        rows = max(1, _HASHED_AT_ONCE * len(content) // max(1, content.nbytes))
+        for part in content.split(rows):
+            digest.update((part if content is split.hashes else self.hashed(part)).numpy().tobytes())
         if split.labels is not None:
             digest.update(split.labels.numpy().tobytes())
         return digest.hexdigest()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from diffusion_lab.data.checked_file import CheckedFile
+from diffusion_lab.data.text_pieces import pieces_of
 from diffusion_lab.data.texts import TextDataModule
 from diffusion_lab.vocabulary import Tokens
 
@@ -15,7 +17,7 @@ class DownloadedText(TextDataModule):
 
     Args:
         data_dir: the folder that holds `place`, which is downloaded if it is not there.
-        length, tokens, vocabulary, max_words, validation, test, crops, batch_size, limit_train, seed: see
+        length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory: see
             `TextDataModule`.
 
     Attributes:
@@ -36,18 +38,22 @@ class DownloadedText(TextDataModule):
         length: int = 256,
         tokens: Tokens = "characters",
         vocabulary: str | list[str] | None = None,
-        max_words: int = 10_000,
+        vocab_size: int | None = None,
         validation: float | Literal["test"] = 0.05,
         test: float = 0.1,
         crops: bool = True,
         batch_size: int = 32,
         limit_train: int | None = None,
         seed: int = 0,
+        in_memory: Literal["auto"] | bool = "auto",
     ) -> None:
         self.file = CheckedFile(self.name, Path(data_dir) / self.place, self.md5, self.address)
         if tokens == "characters" and vocabulary is None:
             vocabulary = self.characters
-        super().__init__(length, tokens, vocabulary, max_words, validation, test, crops, batch_size, limit_train, seed)
+        super().__init__(
+            length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
+            data_dir,
+        )  # fmt: skip
 
     def prepare_data(self) -> None:
         """Download the file if it is missing, and check it.
@@ -57,10 +63,11 @@ class DownloadedText(TextDataModule):
         """
         self.file.ensure()
 
-    def read(self) -> str:
+    def pieces(self) -> Iterator[str]:
         self.file.ensure()
-        return self.text_in(self.file.path)
+        yield from self.pieces_in(self.file.path)
 
-    def text_in(self, path: Path) -> str:
-        """Return the text of the file: by default all of it, as UTF-8."""
-        return path.read_text(encoding="utf-8")
+    def pieces_in(self, path: Path) -> Iterator[str]:
+        """Yield the text of the file: by default all of it, as UTF-8."""
+        with path.open(encoding="utf-8") as file:
+            yield from pieces_of(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from diffusion_lab.data.texts import TextDataModule
 
 
@@ -9,8 +11,8 @@ class PythonDocs(TextDataModule):
     """The topics of `pydoc_data`, about 0.7 million characters, in the order of their names; they differ with Python.
 
     Args:
-        length, tokens, vocabulary, max_words, validation, test, crops, batch_size, limit_train, seed: see
-            `TextDataModule`.
+        length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
+            data_dir: see `TextDataModule`.
     """
 
     name = "python_docs"
@@ -18,7 +20,7 @@ class PythonDocs(TextDataModule):
     def prepare_data(self) -> None:
         """Nothing to fetch."""
 
-    def read(self) -> str:
+    def pieces(self) -> Iterator[str]:
         from pydoc_data.topics import topics
 
-        return "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"
+        yield "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"

@@ -100,6 +100,13 @@ class Split:
         labels, hashes = (None if column is None else column[rows] for column in (self.labels, self.hashes))
         return Split(self.data[rows], labels, hashes)
 
+    def first(self, count: int) -> Split:
+        """Return the first `count` items, or all if there are fewer; those in memory are not copied."""
+        if not isinstance(self.data, Tensor):
+            return self.take(torch.arange(min(count, len(self))))
+        labels, hashes = (None if column is None else column[:count] for column in (self.labels, self.hashes))
+        return Split(self.data[:count], labels, hashes)
+
     def read(self) -> Tensor:
         """Return all items [N, *] as they are stored."""
         return self.data if isinstance(self.data, Tensor) else self.data.read()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from diffusion_lab.data.downloaded_text import DownloadedText
+from diffusion_lab.data.text_pieces import pieces_of
 from diffusion_lab.errors import LabError
 
 
@@ -18,14 +21,14 @@ class Text8(DownloadedText):
     address = "http://mattmahoney.net/dc/text8.zip"
     characters = " abcdefghijklmnopqrstuvwxyz"
 
-    def text_in(self, path: Path) -> str:
-        """Return the text of the archive.
+    def pieces_in(self, path: Path) -> Iterator[str]:
+        """Yield the text of the archive.
 
         Raises:
             LabError: naming the archive, if it holds no such text.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                return archive.read("text8").decode("ascii")
+            with zipfile.ZipFile(path) as archive, archive.open("text8") as content:
+                yield from pieces_of(io.TextIOWrapper(content, encoding="ascii", newline=""))
         except (KeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
             raise LabError(f"{path} holds no text8: {error}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from diffusion_lab.data.text_pieces import pieces_of
 from diffusion_lab.data.texts import TextDataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.vocabulary import Tokens
@@ -15,8 +17,8 @@ class TextFiles(TextDataModule):
 
     Args:
         path: the file or folder.
-        length, tokens, vocabulary, max_words, validation, test, crops, batch_size, limit_train, seed: see
-            `TextDataModule`.
+        length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
+            data_dir: see `TextDataModule`.
 
     Raises:
         LabError: if a vocabulary must be found, and the text cannot be read.
@@ -30,16 +32,21 @@ class TextFiles(TextDataModule):
         length: int = 256,
         tokens: Tokens = "characters",
         vocabulary: str | list[str] | None = None,
-        max_words: int = 10_000,
+        vocab_size: int | None = None,
         validation: float | Literal["test"] = 0.05,
         test: float = 0.1,
         crops: bool = True,
         batch_size: int = 32,
         limit_train: int | None = None,
         seed: int = 0,
+        in_memory: Literal["auto"] | bool = "auto",
+        data_dir: str = "data",
     ) -> None:
         self.path = Path(path).expanduser().resolve()
-        super().__init__(length, tokens, vocabulary, max_words, validation, test, crops, batch_size, limit_train, seed)
+        super().__init__(
+            length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
+            data_dir,
+        )  # fmt: skip
 
     def found(self) -> dict[str, Any]:
         return {"path": str(self.path), **super().found()}
@@ -50,11 +57,19 @@ class TextFiles(TextDataModule):
         Raises:
             LabError: naming the file.
         """
-        self.read()
+        assert self._size is not None
 
-    def read(self) -> str:
-        files = self._files()
-        return "\n\n".join(_text(file) for file in files)
+    def pieces(self) -> Iterator[str]:
+        for number, path in enumerate(self._files()):
+            if number:
+                yield "\n\n"
+            try:
+                with path.open(encoding="utf-8") as file:
+                    yield from pieces_of(file)
+            except OSError as error:
+                raise LabError(f"data.path: cannot read {path}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise LabError(f"data.path: {path} is no UTF-8 text ({error.reason})") from error
 
     def _files(self) -> list[Path]:
         if self.path.is_dir():
@@ -65,12 +80,3 @@ class TextFiles(TextDataModule):
         if not self.path.exists():
             raise LabError(f"data.path={self.path}: there is no such file or folder")
         return [self.path]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LabError(f"data.path: cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LabError(f"data.path: {file} is no UTF-8 text (byte {error.start:,})") from error

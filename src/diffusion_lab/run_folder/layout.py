@@ -77,7 +77,7 @@ def _as_recorded_now(config: dict[str, Any]) -> dict[str, Any]:
     """Remove and add what later configs of one version do not have any more, or have besides; a run stays the same.
 
     ``data.data_dir`` repeated ``paths.data_dir``. There was one grid, `Trailing`, and no group for it; no weights; and
-    the distribution of times was a part of the objective.
+    the distribution of times was a part of the objective. ``data.vocab_size`` was ``max_words``, whatever tokens were.
     """
     if "sampler" in config:
         config = {"grid": {"_target_": "diffusion_lab.sampling.grids.Trailing"}, "weight": {}} | config
@@ -87,7 +87,11 @@ def _as_recorded_now(config: dict[str, Any]) -> dict[str, Any]:
         config = config | {"objective": others, "time_sampling": objective["times"]}
     data = config.get("data")
     if isinstance(data, dict):
-        return config | {"data": {key: value for key, value in data.items() if key != "data_dir"}}
+        data = {key: value for key, value in data.items() if key != "data_dir"}
+        if "max_words" in data:
+            most = data.pop("max_words")
+            data["vocab_size"] = most if data.get("tokens") == "words" else None
+        return config | {"data": data}
     return config
 
 
