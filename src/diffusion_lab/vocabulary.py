@@ -77,6 +77,10 @@ class Vocabulary(ABC):
         """
         return len(self.text(ids))
 
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        """Return the text of each id by itself; None for an id that is no token."""
+        return [self.text([i]) if 0 <= i < self.size else None for i in ids]
+
     @abstractmethod
     def entries(self) -> str | list[str] | None:
         """Return what the constructor needs to make it again; None for nothing."""
@@ -145,6 +149,10 @@ class Bytes(Vocabulary):
 
     def count_characters(self, ids: Sequence[int]) -> int:
         return sum(map(_begins_character, ids))
+
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        """Return the text of each byte; one that is no character by itself is written as `<E2>`."""
+        return [(chr(i) if i < 128 else f"<{i:02X}>") if 0 <= i < 256 else None for i in ids]
 
     def entries(self) -> None:
         return None

@@ -15,9 +15,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import atomic_write
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from diffusion_lab.figures import Sheet
+    from diffusion_lab.figures import Sheet, Shown
 
 
 class Codec(nn.Module, ABC):
@@ -45,8 +43,8 @@ class Codec(nn.Module, ABC):
         """Return log p(x | z0) [B] in nats, summed over the dimensions of each sample, for z0 distributed as given."""
 
     @abstractmethod
-    def show(self, sheet: Sheet) -> Figure | str:
-        """Return a picture of the data in `sheet`, or text where that is what people read."""
+    def show(self, sheet: Sheet) -> Shown | Sequence[Shown]:
+        """Return a picture of the data in `sheet`, or text where that is what people read; or several forms of it."""
 
     def code_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the codes of one sample of data of this shape."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from diffusion_lab.machine.atomic_write import atomic_write
 from diffusion_lab.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from diffusion_lab.figures import Sheet
+    from diffusion_lab.figures import Sheet, Shown, TokenStrip
 
 
 class Tokens(Codec):
@@ -47,16 +48,34 @@ class Tokens(Codec):
         assert isinstance(z0, Categorical)
         return z0.log_probs.gather(-1, x[..., None]).flatten(1).sum(1)
 
-    def show(self, sheet: Sheet) -> str:
-        """Return each sequence as a paragraph, under what stands beside its row and above its column."""
-        parts = [sheet.title]
+    def show(self, sheet: Sheet) -> Shown | Sequence[Shown]:
+        """Return each sequence as a paragraph, under its number or what stands beside its row and above its column.
+
+        With the confidence in each token, a line for each sequence: as text, as a picture and as a page.
+        """
+        if sheet.confidence:
+            from diffusion_lab.figures import strip_figure, strip_page, strip_text
+
+            strip = self._strip(sheet)
+            return [strip_text(strip), strip_figure(strip), strip_page(strip)]
+        parts, count = [sheet.title], 0
         for number, row in enumerate(sheet.rows):
             name = sheet.names[number] if number < len(sheet.names) else ""
             for column, tokens in enumerate(row):
                 label = sheet.columns[column] if column < len(sheet.columns) else ""
-                heading = ", ".join(part for part in (name, label) if part) or "—"
+                heading = ", ".join(part for part in (name, label) if part) or str(count)
                 parts.append(f"[{heading}]\n{self.text(tokens)}")
+                count += 1
         return "\n\n".join(parts) + "\n"
+
+    def _strip(self, sheet: Sheet) -> TokenStrip:
+        from diffusion_lab.figures import Token, TokenStrip
+
+        def tokens(ids: Tensor, confidence: Tensor) -> list[Token]:
+            return list(map(Token, self.vocabulary.pieces(ids.tolist()), confidence.tolist()))
+
+        rows = zip(sheet.rows, sheet.confidence, strict=True)
+        return TokenStrip(sheet.title, sheet.columns, [list(map(tokens, *row)) for row in rows])
 
     def text(self, tokens: Tensor) -> str:
         """Return the text of one sequence [L]."""

@@ -2,7 +2,7 @@
 
 from diffusion_lab.figures.curves import curves_figure, loss_curve, signal_comparison
 from diffusion_lab.figures.image_grid import draw_image_grid
-from diffusion_lab.figures.save_figure import animation, save_figure
+from diffusion_lab.figures.save_figure import Shown, animation, save_figure, save_figures
 from diffusion_lab.figures.sheet_layouts import (
     Sheet,
     denoising_sheet,
@@ -15,9 +15,15 @@ from diffusion_lab.figures.sheet_layouts import (
     strip_sheet,
     typicality_sheet,
 )
+from diffusion_lab.figures.token_strip import Token, TokenStrip, strip_figure, strip_text
+from diffusion_lab.figures.token_strip_page import Page, strip_page
 
 __all__ = [
+    "Page",
     "Sheet",
+    "Shown",
+    "Token",
+    "TokenStrip",
     "animation",
     "curves_figure",
     "denoising_sheet",
@@ -30,7 +36,11 @@ __all__ = [
     "nearest_training_sheet",
     "real_and_generated_sheet",
     "save_figure",
+    "save_figures",
     "signal_comparison",
+    "strip_figure",
+    "strip_page",
     "strip_sheet",
+    "strip_text",
     "typicality_sheet",
 ]

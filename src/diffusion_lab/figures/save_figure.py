@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,40 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from diffusion_lab.figures.cell_lines import visible
 from diffusion_lab.figures.image_grid import to_uint8
+from diffusion_lab.figures.token_strip_page import Page
+
+#: What people look at.
+Shown = Figure | Page | str
+
+
+def save_figures(
+    shown: Shown | Sequence[Shown],
+    folder: Path,
+    name: str,
+    loggers: Iterable[Any] = (),
+    step: int = 0,
+    tag: str | None = None,
+) -> list[Path]:
+    """Save one or several forms of what is shown, each by `save_figure`, and return their files."""
+    forms = [shown] if isinstance(shown, Figure | Page | str) else shown
+    loggers = list(loggers)
+    return [save_figure(form, folder, name, loggers, step, tag) for form in forms]
 
 
 def save_figure(
-    shown: Figure | str,
+    shown: Shown,
     folder: Path,
     name: str,
     loggers: Iterable[Any] = (),
     step: int = 0,
     tag: str | None = None,
 ) -> Path:
-    """Save a figure as ``folder/name.png``, or a text as ``folder/name.txt``, and show it under `tag` (or `name`).
+    """Save a figure as ``folder/name.png``, a text as ``….txt`` or a page as ``….html``; show it as `tag` (or `name`).
 
     Of the `loggers`, TensorBoard's, W&B's and MLflow's can show figures; they are known by their methods, so that
-    none of them need be installed. Texts are shown by TensorBoard.
+    none of them need be installed. Texts are shown by TensorBoard, pages by none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(shown, str):
@@ -33,7 +53,11 @@ def save_figure(
         path.write_text(f"{shown}\n", encoding="utf-8")
         for logger in loggers:
             if hasattr(logger.experiment, "add_text"):
-                logger.experiment.add_text(tag or name, f"```\n{shown}\n```", step)
+                logger.experiment.add_text(tag or name, as_markdown(shown), step)
+        return path
+    if isinstance(shown, Page):
+        path = folder / f"{name}.html"
+        path.write_text(shown.html, encoding="utf-8")
         return path
     path = folder / f"{name}.png"
     shown.savefig(path, dpi=150)
@@ -46,6 +70,18 @@ def save_figure(
         elif hasattr(logger.experiment, "log_figure") and hasattr(logger, "run_id"):  # MLflow
             logger.experiment.log_figure(logger.run_id, shown, f"figures/{name}.png")
     return path
+
+
+def as_markdown(text: str) -> str:
+    """Return Markdown that shows a text as it is.
+
+    The fence is longer than any in the text. Characters that cannot be seen and tabs are written as signs, and spaces
+    that are all of a line as spaces that do not break, since Markdown removes these.
+    """
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    lines = ["".join(sign if sign.isprintable() else visible(sign) for sign in line) for line in text.split("\n")]
+    lines = [line if line.strip() else line.replace(" ", "\N{NO-BREAK SPACE}") for line in lines]
+    return "\n".join([fence, *lines, fence])
 
 
 def animation(states: list[Tensor], path: Path, columns: int = 8, scale: int = 3, seconds: float = 4.0) -> Path:

@@ -20,6 +20,8 @@ class Sheet:
         names: a name beside each row; empty for none.
         size: of one item in the picture, in inches.
         group: how many columns belong together, with a gap before the next; 0 for no groups.
+        confidence: for each row [n, *D] float, how probable each part of its items was when it was last predicted, NaN
+            where it was not; empty where that is not known.
     """
 
     title: str
@@ -28,6 +30,7 @@ class Sheet:
     names: Sequence[str] = ()
     size: float = 1.0
     group: int = 0
+    confidence: Sequence[Tensor] = ()
 
 
 def grid_sheet(samples: Tensor, title: str, labels: Tensor | None = None, columns: int = 8) -> Sheet:
@@ -39,15 +42,24 @@ def grid_sheet(samples: Tensor, title: str, labels: Tensor | None = None, column
     return Sheet(title, rows, names=[str(label) for label in classes], size=0.75)
 
 
-def strip_sheet(states: Sequence[Tensor], labels: Sequence[str], title: str) -> Sheet:
+def strip_sheet(
+    states: Sequence[Tensor], labels: Sequence[str], title: str, confidence: Sequence[Tensor] = ()
+) -> Sheet:
     """Lay states [N, *D] out as columns, each with its label, and the N samples as rows.
+
+    Args:
+        states: [N, *D] each.
+        labels: of each state.
+        title: of the whole.
+        confidence: [N, *D'] in each state; see `Sheet`.
 
     Raises:
         ValueError: if there are not as many labels as states.
     """
     if len(labels) != len(states):
         raise ValueError(f"{len(states)} states need as many labels, got {len(labels)}")
-    return Sheet(title, [torch.stack(row) for row in zip(*states, strict=True)], labels)
+    rows, known = ([torch.stack(row) for row in zip(*parts, strict=True)] for parts in (states, confidence))
+    return Sheet(title, rows, labels, confidence=known)
 
 
 def forward_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None, item: str) -> Sheet:
@@ -56,13 +68,21 @@ def forward_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int |
     return strip_sheet(states, labels, f"Forward process: real {item}s, ever more destroyed")
 
 
-def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int | None = None) -> Sheet:
+def denoising_sheet(
+    states: Sequence[Tensor],
+    times: Sequence[float],
+    steps: int | None = None,
+    confidence: Sequence[Tensor] = (),
+    caption: str = "",
+) -> Sheet:
     """Show at most four samples on their way from noise, in ten to twenty even states, the first and last included.
 
     Args:
         states: [N, *D] each.
         times: of each state, from 1, noise, to 0.
         steps: label the states with the step index of a process of so many steps; with the time where None.
+        confidence: [N, *D'] in each state; see `Sheet`.
+        caption: what stands below the title, such as the run and its sampler.
     """
     every = max(1, (len(states) - 1) // 10)
     chosen = list(range(0, len(states), every))
@@ -71,7 +91,9 @@ def denoising_sheet(states: Sequence[Tensor], times: Sequence[float], steps: int
     # After the step with index i the state stands at time i/T.
     labels = [f"t = {times[k]:.2f}" if steps is None else f"t = {round(times[k] * steps)}" for k in chosen]
     labels[0] = "start"
-    return strip_sheet([states[k][:4] for k in chosen], labels, "Denoising: from noise to samples")
+    states, confidence = ([parts[k][:4] for k in chosen if parts] for parts in (states, confidence))
+    title = "Denoising: from noise to samples" + (f"\n{caption}" if caption else "")
+    return strip_sheet(states, labels, title, confidence)
 
 
 def real_and_generated_sheet(real: Tensor, generated: Tensor, item: str) -> Sheet:

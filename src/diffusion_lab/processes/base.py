@@ -36,6 +36,11 @@ class Process(ABC):
 
     schedule: Schedule
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a person wants to know beside samples of how they are drawn by default, by name."""
+        return {}
+
     @abstractmethod
     def sample(self, z0: Tensor, t: Tensor, noise: Noise) -> Noised:
         """Draw z_t given the clean z0 [B, *D], with one row of `noise` for each sample."""
@@ -55,6 +60,13 @@ class Process(ABC):
     @abstractmethod
     def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Distribution:
         """Return q(z_s | z_t, z0) with the predicted data in the place of z0, for any times s < t."""
+
+    def confidence(self, prediction: Prediction, z_t: Tensor, z_s: Tensor) -> Tensor | None:
+        """Return the probability [B, *D] that the prediction for z_t gives to what z_s holds; None for numbers.
+
+        It is NaN where z_s holds nothing that was predicted for z_t.
+        """
+        return None
 
     def provides(self) -> dict[str, Any]:
         """Return what constructors of later parts may ask for by name, such as a number of states."""

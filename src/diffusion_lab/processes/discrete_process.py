@@ -25,6 +25,10 @@ class TokenPrediction(Prediction):
     def nll(self, z0: Tensor) -> Tensor:
         """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
 
+    def confidence(self, tokens: Tensor) -> Tensor:
+        """Return the probability [B, *D] float32 of tokens [B, *D] int64, as the network and its guidance gave it."""
+        return (-self.nll(tokens)).exp()
+
     def clean(self, noise: Noise) -> Tensor:
         """Return tokens [B, *D] int64, drawn each by itself."""
         return Categorical(self.x0).sample(noise)
@@ -46,9 +50,14 @@ class TokenPrediction(Prediction):
 
 @dataclass(frozen=True)
 class TokenLogProbs(TokenPrediction):
-    """Logarithms of the probabilities of clean tokens, [B, *D, V] float32, which sum to 1 over V."""
+    """Logarithms of the probabilities of clean tokens, [B, *D, V] float32, which sum to 1 over V.
+
+    Attributes:
+        original: the prediction before a temperature or a truncation; None without these.
+    """
 
     log_probs: Tensor
+    original: TokenPrediction | None = None
 
     @property
     def x0(self) -> Tensor:
@@ -59,6 +68,9 @@ class TokenLogProbs(TokenPrediction):
 
     def nll(self, z0: Tensor) -> Tensor:
         return -self.log_probs.gather(-1, z0[..., None])[..., 0]
+
+    def confidence(self, tokens: Tensor) -> Tensor:
+        return super().confidence(tokens) if self.original is None else self.original.confidence(tokens)
 
 
 class DiscreteProcess(Process):
@@ -83,6 +95,10 @@ class DiscreteProcess(Process):
     def __init__(self, schedule: RateSchedule, vocab_size: int) -> None:
         self.schedule = schedule
         self.vocab_size = vocab_size
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"temperature": 1.0}
 
     @property
     @abstractmethod
@@ -137,6 +153,12 @@ class DiscreteProcess(Process):
         forward = keep * z + (1 - keep) * limit[z_t][..., None]  # q(z_t | z_s) over z_s
         joint = forward * (at_s * x0 + (1 - at_s) * limit)
         return Categorical((joint / joint.sum(-1, keepdim=True)).log())
+
+    def confidence(self, prediction: Prediction, z_t: Tensor, z_s: Tensor) -> Tensor:
+        """Return the probability [B, *D] of the tokens of z_s, NaN at masks and at what no step changes any more."""
+        assert isinstance(prediction, TokenPrediction)
+        predicted = (self.jump_rate(z_t) > 0) & (z_s < self.vocab_size)
+        return torch.where(predicted, prediction.confidence(z_s.clamp(max=self.vocab_size - 1)), torch.nan)
 
     def bound(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return the term [B] float32 of the negative evidence lower bound at times t [B], in nats per token.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffusion_lab.config.reader_schema import CompareDrawsConfig
 from diffusion_lab.errors import LabError, printable
-from diffusion_lab.figures import Sheet, save_figure
+from diffusion_lab.figures import Sheet, save_figures
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.load import load_run
@@ -36,7 +36,7 @@ def compare_draws(paths: Sequence[str], settings: CompareDrawsConfig) -> Path:
     draws, title, names = named_draws(draws)
     sheet = draws_sheet(draws, title, names, settings.per_row)
     target = draws[0].run / "samples" / "draws" if settings.out is None else Path(settings.out).expanduser()
-    path = save_figure(parts.pipeline.codec.show(sheet), target.parent, target.name)
+    path = save_figures(parts.pipeline.codec.show(sheet), target.parent, target.name)[0]
     for draw, name in zip(draws, names, strict=True):
         print(printable(f"{' '.join(name.split()) or title}: {shown(draw.folder.resolve())}"))
     print(printable(f"Written: {shown(path.resolve())}"))

@@ -15,7 +15,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.evaluation import Evaluation, Result, Subject
-from diffusion_lab.figures import Sheet, save_figure
+from diffusion_lab.figures import Sheet, save_figures
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS
 from diffusion_lab.run_folder.folder import RunFolder
@@ -90,7 +90,7 @@ def save_result_figures(results: Mapping[str, Result], codec: Codec, folder: Pat
     for name, result in results.items():
         for figure, content in result.figures().items():
             drawn = codec.show(content) if isinstance(content, Sheet) else content
-            files.append(save_figure(drawn, folder, f"{name}_{figure}"))
+            files += save_figures(drawn, folder, f"{name}_{figure}")
     return files
 
 

@@ -20,6 +20,7 @@ from diffusion_lab.figures import (
     loss_curve,
     real_and_generated_sheet,
     save_figure,
+    save_figures,
     signal_comparison,
 )
 from diffusion_lab.noise import Noise
@@ -27,7 +28,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.draws import SHOWN
 from diffusion_lab.sampling import Draw, Trajectory
 from diffusion_lab.schedules import GaussianSchedule, RateSchedule, Schedule
-from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG
+from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG, draw_caption
 
 #: The step indices of the forward strip, for T = 1000.
 FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
@@ -60,7 +61,7 @@ def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[A
             for t in moments
         ]
     sheet = forward_sheet(states, moments, schedule.steps, parts.data.item)
-    save_figure(codec.show(sheet), folder.figures, "forward", loggers, tag="schedule/forward_process")
+    save_figures(codec.show(sheet), folder.figures, "forward", loggers, tag="schedule/forward_process")
 
 
 def figures_after_training(
@@ -80,26 +81,36 @@ def figures_after_training(
     codec = parts.pipeline.codec
     labels = None if drawn.condition is None else drawn.condition[:SHOWN]
     grid = grid_sheet(drawn.samples[:SHOWN], f"Samples after {step:,} steps", labels)
-    save_figure(codec.show(grid), folder.figures, "samples", loggers, step, GRID_TAG)
-    denoising_figures(parts, trajectory, folder.figures, loggers, step)
+    save_figures(codec.show(grid), folder.figures, "samples", loggers, step, GRID_TAG)
+    denoising_figures(parts, trajectory, folder.figures, folder.path, step, loggers)
     assert parts.data.train is not None
     count = min(10, len(drawn.samples), len(parts.data.train))
     real, _ = parts.data.split("train", count)
     both = real_and_generated_sheet(real, drawn.samples[:count], parts.data.item)
-    save_figure(codec.show(both), folder.figures, "real_and_generated", loggers, step, "samples/real_and_generated")
+    save_figures(codec.show(both), folder.figures, "real_and_generated", loggers, step, "samples/real_and_generated")
 
 
 def denoising_figures(
-    parts: Parts, trajectory: Trajectory, folder: Path, loggers: Iterable[Any] = (), step: int = 0
+    parts: Parts, trajectory: Trajectory, folder: Path, run: Path, step: int, loggers: Iterable[Any] = ()
 ) -> list[Path]:
-    """Save the strip and the animation of a draw that was recorded, and return their files."""
+    """Save the strip and the animation of a draw that was recorded, and return their files.
+
+    Args:
+        parts: of the run.
+        trajectory: the record of the draw.
+        folder: where to.
+        run: the folder of the run, whose name stands in the title.
+        step: how many steps the weights were trained for.
+        loggers: that show the strip as well.
+    """
     codec = parts.pipeline.codec
     with torch.no_grad():
         states = [codec.decode(z) for z in trajectory.states]
-    sheet = denoising_sheet(states, trajectory.times, parts.process.schedule.steps)
-    strip = save_figure(codec.show(sheet), folder, "denoising", loggers, step, DENOISING_TAG)
+    steps, caption = parts.process.schedule.steps, draw_caption(run, parts.pipeline, step)
+    sheet = denoising_sheet(states, trajectory.times, steps, trajectory.confidence, caption)
+    strips = save_figures(codec.show(sheet), folder, "denoising", loggers, step, DENOISING_TAG)
     moving = codec.animate(states, folder / "denoising.gif")
-    return [strip] if moving is None else [strip, moving]
+    return strips if moving is None else [*strips, moving]
 
 
 def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:

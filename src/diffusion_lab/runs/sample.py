@@ -8,7 +8,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.reader_schema import SampleConfig
-from diffusion_lab.figures import save_figure
+from diffusion_lab.figures import save_figures
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
@@ -80,9 +80,9 @@ def _sample(settings: SampleConfig) -> Path:
         how["weights_error"] = run.weights_error
     how["device"] = str(next(run.parts.network.parameters()).device)
     files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **results, **how)
-    files.append(save_figure(codec.show(plan.sheet(drawn)), folder, plan.figure))
+    files += save_figures(codec.show(plan.sheet(drawn)), folder, plan.figure)
     if trajectory is not None:
-        files += denoising_figures(run.parts, trajectory, folder)
+        files += denoising_figures(run.parts, trajectory, folder, run.folder.path, run.step)
     text = f"{len(drawn.samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
     text += f"; {drawn.evaluations:g} network evaluations each"
     told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files, **results}

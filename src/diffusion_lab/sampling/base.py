@@ -131,6 +131,11 @@ class DenoiserTransform(ABC):
 
     clips: bool = False
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a person wants to know of it beside samples, by name."""
+        return {}
+
     @abstractmethod
     def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         """Return a denoiser that changes the predictions of `denoiser`, by way of `Prediction.with_x0`.

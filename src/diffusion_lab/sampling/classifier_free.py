@@ -70,6 +70,10 @@ class ClassifierFree(DenoiserTransform):
         self.interval = min_log_snr, max_log_snr
         self.rescale = rescale
 
+    @property
+    def facts(self) -> dict[str, float]:
+        return {"guidance": self.scale}
+
     def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         low, high = self.interval
 

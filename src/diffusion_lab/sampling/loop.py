@@ -10,18 +10,26 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
+from diffusion_lab.processes import Prediction
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, State, Walk, full_time
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step that was taken: `number` (from 0) of `total` led from time t to s, and left z [B, *D]."""
+    """A step that was taken: `number` (from 0) of `total` led from time t to s, and left z [B, *D].
+
+    Attributes:
+        before: [B, *D] the state that it started from.
+        prediction: the last one that was made for that step; None where it needed none.
+    """
 
     number: int
     total: int
     t: float
     s: float
     z: Tensor
+    before: Tensor | None = None
+    prediction: Prediction | None = None
 
 
 @torch.inference_mode()
@@ -48,18 +56,22 @@ def draw(
     Returns:
         [B, *D] the state at the last time.
     """
+    last: list[Prediction] = []
 
     def conditioned(z_t: Tensor, t: Tensor) -> Any:
-        return denoiser(z_t, t, condition)
+        last[:] = [denoiser(z_t, t, condition)]
+        return last[0]
 
     state = State(start)
     if constraint is not None:
         state = constraint(state, full_time(walk.steps[0][0], noise), noise.at("constraint", "start"))
     for number, (t, s) in enumerate(walk.steps):
+        last.clear()  # before the next prediction is made, so that two are never in memory
+        before = state.z
         state = walk.take(state, (t, s), conditioned, noise.at("step", number))
         if constraint is not None:
             there = None if s == t else full_time(s, noise)
             state = constraint(state, there, noise.at("constraint", number))
         if on_step is not None:
-            on_step(Step(number, len(walk.steps), t, s, state.z))
+            on_step(Step(number, len(walk.steps), t, s, state.z, before, last[0] if last else None))
     return state.z

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from diffusion_lab.processes import DiscreteProcess, Prediction
+from diffusion_lab.processes import DiscreteProcess, TokenLogProbs, TokenPrediction
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
 
@@ -31,10 +31,14 @@ class Nucleus(DenoiserTransform):
         self.temperature = temperature
         self.top_p = top_p
 
+    @property
+    def facts(self) -> dict[str, float]:
+        return {"temperature": self.temperature, "top-p": self.top_p}
+
     def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
-        def truncated(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
-            prediction: Prediction = denoiser(z_t, t, condition)
-            return prediction.with_x0(self.changed(prediction.x0))
+        def truncated(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> TokenLogProbs:
+            prediction: TokenPrediction = denoiser(z_t, t, condition)
+            return TokenLogProbs(self.changed(prediction.x0), prediction)
 
         return truncated
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,7 @@ class Pipeline:
         self.process = process
         self.codec = codec
         self.sampler = sampler
+        self.transforms = transforms
         self.shape = shape
         self.num_classes = num_classes
         clipped = any(transform.clips for transform in transforms)
@@ -244,7 +246,7 @@ class Pipeline:
                     start = first_state(noise)
                 if trajectory is not None and begin == 0:
                     trajectory.start(start)
-                    listeners.append(trajectory.record)
+                    listeners.append(lambda step: trajectory.record(step, self._confidence(step)))
                 if on_step is not None:
                     listeners.append(on_step)
 
@@ -266,6 +268,19 @@ class Pipeline:
             self.network.train(was_training)
         result = torch.cat(done) if done else torch.empty(0, *self.shape)
         return Draw(result, condition, (self.plain_denoiser.evaluations - before) / max(count, 1))
+
+    def _confidence(self, step: Step) -> Tensor | None:
+        if step.prediction is None or step.before is None:
+            return None
+        return self.process.confidence(step.prediction, step.before, step.z)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How samples are drawn, for people: the sampler, its steps, and what changes the predictions."""
+        facts = {"sampler": type(self.sampler).__name__, "steps": len(self.sampler.steps)}
+        for part in (self.process, *self.transforms):
+            facts |= part.facts
+        return facts
 
     @property
     def labels(self) -> int | None:

@@ -8,13 +8,21 @@ import pytorch_lightning as pl
 
 from diffusion_lab import console
 from diffusion_lab.errors import LabError
-from diffusion_lab.figures import denoising_sheet, grid_sheet, save_figure
+from diffusion_lab.figures import denoising_sheet, grid_sheet, save_figures
 from diffusion_lab.sampling import Pipeline, Trajectory
 from diffusion_lab.training.epoch_interval import EpochInterval, stop_if_requested
 
 #: One series each in TensorBoard, from the first epochs to the figures of the finished run.
 GRID_TAG = "samples/grid"
 DENOISING_TAG = "samples/denoising"
+
+
+def draw_caption(run: Path, pipeline: Pipeline, step: int) -> str:
+    """Return which run draws, after how many steps of training, and how: its sampler, its steps, the temperature."""
+    facts = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in pipeline.facts.items()
+    )
+    return f"{run.parent.name}/{run.name} after {step:,} steps: {facts}"
 
 
 class SampleGrid(EpochInterval):
@@ -46,11 +54,16 @@ class SampleGrid(EpochInterval):
         except LabError as error:  # early weights may diverge, and training goes on
             console.current().warning(f"no samples after {step:,} steps: {error}")
             return
+        run = Path(trainer.default_root_dir)
+        caption = draw_caption(run, self.pipeline, step)
         codec, steps = self.pipeline.codec, self.pipeline.process.schedule.steps
         states = [codec.decode(z) for z in trajectory.states]
         for sheet, name, tag in (
             (grid_sheet(drawn.samples, f"Samples after {step:,} steps", drawn.condition), "samples", GRID_TAG),
-            (denoising_sheet(states, trajectory.times, steps), "denoising", DENOISING_TAG),
+            (
+                denoising_sheet(states, trajectory.times, steps, trajectory.confidence, caption),
+                "denoising",
+                DENOISING_TAG,
+            ),
         ):
-            folder = Path(trainer.default_root_dir) / "figures"
-            save_figure(codec.show(sheet), folder, f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)
+            save_figures(codec.show(sheet), run / "figures", f"{name}_epoch_{epoch:04d}", trainer.loggers, step, tag)
