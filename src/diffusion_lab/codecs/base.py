@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ from diffusion_lab.machine.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from diffusion_lab.figures import Sheet, Shown
+
+#: (number of an item, which of its codes to destroy [R, *D'] bool) → (states [R, *D'], likeliest codes [R, *D']).
+Reconstruct = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 
 
 class Codec(nn.Module, ABC):
@@ -83,6 +86,16 @@ class Codec(nn.Module, ABC):
         except OSError as error:
             raise LabError(f"cannot write {path}: {error.strerror or error}") from error
         return [path]
+
+    def demonstrate(self, items: Tensor, reconstruct: Reconstruct, caption: str) -> Sequence[Shown]:
+        """Return what shows how this kind of data is destroyed, and what a network makes of it; nothing by default.
+
+        Args:
+            items: [N, *D] real data to choose from.
+            reconstruct: destroys chosen codes of one of them, and predicts them.
+            caption: which run it is.
+        """
+        return []
 
     def animate(self, states: Sequence[Tensor], path: Path) -> Path | None:
         """Write decoded states [N, *D] as an animation to `path`; None where there is nothing that could move."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from diffusion_lab.codecs.base import Codec
+from diffusion_lab.codecs.base import Codec, Reconstruct
 from diffusion_lab.distributions import Categorical, Distribution
 from diffusion_lab.machine.atomic_write import atomic_write
 from diffusion_lab.vocabulary import Vocabulary
@@ -80,6 +80,19 @@ class Tokens(Codec):
     def text(self, tokens: Tensor) -> str:
         """Return the text of one sequence [L]."""
         return self.vocabulary.text(tokens.tolist())
+
+    def demonstrate(self, items: Tensor, reconstruct: Reconstruct, caption: str) -> Sequence[Shown]:
+        """Return why Gaussian noise fails on the ids of a sentence, and what a network fills in where it is masked."""
+        from diffusion_lab.figures import demonstration, masks_of_sentence, sentence_of
+
+        pieces = [[piece or "" for piece in self.vocabulary.pieces(ids)] for ids in items.tolist()]
+        row, place = sentence_of(pieces, self.vocab_size)
+        destroyed = masks_of_sentence(items.shape[1], place)
+        found = reconstruct(row, torch.from_numpy(destroyed))
+        states, guesses = ([self.vocabulary.pieces(ids) for ids in part[:, place].tolist()] for part in found)
+        words = [piece or "" for piece in self.vocabulary.pieces(range(self.vocab_size))]
+        ids = items[row, place].tolist()
+        return demonstration(ids, words, destroyed[:, place], states, guesses, caption)
 
     def with_blanks(self, text: str, blank: str | None) -> tuple[Tensor, Tensor]:
         tokens: list[Tensor] = []

@@ -42,6 +42,7 @@ class SampleConfig:
     batch_size: int
     seed: int
     trajectory: bool
+    reconstruction: bool
     sampler: Part | None
     grid: Part | None
     guidance: Part | None

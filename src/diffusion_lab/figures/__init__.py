@@ -15,6 +15,7 @@ from diffusion_lab.figures.sheet_layouts import (
     strip_sheet,
     typicality_sheet,
 )
+from diffusion_lab.figures.token_demonstration import demonstration, masks_of_sentence, sentence_of
 from diffusion_lab.figures.token_strip import Token, TokenStrip, strip_figure, strip_text
 from diffusion_lab.figures.token_strip_page import Page, strip_page
 
@@ -26,6 +27,7 @@ __all__ = [
     "TokenStrip",
     "animation",
     "curves_figure",
+    "demonstration",
     "denoising_sheet",
     "draw_image_grid",
     "forward_sheet",
@@ -33,10 +35,12 @@ __all__ = [
     "inpainting_sheet",
     "inversion_sheet",
     "loss_curve",
+    "masks_of_sentence",
     "nearest_training_sheet",
     "real_and_generated_sheet",
     "save_figure",
     "save_figures",
+    "sentence_of",
     "signal_comparison",
     "strip_figure",
     "strip_page",

@@ -145,7 +145,9 @@ def write_cells(title: str, groups: Sequence[Group]) -> str:
         for line, part, first in group.parts():
             cells = list(zip(line.cells[part], widths[part], strict=True))
             written = "".join((cell.in_text or cell.text).ljust(width) for cell, width in cells)
-            marks = "".join((cell.mark * len(cell.in_text or cell.text)).ljust(width) for cell, width in cells)
+            marks = "".join(
+                (cell.mark * len((cell.in_text or cell.text).rstrip())).ljust(width) for cell, width in cells
+            )
             lines += [f"{line.label if first else '':{indent}}{written}".rstrip()]
             lines += [" " * indent + marks.rstrip()] if marks.strip() else []
     return "\n".join(lines) + "\n"
@@ -175,7 +177,7 @@ def draw_cells(title: str, groups: Sequence[Group], keys: Sequence[Key]) -> Figu
     corners: list[list[tuple[float, float]]] = []
     faces: list[str] = []
     for group, row, heading in zip(groups, widths, headings, strict=True):
-        y += _HEADING - _TITLE if heading else 0
+        y += _HEADING - _TITLE if heading else _LINE
         for line in heading:
             _write(axes, _MARGIN, y + 0.13, line, fontsize=9, fontweight="bold")
             y += _TITLE

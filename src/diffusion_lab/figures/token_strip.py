@@ -53,6 +53,11 @@ class TokenStrip:
     labels: Sequence[str]
     samples: Sequence[Sequence[Sequence[Token]]]
 
+    @property
+    def masked(self) -> bool:
+        """Whether any token is masked."""
+        return any(token.text is None for snapshots in self.samples for row in snapshots for token in row)
+
     def heading(self, number: int) -> str:
         """Return what stands above a sequence; nothing where there is only one."""
         return f"sample {number}" if len(self.samples) > 1 else ""
@@ -81,7 +86,8 @@ def strip_figure(strip: TokenStrip) -> Figure:
     """Draw a strip; of long sequences only the first ones."""
     groups = _groups(strip)
     lines = len(list(groups[0].parts()))
-    keys = [Key([face for face, _ in _shades()], "probability when last predicted"), Key([MASKED], "masked")]
+    keys = [Key([face for face, _ in _shades()], "probability when last predicted")]
+    keys += [Key([MASKED], "masked")] if strip.masked else []
     return draw_cells(strip.title, groups[: max(1, _MOST_LINES // lines)], keys)
 
 

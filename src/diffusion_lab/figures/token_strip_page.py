@@ -44,6 +44,7 @@ def strip_page(strip: TokenStrip) -> Page:
         shades=shades,
         stops=", ".join(face for face, *_ in shades[::10]),
         masked=MASKED,
+        any_masked=strip.masked,
         style=_resource("token_strip.css"),
         script=script,
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",

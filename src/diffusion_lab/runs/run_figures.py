@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.tree import options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import (
+    Shown,
     curves_figure,
     denoising_sheet,
     forward_sheet,
@@ -24,14 +26,17 @@ from diffusion_lab.figures import (
     signal_comparison,
 )
 from diffusion_lab.noise import Noise
+from diffusion_lab.processes import DiscreteProcess
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.draws import SHOWN
-from diffusion_lab.sampling import Draw, Trajectory
+from diffusion_lab.sampling import Draw, Trajectory, reconstruct
 from diffusion_lab.schedules import GaussianSchedule, RateSchedule, Schedule
-from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG, draw_caption
+from diffusion_lab.training.sample_grid import DENOISING_TAG, GRID_TAG, draw_caption, run_caption
 
 #: The step indices of the forward strip, for T = 1000.
 FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
+#: How many held-out items are searched for one that is good to show.
+_SEARCHED = 64
 
 
 def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[Any]) -> None:
@@ -83,6 +88,8 @@ def figures_after_training(
     grid = grid_sheet(drawn.samples[:SHOWN], f"Samples after {step:,} steps", labels)
     save_figures(codec.show(grid), folder.figures, "samples", loggers, step, GRID_TAG)
     denoising_figures(parts, trajectory, folder.figures, folder.path, step, loggers)
+    reconstruction = reconstruction_figures(parts, folder.path, step)
+    save_figures(reconstruction, folder.figures, "reconstruction", loggers, step, "samples/reconstruction")
     assert parts.data.train is not None
     count = min(10, len(drawn.samples), len(parts.data.train))
     real, _ = parts.data.split("train", count)
@@ -111,6 +118,27 @@ def denoising_figures(
     strips = save_figures(codec.show(sheet), folder, "denoising", loggers, step, DENOISING_TAG)
     moving = codec.animate(states, folder / "denoising.gif")
     return strips if moving is None else [*strips, moving]
+
+
+def reconstruction_figures(parts: Parts, run: Path, step: int) -> Sequence[Shown]:
+    """Return what the codec shows of real, held-out items that are destroyed, and of what the network makes of them.
+
+    Args:
+        parts: of the run.
+        run: the folder of the run, whose name stands in the title.
+        step: how many steps the weights were trained for.
+    """
+    pipeline = parts.pipeline
+    if not isinstance(parts.process, DiscreteProcess):
+        return []
+    items, labels = parts.data.split("val", _SEARCHED)
+
+    def reconstructed(row: int, destroyed: Tensor) -> tuple[Tensor, Tensor]:
+        z0 = pipeline.codec.encode(items[row, None]).expand(destroyed.shape)
+        labelled = pipeline.labels is not None and labels is not None
+        return reconstruct(pipeline, z0, destroyed, labels[row].expand(len(z0)) if labelled else None)
+
+    return pipeline.codec.demonstrate(items, reconstructed, run_caption(run, step))
 
 
 def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:

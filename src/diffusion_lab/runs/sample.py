@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.reader_schema import SampleConfig
-from diffusion_lab.figures import save_figures
+from diffusion_lab.errors import LabError
+from diffusion_lab.figures import Shown, save_figures
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
@@ -18,8 +20,8 @@ from diffusion_lab.run_folder.manifest import weights_hash
 from diffusion_lab.runs.bfloat16_check import warn_of_slow_bfloat16
 from diffusion_lab.runs.draw_plans import make_plan
 from diffusion_lab.runs.draws import ANIMATION_FRAMES, SHOWN, DrawFacts, labels_of, save_draw, transforms_of
-from diffusion_lab.runs.load import load_run
-from diffusion_lab.runs.run_figures import denoising_figures
+from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.run_figures import denoising_figures, reconstruction_figures
 from diffusion_lab.sampling import Trajectory
 
 
@@ -47,6 +49,7 @@ def _sample(settings: SampleConfig) -> Path:
         compile_network(run.parts.network, device)
     bar = console.current().bar
     plan = make_plan(run, settings, bar)
+    reconstruction = _reconstruction(run) if settings.reconstruction else []
     trajectory = None
     if settings.trajectory:
         trajectory = Trajectory(ANIMATION_FRAMES, keep=min(SHOWN, plan.num_samples, settings.batch_size))
@@ -83,6 +86,7 @@ def _sample(settings: SampleConfig) -> Path:
     files += save_figures(codec.show(plan.sheet(drawn)), folder, plan.figure)
     if trajectory is not None:
         files += denoising_figures(run.parts, trajectory, folder, run.folder.path, run.step)
+    files += save_figures(reconstruction, folder, "reconstruction")
     text = f"{len(drawn.samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
     text += f"; {drawn.evaluations:g} network evaluations each"
     told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files, **results}
@@ -90,3 +94,11 @@ def _sample(settings: SampleConfig) -> Path:
         text += f" ({', '.join(f'{name} {value:.4g}' for name, value in results.items())})"
     console.current().end(folder, text, run_folder=run.folder.path, evaluations=drawn.evaluations, **told)
     return folder
+
+
+def _reconstruction(run: Run) -> Sequence[Shown]:
+    shown = reconstruction_figures(run.parts, run.folder.path, run.step)
+    if not shown:
+        codec = type(run.parts.pipeline.codec).__name__
+        raise LabError(f"reconstruction=true: it is for tokens of a discrete process, and this run has codec={codec}")
+    return shown

@@ -18,6 +18,7 @@ from diffusion_lab.sampling.ipndm import IPNDM
 from diffusion_lab.sampling.loop import Step, draw
 from diffusion_lab.sampling.nucleus import Nucleus
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
+from diffusion_lab.sampling.reconstruction import reconstruct
 from diffusion_lab.sampling.remasking import Remasking
 from diffusion_lab.sampling.repaint import RePaint
 from diffusion_lab.sampling.score_euler import ScoreEuler
@@ -59,4 +60,5 @@ __all__ = [
     "UniPC",
     "Walk",
     "draw",
+    "reconstruct",
 ]

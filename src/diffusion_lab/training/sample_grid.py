@@ -17,12 +17,17 @@ GRID_TAG = "samples/grid"
 DENOISING_TAG = "samples/denoising"
 
 
+def run_caption(run: Path, step: int) -> str:
+    """Return which run it is, and after how many steps of training."""
+    return f"{run.parent.name}/{run.name} after {step:,} steps"
+
+
 def draw_caption(run: Path, pipeline: Pipeline, step: int) -> str:
-    """Return which run draws, after how many steps of training, and how: its sampler, its steps, the temperature."""
-    facts = ", ".join(
+    """Return `run_caption`, and how samples are drawn: the sampler, its steps, the temperature."""
+    facts = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in pipeline.facts.items()
-    )
-    return f"{run.parent.name}/{run.name} after {step:,} steps: {facts}"
+    ]
+    return f"{run_caption(run, step)}: {', '.join(facts)}"
 
 
 class SampleGrid(EpochInterval):
