@@ -16,6 +16,8 @@ from diffusion_lab.runs.train import train
 from diffusion_lab.training.step_losses import read_step_losses
 from diffusion_lab.vocabulary import BytePairs
 
+from tensorboard_runs import events
+
 TEXT = (
     "experiment=quickstart_text", "data.length=16", "data.limit_train=64", "network.width=16", "network.depth=1",
     "network.heads=2", "trainer=cpu", "trainer.max_steps=4", "sampler.num_steps=4", "sampling.num_samples=3",
@@ -50,13 +52,37 @@ def drawn(run):
 
 def test_its_figures_are_texts_and_its_metrics_nats_and_bits(run):
     names = {path.name for path in run.figures.iterdir()}
-    assert {"samples.txt", "denoising.txt", "forward.txt", "real_and_generated.txt", "loss.png"} <= names
-    assert "█" in (run.figures / "denoising.txt").read_text(encoding="utf-8")
+    assert {"samples.txt", "forward.txt", "real_and_generated.txt", "loss.png"} <= names
+    assert {f"denoising.{form}" for form in ("txt", "png", "html")} <= names
+    assert {f"reconstruction.{form}" for form in ("txt", "png")} <= names
+    strip = (run.figures / "denoising.txt").read_text(encoding="utf-8")
+    assert f"text/{run.path.name} after 4 steps: sampler Ancestral, steps 4, temperature 1" in " ".join(strip.split())
+    assert "▒" in strip
+    last = " ".join((run.figures / "reconstruction.txt").read_text(encoding="utf-8").split("ratio ")[-1].split())
+    assert last.startswith("1.00 " + "▒" * 16)
     metrics = json.loads((run.path / "metrics.json").read_text())
     nats = metrics["bound"]["nats_per_character"]
     assert metrics["bound"]["bits_per_character"] == pytest.approx(nats / math.log(2))
     assert nats == pytest.approx(metrics["masked_count"]["nats_per_character"], rel=0.3)
     assert 2 < nats < 5  # an untrained network says log 103 or so
+
+
+def test_tensorboard_shows_the_strip_as_picture_and_as_text(run):
+    told = events(run)
+    assert {"samples/denoising", "samples/reconstruction"} <= set(told.Tags()["images"])
+    texts = {"samples/denoising", "samples/reconstruction", "samples/grid"}
+    assert {f"{tag}/text_summary" for tag in texts} <= set(told.Tags()["tensors"])
+
+
+def test_a_draw_has_its_strip_and_a_sentence_that_is_filled_in(run):
+    typed = read_typed(
+        f"run_dir={run.path}", "device=cpu", "console=quiet", "num_samples=2", "trajectory=true", "reconstruction=true",
+        "clip=nucleus", "clip.temperature=0.5", config_name="sample",
+    )  # fmt: skip
+    place = sample(typed)
+    names = {path.name for path in place.iterdir()}
+    assert {"denoising.html", "denoising.png", "denoising.txt", "reconstruction.png", "reconstruction.txt"} <= names
+    assert "temperature 0.5" in (place / "denoising.html").read_text(encoding="utf-8")
 
 
 def test_samples_begin_with_a_prompt(drawn):
@@ -89,6 +115,11 @@ def test_blanks_are_filled_in_and_given_text_comes_back(drawn, sampler):
 def test_texts_that_do_not_fit_are_refused(drawn, typed, message):
     with pytest.raises((LabError, ValueError), match=message):
         drawn(*typed)
+
+
+def test_a_run_on_images_shows_no_sentence(copy):
+    with pytest.raises(LabError, match="reconstruction=true: it is for tokens"):
+        sample(read_typed(f"run_dir={copy.path}", "device=cpu", "reconstruction=true", config_name="sample"))
 
 
 def test_a_run_on_images_takes_no_prompt(copy):

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from diffusion_lab.sampling import Step, Trajectory
+from diffusion_lab.codecs import Tokens
+from diffusion_lab.parameterizations import Logits, LogScores, Substitution
+from diffusion_lab.processes import Absorbing, Uniform
+from diffusion_lab.sampling import Ancestral, Nucleus, Pipeline, Remasking, Step, Trajectory, Tweedie
+from diffusion_lab.sampling.grids.trailing import Trailing
+from diffusion_lab.schedules import LogLinearSchedule
+from diffusion_lab.vocabulary import Characters
+from oracles.markov_text import ExactMasked, ExactUniform, Joint
 
 
 def recorded(pairs, frames):
@@ -30,3 +37,99 @@ def test_where_noise_is_left_at_time_0_the_last_state_is_that_of_the_last_step(f
 
 def test_only_the_first_samples_are_kept():
     assert recorded([(1.0, 0.0)], 1).states[0].shape == (1, 1)
+
+
+NAN = torch.nan
+
+
+def test_confidence_stays_with_a_token_until_it_is_predicted_again_or_masked():
+    trajectory = Trajectory(frames=4, keep=1)
+    states = [
+        torch.tensor([[3, 3, 1]]),
+        torch.tensor([[2, 3, 1]]),
+        torch.tensor([[2, 0, 1]]),
+        torch.tensor([[3, 0, 1]]),
+    ]
+    known = [torch.tensor([[0.5, NAN, NAN]]), torch.tensor([[NAN, 0.25, NAN]]), None]
+    trajectory.start(states[0])
+    for number, confidence in enumerate(known):
+        t, s = 1 - number / 4, 1 - (number + 1) / 4
+        trajectory.record(Step(number, 3, t, s, states[number + 1], states[number]), confidence)
+    expected = [[NAN, NAN, NAN], [0.5, NAN, NAN], [0.5, 0.25, NAN], [NAN, 0.25, NAN]]
+    torch.testing.assert_close(torch.cat(trajectory.confidence), torch.tensor(expected), equal_nan=True)
+
+
+def test_states_of_numbers_have_no_confidence():
+    assert recorded([(1.0, 0.0)], 1).confidence == []
+
+
+class Watched(torch.nn.Module):
+    """A network whose inputs and outputs are kept."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.takes_time = True
+        self.inner, self.seen = inner, []
+
+    def forward(self, x, c_noise, condition=None):
+        raw = self.inner(x, c_noise)
+        self.seen.append((x, raw))
+        return raw
+
+
+def parts(kind):
+    """Process, parameterization, network, sampler and transforms."""
+    joint = Joint.random(3, 4)
+    if kind == "uniform":
+        process = Uniform(LogLinearSchedule(), 3)
+        return (
+            process,
+            Logits(process),
+            ExactUniform(joint, lambda c: process.schedule.survival(c / 1000)),
+            Ancestral(process, Trailing(process.schedule), num_steps=6),
+            [],
+        )
+    process = Absorbing(LogLinearSchedule(remaining=1e-3), 3)
+    grid = Trailing(process.schedule)
+    if kind == "scores":
+        return process, LogScores(process), ExactMasked(joint), Tweedie(process, grid, num_steps=6), []
+    sampler = (
+        Remasking(process, grid, 6, 0.4, "rescale") if kind == "remasking" else Ancestral(process, grid, num_steps=6)
+    )
+    return (
+        process,
+        Substitution(process),
+        ExactMasked(joint),
+        sampler,
+        [Nucleus(process, 0.5)] if kind == "cold" else [],
+    )
+
+
+@pytest.mark.parametrize("kind", ["masked", "cold", "remasking", "scores", "uniform"])
+def test_the_confidence_is_the_probability_the_network_gave_and_recording_it_changes_nothing(kind):
+    """Replayed from what the network saw and said, in plain loops."""
+    process, parameterization, network, sampler, transforms = parts(kind)
+    watched = Watched(network)
+    codec = Tokens(3, Characters("abc"))
+    pipeline = Pipeline(watched, parameterization, process, codec, sampler, transforms, (4,))
+    plain = pipeline.draw(5, seed=1)
+    watched.seen.clear()
+    trajectory = Trajectory(frames=6, keep=5)
+    drawn = pipeline.draw(5, seed=1, trajectory=trajectory)
+    assert torch.equal(drawn.samples, plain.samples)
+    assert drawn.evaluations == plain.evaluations == 6
+    assert len(trajectory.states) == len(watched.seen) + 1
+
+    expected = torch.full((5, 4), NAN)
+    for (before, raw), after, found in zip(watched.seen, trajectory.states[1:], trajectory.confidence[1:], strict=True):
+        probs = raw.softmax(-1)
+        for b in range(5):
+            for n in range(4):
+                token = int(after[b, n])
+                if token == 3:
+                    expected[b, n] = NAN
+                elif kind == "uniform" or int(before[b, n]) == 3:
+                    expected[b, n] = probs[b, n, token]
+        torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-4, atol=1e-5)
+    assert not bool(expected.isnan().any())

@@ -18,8 +18,8 @@ from matplotlib.text import Text
 
 #: It comes with matplotlib.
 _FONT = "DejaVu Sans Mono"
-#: The size in points at which a character of the font is just this wide, in inches, at 150 dots per inch.
-_POINTS, _ADVANCE = 7.97, 10 / 150
+#: At this many dots per inch a character of this size in points is just this wide, in inches.
+_DPI, _POINTS, _ADVANCE = 150, 7.97, 10 / 150
 #: In inches, the height of a line, where in it the letters stand, and the space above one that stands by itself.
 _LINE, _BASE, _APART = 20 / 150, 14 / 150, 0.075
 #: Heights of a line of the title, of a heading and of the legend.
@@ -163,10 +163,10 @@ def draw_cells(title: str, groups: Sequence[Group], keys: Sequence[Key]) -> Figu
     widths = [group.widths() for group in groups]
     widest = max(sum(row[part]) for row in widths for part in cut(row))
     width = max(left + widest * _ADVANCE + _MARGIN, 6.5)
-    # About the widths of a letter of these sizes.
-    titles = [part for line in title.splitlines() for part in textwrap.wrap(line, int((width - 2 * _MARGIN) / 0.08))]
-    headings = [textwrap.wrap(group.heading, int((width - 2 * _MARGIN) / 0.082)) for group in groups]
-    figure = Figure()
+    # The widths of a letter of these sizes, nearly.
+    titles = [part for line in title.splitlines() for part in textwrap.wrap(line, int((width - 2 * _MARGIN) / 0.095))]
+    headings = [textwrap.wrap(group.heading, int((width - 2 * _MARGIN) / 0.087)) for group in groups]
+    figure = Figure(dpi=_DPI)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()

@@ -20,31 +20,33 @@ from diffusion_lab.figures.token_strip import MASK_SIGN, MASKED
 _FRACTIONS, _SHARE = (0.1, 0.4, 1.0), 500 / 10_000
 _KEPT, _RIGHT, _WRONG = "#eceff3", "#8ec5e8", "#f5b26b"
 
-#: From a capital letter, which follows the end of another sentence, to the end.
-_SENTENCE = re.compile(r"(?:(?<=[.!?:]\s)|(?<=\n)|(?<=^))[A-Z][^.!?]*[.!?]")
+#: The beginning of a sentence, and a whole one.
+_BEGINNING = re.compile(r"(?:(?<=[.!?:]\s)|(?<=\n)|^)[A-Z](?=[a-z ])")
+_SENTENCE = re.compile(_BEGINNING.pattern + r"(?:[^.!?\n]|\n(?=\w))*[.!?]")
 
 
 def sentence_of(sequences: Sequence[Sequence[str]], vocab_size: int) -> tuple[int, slice]:
-    """Return the number of a sequence, and the place in it of a sentence that fits into a line; or of its beginning.
+    """Return the number of a sequence, and the place in it of the longest sentence that can be shown.
+
+    If there is none, of the beginning of a sentence, or of the first sequence.
 
     Args:
         sequences: the texts of the tokens of each.
-        vocab_size: V, by which ids are as wide as they are.
+        vocab_size: V; the longer its ids, the fewer tokens are shown.
     """
-    most = _most_tokens(vocab_size)
-    best, length = (0, slice(0, most)), most // 3
-    for row, pieces in enumerate(sequences):
-        starts = np.cumsum([0, *map(len, pieces)])
-        for match in _SENTENCE.finditer("".join(pieces)):
-            first, last = (int(np.searchsorted(starts, end)) for end in match.span())
-            if length < last - first <= most:
-                best, length = (row, slice(first, last)), last - first
-    return best
-
-
-def _most_tokens(vocab_size: int) -> int:
-    """Return how many tokens are shown: their ids fill two lines."""
-    return 2 * MOST_CELLS // (len(str(vocab_size)) + 2)
+    most = 2 * MOST_CELLS // (len(str(vocab_size)) + 2)  # the ids of a sentence fill two lines
+    found = [(0, slice(0, most))]
+    for pattern in (_SENTENCE, _BEGINNING):
+        for row, pieces in enumerate(sequences):
+            starts = np.cumsum([0, *map(len, pieces)])
+            for match in pattern.finditer("".join(pieces)):
+                first, last = (int(np.searchsorted(starts, end)) for end in match.span())
+                last = last if pattern is _SENTENCE else min(first + most, len(pieces))
+                if most // 3 < last - first <= most:
+                    found.append((row, slice(first, last)))
+        if len(found) > 1:
+            break
+    return max(found[1:] or found, key=lambda place: place[1].stop - place[1].start)
 
 
 def masks_of_sentence(length: int, place: slice, seed: int = 0) -> np.ndarray:
