@@ -6,6 +6,8 @@ from diffusion_lab.distributions import Categorical
 from diffusion_lab.figures import grid_sheet, strip_sheet
 from diffusion_lab.vocabulary import BytePairs, Characters
 
+from diffusion_lab.vocabulary import Bytes, Characters, Words
+
 
 def codec():
     return Tokens(3, Characters("abc"))
@@ -15,6 +17,26 @@ def test_masks_are_shown_as_blocks_in_the_text():
     states = [torch.tensor([[3, 3, 3]]), torch.tensor([[3, 1, 3]]), torch.tensor([[2, 1, 0]])]
     text = codec().show(strip_sheet(states, ["start", "t = 0.50", "t = 0.00"], "Denoising"))
     assert text.splitlines() == ["Denoising", "", "[start]", "███", "", "[t = 0.50]", "█b█", "", "[t = 0.00]", "cba"]
+
+
+def test_with_confidence_a_strip_is_shown_as_text_picture_and_page():
+    states = [torch.tensor([[3, 3]]), torch.tensor([[3, 1]])]
+    known = [torch.full((1, 2), torch.nan), torch.tensor([[torch.nan, 0.3]])]
+    text, picture, page = codec().show(strip_sheet(states, ["start", "t = 0.00"], "Denoising", known))
+    assert text.splitlines()[-3:] == ["start     ▒▒", "t = 0.00  ▒b", "           ▃"]
+    assert any(drawn.get_text() == " b" for drawn in picture.axes[0].texts)
+    assert '<i class="p30" title="0.300">b</i>' in page.html
+
+
+def test_a_text_without_names_is_numbered():
+    text = codec().show(grid_sheet(torch.tensor([[0, 1], [2, 3]]), "Samples", columns=1))
+    assert text == "Samples\n\n[0]\nab\n\n[1]\nc█\n"
+
+
+def test_each_token_has_a_text_of_its_own():
+    assert Characters("abc").pieces([0, 2, 3]) == ["a", "c", None]
+    assert Bytes().pieces([*"é\n".encode(), 256]) == ["<C3>", "<A9>", "\n", None]
+    assert Words(["<unk>", " the"]).pieces([1, 0, -1]) == [" the", "<unk>", None]
 
 
 def test_samples_are_saved_as_ids_and_as_text(tmp_path):

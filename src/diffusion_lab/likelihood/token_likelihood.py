@@ -65,7 +65,9 @@ class TokenResult(LikelihoodResult):
     def summary(self) -> str:
         nats, error = self.mean * math.log(2), self.standard_error * math.log(2)
         text = f"at most {nats:.4f} ± {error:.4f} nats per token, perplexity {math.exp(nats):.4g}"
-        if self.nats_per_character is not None:
+        if self.nats_per_character is None:
+            text += f", {self.mean:.4f} ± {self.standard_error:.4f} bits per token"
+        else:
             mean, spread = self.nats_per_character
             text += f", {mean / math.log(2):.4f} ± {spread / math.log(2):.4f} bits per character"
         return (

@@ -72,7 +72,6 @@ class Pipeline:
         self.process = process
         self.codec = codec
         self.sampler = sampler
-        self.transforms = transforms
         self.shape = shape
         self.num_classes = num_classes
         clipped = any(transform.clips for transform in transforms)
