@@ -162,7 +162,7 @@ def draw_cells(title: str, groups: Sequence[Group], keys: Sequence[Key]) -> Figu
     left = _MARGIN + _ADVANCE * _indent(groups)
     widths = [group.widths() for group in groups]
     widest = max(sum(row[part]) for row in widths for part in cut(row))
-    width = max(left + widest * _ADVANCE + _MARGIN, 6.5)
+    width = max(left + widest * _ADVANCE + _MARGIN, 5.5)
     # The widths of a letter of these sizes, nearly.
     titles = [part for line in title.splitlines() for part in textwrap.wrap(line, int((width - 2 * _MARGIN) / 0.095))]
     headings = [textwrap.wrap(group.heading, int((width - 2 * _MARGIN) / 0.087)) for group in groups]

@@ -37,7 +37,7 @@ class Process(ABC):
     schedule: Schedule
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, float]:
         """What a person wants to know beside samples of how they are drawn by default, by name."""
         return {}
 

@@ -97,7 +97,7 @@ class DiscreteProcess(Process):
         self.vocab_size = vocab_size
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, float]:
         return {"temperature": 1.0}
 
     @property

@@ -132,7 +132,7 @@ class DenoiserTransform(ABC):
     clips: bool = False
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, float]:
         """What a person wants to know of it beside samples, by name."""
         return {}
 

@@ -33,7 +33,7 @@ class Nucleus(DenoiserTransform):
 
     @property
     def facts(self) -> dict[str, float]:
-        return {"temperature": self.temperature, "top-p": self.top_p}
+        return {"temperature": self.temperature} | ({} if self.top_p == 1 else {"top-p": self.top_p})
 
     def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
         def truncated(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> TokenLogProbs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -274,9 +273,9 @@ class Pipeline:
         return self.process.confidence(step.prediction, step.before, step.z)
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """How samples are drawn, for people: the sampler, its steps, and what changes the predictions."""
-        facts = {"sampler": type(self.sampler).__name__, "steps": len(self.sampler.steps)}
+    def facts(self) -> dict[str, float]:
+        """What a person wants to know of the predictions that samples are drawn from, such as their temperature."""
+        facts: dict[str, float] = {}
         for part in (self.process, *self.transforms):
             facts |= part.facts
         return facts

@@ -24,10 +24,9 @@ def run_caption(run: Path, step: int) -> str:
 
 def draw_caption(run: Path, pipeline: Pipeline, step: int) -> str:
     """Return `run_caption`, and how samples are drawn: the sampler, its steps, the temperature."""
-    facts = [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in pipeline.facts.items()
-    ]
-    return f"{run_caption(run, step)}: {', '.join(facts)}"
+    sampler, more = pipeline.sampler, [f"{name} {value:g}" for name, value in pipeline.facts.items()]
+    drawn = [type(sampler).__name__, f"{len(sampler.steps):,} steps", *more]
+    return f"{run_caption(run, step)}: {', '.join(drawn)}"
 
 
 class SampleGrid(EpochInterval):
