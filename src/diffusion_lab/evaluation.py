@@ -115,3 +115,13 @@ class Evaluation(ABC):
         Raises:
             ValueError: saying what it needs.
         """
+
+    def check_pipeline(self, pipeline: Any) -> None:  # noqa: B027 (most evaluations go with any)
+        """Check, before anything is trained, that a model of these parts can be evaluated: by default, any can.
+
+        Args:
+            pipeline: see `Subject`.
+
+        Raises:
+            LabError: saying what it needs.
+        """

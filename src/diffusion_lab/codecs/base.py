@@ -39,7 +39,10 @@ class Codec(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Return data [B, *D] in its own dtype for codes z [B, *D']; codes that stand for no data are brought near."""
+        """Return data [B, *D] in its own dtype for codes z [B, *D']; codes that stand for no data are brought near.
+
+        Of codes that `encode` returns, that is the data they were made of.
+        """
 
     @abstractmethod
     def log_likelihood(self, x: Tensor, z0: Distribution) -> Tensor:
@@ -58,14 +61,14 @@ class Codec(nn.Module, ABC):
         return {}
 
     def with_blanks(self, text: str, blank: str | None) -> tuple[Tensor, Tensor]:
-        """Return the codes [n] of a text that is typed, and which of them are given, [n] bool.
+        """Return the data [n] of a text that is typed, and which positions are given, [n] bool.
 
         Args:
             text: without blanks in the vocabulary.
-            blank: a sign that stands for one code that is not given; None for none.
+            blank: a sign that stands for one position that is not given; None for none.
 
         Raises:
-            ValueError: if the data is no text, or a part of the text has no code.
+            ValueError: if the data is no text, or a part of the text has no token.
         """
         raise ValueError(f"it is for runs on text, and this run has codec={type(self).__name__}")
 

@@ -105,6 +105,11 @@ def build(settings: TrainConfig) -> Parts:
     objective = add("objective")
     if node["weight"] and "weight" not in inspect.signature(type(objective)).parameters:
         raise LabError(f"objective={type(objective).__name__} has weights of its own: take weight=none")
+    if not objective.trains_codec and any(True for _ in codec.parameters()):
+        name, learned = type(objective).__name__, type(codec).__name__
+        raise LabError(
+            f"objective={name} would make all codes alike, since codec={learned} learns them: take objective=embedding"
+        )
     if objective.needs_uniform_times and not time_sampling.uniform:
         name, times = type(objective).__name__, type(time_sampling).__name__
         raise LabError(

@@ -12,7 +12,8 @@ from diffusion_lab.config.value_checks import at_least, below_2_to_32, check_tag
 
 @dataclass(frozen=True)
 class Inpaint:
-    """The known part of samples that are to be completed: `image`, where `mask` is black."""
+    """The known part of samples that are to be completed: `image`, where `mask` is black; and how often and far RePaint
+    goes back, also for a prompt or infill."""
 
     image: str | None
     mask: str | None
@@ -24,11 +25,8 @@ class Inpaint:
             there, lacks = ("mask", "image") if self.image is None else ("image", "mask")
             raise ValueError(f"inpaint.{there} needs inpaint.{lacks}, too")
         for name in ("jump_length", "resamplings"):
-            number = getattr(self, name)
-            if number is not None:
+            if (number := getattr(self, name)) is not None:
                 at_least(1, f"inpaint.{name}", number)
-                if self.image is None:
-                    raise ValueError(f"inpaint.{name} needs inpaint.image and inpaint.mask, too")
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,9 @@ class SampleConfig:
         chosen = [name for name, value in typed.items() if value is not None]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} exclude each other: choose one")
+        for name in ("jump_length", "resamplings"):
+            if getattr(self.inpaint, name) is not None and (not chosen or self.invert is not None):
+                raise ValueError(f"inpaint.{name} needs inpaint.image and inpaint.mask, too, or a prompt or infill")
         if len(self.blank) != 1:
             raise ValueError(f"blank must be a single sign, got {self.blank!r}")
         if self.prompt == "":

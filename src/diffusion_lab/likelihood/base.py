@@ -124,6 +124,12 @@ class LikelihoodEstimator(Evaluation):
     def check(self, data: Splits) -> None:
         """Do nothing: whether an estimate can be made follows from the process and the codec alone."""
 
+    def check_pipeline(self, pipeline: Pipeline) -> None:
+        if not isinstance(pipeline.process, self.process_kind):
+            kind, needed = type(pipeline.process).__name__, self.process_kind.__name__
+            raise LabError(f"{type(self).__name__} needs a process of the kind {needed}, got {kind}")
+        self.check_parts(pipeline.process, pipeline.codec)
+
     def __call__(self, subject: Subject) -> LikelihoodResult:
         """Estimate the likelihood of the items of the split."""
         return self.of(subject.pipeline, *subject.data.split(self.split), progress=subject.bar)
@@ -142,11 +148,8 @@ class LikelihoodEstimator(Evaluation):
         Raises:
             LabError: if the data, its labels or the schedule does not fit, or an estimate is not finite.
         """
-        if not isinstance(pipeline.process, self.process_kind):
-            kind, needed = type(pipeline.process).__name__, self.process_kind.__name__
-            raise LabError(f"{type(self).__name__} needs a process of the kind {needed}, got {kind}")
+        self.check_pipeline(pipeline)
         chosen = self._choose(items, labels, pipeline)
-        self.check_parts(pipeline.process, pipeline.codec)
         _check_levels(chosen.x, pipeline.codec)
         device, network = next(pipeline.network.parameters()).device, pipeline.network
         was_training = network.training

@@ -53,33 +53,47 @@ class DiscreteBound(BoundForm):
 
     That is (SNR_s − SNR_t)/(1 + SNR_t): terms differ by orders of magnitude, and in much the same way for any data. A
     tenth of the draws is uniform, so that no step is left out.
+
+    Args:
+        process: of T steps.
+        codec: says how probable the data is.
+        total: T.
+        variance: of a step back, if the prediction has none.
+        first: the row of the state that the data is decoded from.
     """
 
-    def __init__(self, process: Gaussian, codec: Codec, total: int, variance: Literal["beta", "beta_tilde"]) -> None:
+    def __init__(
+        self,
+        process: Gaussian,
+        codec: Codec,
+        total: int,
+        variance: Literal["beta", "beta_tilde"],
+        first: int = 1,
+    ) -> None:
         self.process, self.codec, self.variance = process, codec, variance
-        self.total = total
-        self.first_time = 1 / total
-        log_snr = process.schedule.log_snr(torch.arange(1, total + 1, dtype=torch.float64) / total)
-        before, after = log_snr[:-1], log_snr[1:]  # of s and t, for the steps from n = 2 to n = T
+        self.total, self.first = total, first
+        self.first_time = first / total
+        log_snr = process.schedule.log_snr(torch.arange(first, total + 1, dtype=torch.float64) / total)
+        before, after = log_snr[:-1], log_snr[1:]  # of s and t, for the steps from the row after the first to n = T
         lost = before.exp() * -torch.expm1(after - before) * torch.sigmoid(-after)
         self.probabilities = 0.9 * lost / lost.sum() + 0.1 / max(len(lost), 1)
 
     def count(self, num_times: int | None) -> int:
-        return min(self.total - 1, num_times or self.total)
+        return min(self.total - self.first, num_times or self.total)
 
     def times(self, noise: Noise, num_times: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         every = torch.ones(len(noise.rows), dtype=torch.float64, device=noise.rows.device)
         count = self.count(num_times)
-        if count == self.total - 1:
-            for row in range(2, self.total + 1):
+        if count == self.total - self.first:
+            for row in range(self.first + 1, self.total + 1):
                 yield row / self.total * every, every
             return
         probabilities = self.probabilities.to(every.device)
         limits = probabilities.cumsum(0)
         for stratum in range(count):
             place = (stratum + noise.at(stratum).uniform()) / count * limits[-1]
-            step = torch.searchsorted(limits, place, right=True).clamp(max=self.total - 2)
-            yield (step + 2).double() / self.total, 1 / (count * probabilities[step])
+            step = torch.searchsorted(limits, place, right=True).clamp(max=self.total - self.first - 1)
+            yield (step + self.first + 1).double() / self.total, 1 / (count * probabilities[step])
 
     def term(self, z0: Tensor, prediction: GaussianPrediction, t: Tensor) -> Tensor:
         return bound_term(self.process, self.codec, z0, t, prediction, self.variance)

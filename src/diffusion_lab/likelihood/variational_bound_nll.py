@@ -96,6 +96,9 @@ class VariationalBoundNLL(LikelihoodEstimator):
         self.min_noise = min_noise
 
     def check_parts(self, process: Gaussian, codec: Codec) -> None:
+        if any(True for _ in codec.parameters()):
+            name = type(codec).__name__
+            raise LabError(f"the bound is for codes that are data, and codec={name} learns them: take embedding_bound")
         schedule = type(process.schedule).__name__
         if process.schedule.steps is None:
             if self.num_times is None:

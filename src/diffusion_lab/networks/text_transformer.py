@@ -22,9 +22,12 @@ class TextTransformer(LabelledNetwork):
     """A transformer over tokens, in which every position looks at every other, with rotary positions.
 
     Args:
-        num_states: how many values a position of its input may have; filled in from the process.
-        num_outputs: how many values it puts out for each position; filled in from the parameterization.
+        num_states: how many values a position of its input may have; filled in from the process. None for positions
+            that hold vectors.
+        num_outputs: how many values it puts out for each position; filled in from the parameterization. None for as
+            many as a vector has.
         num_classes: filled in from the data.
+        code_dim: size of the vectors that positions hold; filled in from the codec. None for tokens.
         width: size of a token, a multiple of 4 times `heads`.
         depth: number of blocks.
         heads: number of attention heads.
@@ -46,9 +49,10 @@ class TextTransformer(LabelledNetwork):
 
     def __init__(
         self,
-        num_states: int,
-        num_outputs: int,
+        num_states: int | None = None,
+        num_outputs: int | None = None,
         num_classes: int | None = None,
+        code_dim: int | None = None,
         width: int = 128,
         depth: int = 5,
         heads: int = 4,
@@ -66,11 +70,17 @@ class TextTransformer(LabelledNetwork):
             raise ValueError(f"network.width must be a multiple of twice network.heads={heads}, got {width}")
         if depth < 1:
             raise ValueError(f"network.depth must be 1 or more, got {depth}")
+        values = num_outputs or code_dim
+        if not values or bool(num_states) == bool(code_dim):
+            raise ValueError(
+                "network=text_transformer needs a process of tokens (process=absorbing or uniform), or vectors of tokens "
+                "(codec=embedding with process=gaussian)"
+            )
         hidden = hidden_values(mlp_ratio, width)
         self.takes_time = time
         self.told = time or labels
         self.head = width // heads
-        self.tokens = nn.Embedding(num_states, width)
+        self.tokens: nn.Module = nn.Embedding(num_states, width) if num_states else nn.Linear(values, width)
         if time:
             self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
             self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
@@ -80,7 +90,7 @@ class TextTransformer(LabelledNetwork):
         self.norm = plain_norm(norm, width) if self.told else weighted_norm(norm, width)
         if self.told:
             self.modulation = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, num_outputs)
+        self.out = nn.Linear(width, values)
         self._initialize(depth)
 
     def _initialize(self, depth: int) -> None:
@@ -97,7 +107,10 @@ class TextTransformer(LabelledNetwork):
                 nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Map states x [B, L] int64, c_noise [B] and labels [B] int64 (None without) to raw [B, L, num_outputs]."""
+        """Map states x, c_noise [B] and labels [B] int64 (None without) to raw [B, L, num_outputs].
+
+        States are [B, L] int64; of vectors, [B, L, code_dim], as are the outputs.
+        """
         tokens = self.tokens(x)  # [B, L, width]
         told, turn = self._told(tokens, c_noise, condition), _turn(self.head, tokens)
         for block in self.blocks:

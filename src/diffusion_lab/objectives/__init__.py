@@ -3,6 +3,7 @@
 from diffusion_lab.objectives.base import Objective, squared_error
 from diffusion_lab.objectives.constant_weight import ConstantWeight
 from diffusion_lab.objectives.edm_weight import EDMWeight
+from diffusion_lab.objectives.embedding_terms import EmbeddingTerms
 from diffusion_lab.objectives.hybrid import Hybrid
 from diffusion_lab.objectives.importance_times import ImportanceTimes
 from diffusion_lab.objectives.log_normal_times import LogNormalTimes
@@ -21,6 +22,7 @@ __all__ = [
     "P2",
     "ConstantWeight",
     "EDMWeight",
+    "EmbeddingTerms",
     "Hybrid",
     "ImportanceTimes",
     "LogNormalTimes",

@@ -20,10 +20,13 @@ class Objective(ABC):
         units: the unit of each term, by its name, for logs and figures.
         needs_uniform_times: whether it is a mean over uniform times by its nature, so that times of any other
             distribution must come with weights that make it one (`TimeSampler.uniform`).
+        trains_codec: whether it keeps codes of different data apart, so that a codec may learn from it. Any other error
+            of predicted codes is least where all codes are alike.
     """
 
     units: ClassVar[Mapping[str, str]]
     needs_uniform_times: ClassVar[bool] = False
+    trains_codec: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

@@ -62,7 +62,7 @@ def bound_term(
     # Each term is computed where it counts alone, so that no derivative that is infinite elsewhere reaches the network.
     x, decoder = codec.decode(z0[first]), Normal(mean[first], (log_variance[first] / 2).exp())
     nats = torch.empty_like(t)
-    nats[first] = -codec.log_likelihood(x, decoder) / z0[0].numel()
+    nats[first] = -codec.log_likelihood(x, decoder).to(nats) / z0[0].numel()
     nats[~first] = _divergence(exact, mean, log_lower.expand_as(mean), log_variance, ~first)
     return nats / math.log(2)
 

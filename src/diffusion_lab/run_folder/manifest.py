@@ -71,7 +71,7 @@ class Manifest:
         session["computing"] = compute_environment(trainer)
         session["weights"] = weights_hash(parts.module.state_dict())
         session["fingerprint"] = fingerprint(config, data, environment)
-        parameters = sum(parameter.numel() for parameter in parts.network.parameters())
+        parameters = sum(parameter.numel() for parameter in parts.module.parameters())
         self.add(data=data, fingerprint=session["fingerprint"], parameters=parameters)
 
     def add(self, **values: Any) -> None:

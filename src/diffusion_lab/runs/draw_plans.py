@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diffusion_lab.config.instantiate import checked_call
 from diffusion_lab.config.reader_schema import SampleConfig
@@ -15,7 +16,7 @@ from diffusion_lab.figures import Sheet, grid_sheet, inpainting_sheet, inversion
 from diffusion_lab.runs.draws import SHOWN
 from diffusion_lab.runs.load import Run
 from diffusion_lab.runs.named_data import data_hash, named_data, named_mask
-from diffusion_lab.sampling import Draw, GivenTokens, RePaint
+from diffusion_lab.sampling import Constraint, Draw, GivenTokens, Pipeline, RePaint
 
 #: How many images the figure of an inversion shows.
 _SHOWN_INVERTED = 16
@@ -90,6 +91,8 @@ def _inversion(run: Run, settings: SampleConfig, progress: bool) -> DrawPlan:
     pipeline, text = run.parts.pipeline, str(settings.invert)
     checked_call(pipeline.inversion, "invert")  # refuses a sampler that adds noise, before any data is read
     named = named_data(text, run.parts.data, "invert", settings.num_samples)
+    if not named.items.is_floating_point():
+        raise LabError("invert: it is for data of values, such as images, and the run's data is tokens")
     count = len(named.items)
     labels = typed_labels(run, settings.labels, count)
     if labels is None and pipeline.labels is not None:
@@ -131,22 +134,14 @@ def _inpainting(run: Run, settings: SampleConfig) -> DrawPlan:
     with torch.no_grad():
         known = pipeline.codec.encode(named.items)[0]
 
-    jump_length = typed.jump_length or max(min(_JUMP_LENGTH, len(pipeline.sampler.steps) - 1), 1)
-    resamplings = typed.resamplings or _RESAMPLINGS
-
-    def constrained() -> RePaint:
-        constraint = RePaint(pipeline.process, known, unknown, jump_length, resamplings)
-        constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
-        return constraint
-
-    constraint = checked_call(constrained, "inpaint")
+    constraint = _repaint(pipeline, settings, "inpaint", known, unknown)
     given = {
         "image": typed.image,
         "image_hash": data_hash(named.items),
         "mask": typed.mask,
         "mask_hash": data_hash(unknown),
-        "jump_length": jump_length,
-        "resamplings": resamplings,
+        "jump_length": constraint.jump_length,
+        "resamplings": constraint.resamplings,
     }
 
     def sheet(drawn: Draw) -> Sheet:
@@ -163,11 +158,11 @@ def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
     typed = settings.prompt if settings.infill is None else settings.infill
     assert typed is not None
     tokens, given = checked_call(lambda: codec.with_blanks(typed, settings.blank if key == "infill" else None), key)
-    (length,), count = pipeline.shape, len(tokens)
+    length, count = run.parts.data.shape[0], len(tokens)
     if count > length:
         raise LabError(f"{key} has {count:,} tokens, and the run's sequences have {length:,}: shorten it")
     tokens, given = (torch.nn.functional.pad(x, (0, length - count)) for x in (tokens, given))
-    constraint = checked_call(lambda: GivenTokens(tokens, given, getattr(pipeline.process, "mask", None)), key)
+    constraint, how = _constraint(pipeline, settings, key, tokens, given)
     shown = length if key == "prompt" else count
     labels = typed_labels(run, settings.labels, settings.num_samples)
 
@@ -175,5 +170,37 @@ def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
         title = f"Samples after {run.step:,} steps, seed {settings.seed}, given: {typed}"
         return grid_sheet(drawn.samples[:SHOWN, :shown], title)
 
-    record = {key: typed} | ({"blank": settings.blank} if key == "infill" else {})
+    record = {key: typed} | ({"blank": settings.blank} if key == "infill" else {}) | how
     return DrawPlan(settings.num_samples, labels, key, sheet, {"constraint": constraint}, record)
+
+
+def _constraint(
+    pipeline: Pipeline, settings: SampleConfig, key: str, tokens: Tensor, given: Tensor
+) -> tuple[Constraint, dict[str, Any]]:
+    """Return what keeps the given tokens of a text, both [L], and what else decides the samples, for the record.
+
+    In states of tokens they stay as they are. Codes that get noise get it afresh at each step, as in inpainting.
+    """
+    with torch.no_grad():
+        codes = pipeline.codec.encode(tokens[None].to(next(pipeline.network.parameters()).device))[0].cpu()
+    if not codes.is_floating_point():
+        for name in ("jump_length", "resamplings"):
+            if getattr(settings.inpaint, name) is not None:
+                raise LabError(f"inpaint.{name}: the run's states are tokens, of which given ones stay without it")
+        return checked_call(lambda: GivenTokens(codes, given, getattr(pipeline.process, "mask", None)), key), {}
+    unknown = ~given.reshape(-1, *(1,) * (codes.ndim - 1)).expand_as(codes)
+    constraint = _repaint(pipeline, settings, key, codes, unknown)
+    return constraint, {"jump_length": constraint.jump_length, "resamplings": constraint.resamplings}
+
+
+def _repaint(pipeline: Pipeline, settings: SampleConfig, key: str, known: Tensor, unknown: Tensor) -> RePaint:
+    typed = settings.inpaint
+    jump_length = typed.jump_length or max(min(_JUMP_LENGTH, len(pipeline.sampler.steps) - 1), 1)
+    resamplings = typed.resamplings or _RESAMPLINGS
+
+    def constrained() -> RePaint:
+        constraint = RePaint(pipeline.process, known, unknown, jump_length, resamplings)
+        constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
+        return constraint
+
+    return checked_call(constrained, key)  # type: ignore[no-any-return]

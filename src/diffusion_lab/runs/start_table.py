@@ -78,8 +78,11 @@ def _data(parts: Parts) -> Row:
 
 def _network(parts: Parts) -> Row:
     name, flops = _name(parts.network), count_flops(parts)
-    parameters = sum(p.numel() for p in parts.network.parameters())
+    parameters = sum(p.numel() for p in parts.module.parameters())
+    of_codec = sum(p.numel() for p in parts.module.codec.parameters())
     text = f"{name}: {parameters:,} parameters, {_flops(flops)} per {parts.data.item} (a multiply-add is 2)"
+    if of_codec:
+        text += f"; {of_codec:,} of the parameters are those of {_name(parts.module.codec)}"
     return Row("network", text, {"name": name, "parameters": parameters, f"flops_per_{parts.data.item}": flops})
 
 

@@ -53,7 +53,15 @@ def validated(settings: TrainConfig) -> Parts:
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
-    _check_made(make_evaluations(settings), "evaluation", Evaluation)
+    evaluations = make_evaluations(settings)
+    _check_made(evaluations, "evaluation", Evaluation)
+    for name, made in evaluations.items():
+        if made is None:
+            continue
+        try:
+            made.check_pipeline(parts.pipeline)
+        except LabError as error:
+            raise LabError(f"evaluation.{name}: {error}") from error
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too

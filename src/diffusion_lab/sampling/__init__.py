@@ -16,6 +16,7 @@ from diffusion_lab.sampling.heun import Heun
 from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.ipndm import IPNDM
 from diffusion_lab.sampling.loop import Step, draw
+from diffusion_lab.sampling.nearest_embedding import NearestEmbedding
 from diffusion_lab.sampling.nucleus import Nucleus
 from diffusion_lab.sampling.pipeline import Draw, Pipeline
 from diffusion_lab.sampling.reconstruction import reconstruct
@@ -45,6 +46,7 @@ __all__ = [
     "GivenTokens",
     "Heun",
     "Inversion",
+    "NearestEmbedding",
     "Nucleus",
     "Pipeline",
     "RePaint",

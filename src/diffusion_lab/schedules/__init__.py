@@ -9,8 +9,10 @@ from diffusion_lab.schedules.flow import FlowSchedule
 from diffusion_lab.schedules.geometric import GeometricSchedule
 from diffusion_lab.schedules.linear import LinearSchedule
 from diffusion_lab.schedules.log_linear import LogLinearSchedule
+from diffusion_lab.schedules.noisy_data import NoisyData
 from diffusion_lab.schedules.polynomial import PolynomialSchedule
 from diffusion_lab.schedules.sigmoid import SigmoidSchedule
+from diffusion_lab.schedules.sqrt import SqrtSchedule
 from diffusion_lab.schedules.survival_cosine import SurvivalCosineSchedule
 from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
@@ -26,11 +28,13 @@ __all__ = [
     "GeometricSchedule",
     "LinearSchedule",
     "LogLinearSchedule",
+    "NoisyData",
     "PolynomialSchedule",
     "RateSchedule",
     "Schedule",
     "SigmoidSchedule",
     "SignalDecay",
+    "SqrtSchedule",
     "SurvivalCosineSchedule",
     "VariancePreserving",
 ]

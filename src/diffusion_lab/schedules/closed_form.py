@@ -24,7 +24,7 @@ class ClosedForm(SignalDecay):
 
     @abstractmethod
     def log_snr_at(self, x: Tensor) -> Tensor:
-        """Return the log-SNR, +inf at x = 0, and −inf at x = 1 if no signal is left there."""
+        """Return the log-SNR, +inf at x = 0 if no noise is there, and −inf at the end if no signal is left there."""
 
     @abstractmethod
     def slopes_at(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,7 @@ class TrialCallback(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.trial.set_user_attr(RUN_FOLDER, trainer.default_root_dir)
-        network: Any = pl_module.network
-        self.trial.set_user_attr(PARAMETERS, sum(p.numel() for p in network.parameters()))
+        self.trial.set_user_attr(PARAMETERS, sum(p.numel() for p in pl_module.parameters()))
         self._ask_pruner()  # a resumed run may have been reported as hopeless before it stopped
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,0 +1,158 @@
+"""The bound of tokens as vectors against numerical integration of its definition, and against a known entropy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diffusion_lab.codecs import TokenEmbedding, Tokens
+from diffusion_lab.errors import LabError
+from diffusion_lab.likelihood import EmbeddingBoundNLL
+from diffusion_lab.parameterizations import X0
+from diffusion_lab.processes import Gaussian
+from diffusion_lab.sampling import Ancestral, Pipeline
+from diffusion_lab.sampling.grids.trailing import Trailing
+from diffusion_lab.schedules import DiscreteSchedule, SqrtSchedule
+from diffusion_lab.vocabulary import Characters
+from oracles.embedded_text import ExactEmbedded
+from oracles.markov_text import Joint
+
+NOISE = 0.3
+
+
+def embedding(vectors, bias=None):
+    codec = TokenEmbedding(len(vectors), Characters("abcdef"[: len(vectors)]), vectors.shape[1], NOISE).double()
+    codec.vectors.data.copy_(vectors)
+    if bias is not None:
+        codec.bias.data.copy_(torch.tensor(bias))
+    return codec
+
+
+def pipeline(codec, schedule, network, length):
+    process = Gaussian(schedule)
+    sampler = Ancestral(process, Trailing(schedule), num_steps=2)
+    shape = codec.code_shape((length,))
+    return Pipeline(network, X0(process), process, codec, sampler, (), shape)
+
+
+class Bent(nn.Module):
+    """A denoiser of one dimension that is wrong, and told the index 0 or 1 of the step."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.8, dtype=torch.float64))
+
+    def forward(self, z, c_noise, condition=None):
+        return self.scale * torch.tanh((1.5 - 0.4 * c_noise.double()[:, None, None]) * z) + 0.1
+
+
+def normal(x, mean, variance):
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * math.pi * variance)
+
+
+class TwoSteps:
+    """The chain w → x0 → z_1 → z_2 of one token in one dimension, on grids, by its definition alone."""
+
+    vectors, bias, betas = (-1.0, 0.7), (0.2, -0.3), (0.2, 0.7)
+
+    def __init__(self):
+        self.grid = np.linspace(-6, 6, 241)
+        self.step = self.grid[1] - self.grid[0]
+        self.network = Bent()
+
+        # q(z_1 | x0) [x0, z_1] and q(z_2 | z_1) [z_1, z_2]
+        self.first, self.second = (
+            normal(self.grid[None, :], math.sqrt(1 - beta) * self.grid[:, None], beta) for beta in self.betas
+        )
+
+    def joint(self, vector):
+        """q(z_1, z_2 | w) [z_1, z_2], with x0 ~ q(x0 | w) summed out."""
+        start = normal(self.grid, vector, NOISE**2)
+        return (start @ self.first * self.step)[:, None] * self.second
+
+    def mean_x0(self, vector):
+        """E[x0 | z_2, w] [z_2]."""
+        weights = normal(self.grid, vector, NOISE**2)[:, None] * (self.first @ self.second)
+        return self.grid @ weights / weights.sum(0)
+
+    def raw(self, index):
+        with torch.no_grad():
+            z = torch.tensor(self.grid)[:, None, None]
+            return self.network(z, torch.full((len(self.grid),), float(index)))[:, 0, 0].numpy()
+
+    def model(self):
+        """p(z_2) [z_2], p(z_1 | z_2) [z_1, z_2] and p(w | z_1) [2, z_1]."""
+        prior = normal(self.grid, 0, 1)
+        # E[x0 | z_2, vector] is a straight line in the vector: which vector gives the predicted x0?
+        at_0, at_1 = (self.mean_x0(vector) for vector in (0.0, 1.0))
+        vectors = (self.raw(1) - at_0) / (at_1 - at_0)
+        given = np.stack([self.joint(vector)[:, place] for place, vector in enumerate(vectors)], 1)
+        back = given / np.maximum(given.sum(0) * self.step, 1e-300)
+        logits = np.outer(self.vectors, self.raw(0)) + np.array(self.bias)[:, None]
+        return prior, back, np.exp(logits) / np.exp(logits).sum(0)
+
+    def bounds(self):
+        """The bound on −log p(w), and −log p(w) itself, of each token."""
+        prior, back, read = self.model()
+        found = []
+        for token, vector in enumerate(self.vectors):
+            joint = self.joint(vector)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.log(joint) - np.log(prior) - np.log(back) - np.log(read[token])[:, None]
+            bound = np.where(joint > 1e-14, joint * logs, 0).sum() * self.step**2
+            exact = (read[token] @ back @ prior) * self.step**2
+            found.append((bound, -math.log(exact)))
+        return found
+
+
+def test_the_bound_is_the_integral_of_its_definition_and_above_the_model_likelihood():
+    chain = TwoSteps()
+    codec = embedding(torch.tensor(chain.vectors)[:, None], chain.bias)
+    schedule = DiscreteSchedule(torch.tensor(chain.betas, dtype=torch.float64))
+    whole = pipeline(codec, schedule, chain.network, 1)
+    for token, (bound, exact) in enumerate(chain.bounds()):
+        assert bound > exact + 0.01
+        x = torch.full((20_000, 1), token)
+        result = EmbeddingBoundNLL(num_times=5, batch_size=20_000).of(whole, x)
+        nats, error = result.mean * math.log(2), result.standard_error * math.log(2)
+        assert error < 0.01
+        assert nats == pytest.approx(bound, abs=4 * error)
+
+
+CHAIN = Joint.markov(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64), 3)
+VECTORS = torch.tensor([[3.0, 0.0], [-1.5, 2.6], [-1.5, -2.6]], dtype=torch.float64)
+
+
+def exact_bound(schedule, count, num_times=32):
+    steps = schedule.steps
+    told = (lambda c: c / 1000) if steps is None else (lambda c: (c + 1) / steps)
+    first = None if steps is None else 1.5 / steps
+    network = ExactEmbedded(CHAIN, VECTORS, NOISE, told, schedule.alpha, schedule.sigma, first)
+    x = CHAIN.draw(count)
+    result = EmbeddingBoundNLL(num_times=num_times, batch_size=count).of(
+        pipeline(embedding(VECTORS), schedule, network, 3), x
+    )
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(2, -1, -1)).sum(1)].log() / 3 / math.log(2)
+    return float((result.bits - exact).mean()), float((result.bits - exact).std()) / count**0.5
+
+
+@pytest.mark.parametrize("schedule", [SqrtSchedule(1000), SqrtSchedule(None)], ids=["steps", "continuous"])
+def test_the_bound_of_the_exact_denoiser_is_the_entropy_of_a_markov_chain(schedule):
+    """Also in steps, if they are many; the head is sure of each token at the first row."""
+    difference, error = exact_bound(schedule, 1500)
+    assert error < 0.015
+    assert difference == pytest.approx(0, abs=4 * error + 0.003)
+
+
+def test_few_steps_cost_more():
+    differences = [exact_bound(SqrtSchedule(steps), 800, num_times=steps)[0] for steps in (4, 16, 64)]
+    assert differences[0] > differences[1] + 0.02 > differences[2] + 0.03
+
+
+def test_it_needs_vectors_of_tokens():
+    with pytest.raises(LabError, match="needs codec=embedding, got Tokens"):
+        EmbeddingBoundNLL().check_parts(Gaussian(SqrtSchedule()), Tokens(3, Characters("abc")))
+    with pytest.raises(ValueError, match="num_times must be at least 1"):
+        EmbeddingBoundNLL(num_times=0)
