@@ -110,6 +110,7 @@ def test_blanks_are_filled_in_and_given_text_comes_back(drawn, sampler):
         (["prompt='This prompt is too long.'"], "prompt has 24 tokens"), (["infill=nothing"], "some @"),
         (["prompt=a", "infill='a@'"], "exclude each other"),
         (["prompt='Ж'"], "Ж"), (["infill='a@'", "blank=''"], "blank"),
+        (["prompt=a", "inpaint.resamplings=2"], "inpaint.resamplings: the run's states are tokens"),
     ],
 )  # fmt: skip
 def test_texts_that_do_not_fit_are_refused(drawn, typed, message):
