@@ -31,8 +31,8 @@ def recipe(typed):
 
 
 def of_tokens(typed):
-    """Whether an option, as it is typed, is for discrete diffusion alone."""
-    return any(override in ("process=absorbing", "process=uniform") for override in recipe(typed))
+    """Whether an option, as it is typed, is for tokens alone: for discrete diffusion, or that of their vectors."""
+    return any(one in ("process=absorbing", "process=uniform", "codec=embedding") for one in recipe(typed))
 
 
 def choices(group):

@@ -33,7 +33,7 @@ class TokenEmbedding(Tokens):
         ValueError: naming the key, if an argument is out of its range.
     """
 
-    def __init__(self, vocab_size: int, vocabulary: Vocabulary, dim: int = 16, noise: float = 0.1) -> None:
+    def __init__(self, vocab_size: int, vocabulary: Vocabulary, dim: int = 32, noise: float = 0.1) -> None:
         super().__init__(vocab_size, vocabulary)
         if dim < 1:
             raise ValueError(f"codec.dim must be 1 or more, got {dim}")
