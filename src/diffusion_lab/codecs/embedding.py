@@ -17,8 +17,8 @@ from diffusion_lab.vocabulary import Vocabulary
 class TokenEmbedding(Tokens):
     """Sequences [B, L] int64 of token ids as the vectors of their tokens, [B, L, d] float.
 
-    The vectors are trained with the network. Codes are spread around them, x0 ~ N(E(w), noise²), which keeps the vectors
-    of different tokens apart (section 4.1).
+    The vectors are trained with the network. Codes are spread around them, x0 ~ N(E(w), noise²), so that vectors of
+    different tokens must keep apart (section 4.1).
 
     Args:
         vocab_size, vocabulary: see `Tokens`.

@@ -13,7 +13,8 @@ from diffusion_lab.config.value_checks import at_least, below_2_to_32, check_tag
 @dataclass(frozen=True)
 class Inpaint:
     """The known part of samples that are to be completed: `image`, where `mask` is black; and how often and far RePaint
-    goes back, also for a prompt or infill."""
+    goes back, also for a prompt or infill.
+    """
 
     image: str | None
     mask: str | None

@@ -73,8 +73,8 @@ class TextTransformer(LabelledNetwork):
         values = num_outputs or code_dim
         if not values or bool(num_states) == bool(code_dim):
             raise ValueError(
-                "network=text_transformer needs a process of tokens (process=absorbing or uniform), or vectors of tokens "
-                "(codec=embedding with process=gaussian)"
+                "network=text_transformer needs a process of tokens (process=absorbing or uniform), or vectors "
+                "of tokens (codec=embedding with process=gaussian)"
             )
         hidden = hidden_values(mlp_ratio, width)
         self.takes_time = time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from diffusion_lab.schedules.base import GaussianSchedule
@@ -44,6 +43,6 @@ class NoisyData(GaussianSchedule):
         return (schedule.sigma(t) * schedule.d_sigma(t) + of_data) / self.sigma(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Return the inverse of `log_snr`; log-SNRs above 1/noise², which no state has, stand for the schedule's first."""
+        """Return the inverse of `log_snr`; SNRs above 1/noise², which no state has, stand for the first time."""
         variance = ((-log_snr).exp() - self.noise**2).clamp(min=0)
         return self.schedule.time(-variance.log())

@@ -13,8 +13,9 @@ from diffusion_lab.schedules.variance_preserving import VariancePreserving
 class SqrtSchedule(VariancePreserving):
     """alpha_bar = 1 − √(t + s): the noise rises fast at first, where tokens are still easily told apart.
 
-    With T steps, rows n = 1, …, T have 1 − √(n/T + s), as far as betas of at most `max_beta` allow: at t = 1 the formula
-    is below 0, and the clipped last betas leave a little signal. Row 0 is clean data, as in every table of steps.
+    With T steps, rows n = 1, …, T have 1 − √(n/T + s), as far as betas of at most `max_beta` allow: at t = 1 the
+    formula is below 0, and the clipped last beta leaves a little signal. Row 0 is clean data, as in every table of
+    steps; the paper's code divides all rows by 1 − √s instead.
 
     In continuous time the formula holds from t = 0, where √s of variance is noise already (0.01, alpha_bar = 0.99): no
     time is clean data, and sampling ends with a step from the last time to it. No signal is left at t = 1 with
