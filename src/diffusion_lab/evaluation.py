@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusion_lab.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Splits(Protocol):
 
     item: str
     num_classes: int | None
+    vocabulary: Vocabulary | None
     train: Any
     val: Any
     test: Any
@@ -39,6 +43,8 @@ class Splits(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     def split(self, name: str, count: int | None = None) -> tuple[Tensor, Tensor | None]: ...
+
+    def stream(self, name: str) -> Tensor: ...
 
     def fingerprint(self) -> dict[str, str]: ...
 
@@ -108,20 +114,22 @@ class Evaluation(ABC):
             LabError: naming the key that does not fit.
         """
 
+    def check_parts(self, pipeline: Any, data: Splits) -> None:
+        """Check that a run of these parts allows this evaluation, before anything is trained or drawn.
+
+        Args:
+            pipeline: as in `Subject`; its network need not be trained.
+            data: as in `Subject`, but its items need not be there.
+
+        Raises:
+            ValueError: saying what it needs.
+        """
+        return
+
     @abstractmethod
     def check(self, data: Splits) -> None:
         """Check that the data, which is there, allows this evaluation.
 
         Raises:
             ValueError: saying what it needs.
-        """
-
-    def check_pipeline(self, pipeline: Any) -> None:  # noqa: B027 (most evaluations go with any)
-        """Check, before anything is trained, that a model of these parts can be evaluated: by default, any can.
-
-        Args:
-            pipeline: see `Subject`.
-
-        Raises:
-            LabError: saying what it needs.
         """

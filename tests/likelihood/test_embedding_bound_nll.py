@@ -153,6 +153,6 @@ def test_few_steps_cost_more():
 
 def test_it_needs_vectors_of_tokens():
     with pytest.raises(LabError, match="needs codec=embedding, got Tokens"):
-        EmbeddingBoundNLL().check_parts(Gaussian(SqrtSchedule()), Tokens(3, Characters("abc")))
+        EmbeddingBoundNLL().check_process(Gaussian(SqrtSchedule()), Tokens(3, Characters("abc")))
     with pytest.raises(ValueError, match="num_times must be at least 1"):
         EmbeddingBoundNLL(num_times=0)

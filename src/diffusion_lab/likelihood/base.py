@@ -17,8 +17,11 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import condition_kind
-from diffusion_lab.processes import Gaussian
+from diffusion_lab.processes import DiscreteProcess, Gaussian
 from diffusion_lab.sampling import Pipeline
+
+#: The option of ``evaluation=`` whose estimates can be made for all processes of a kind.
+_ESTIMATORS = {Gaussian: "likelihood", DiscreteProcess: "token_bound"}
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,12 @@ class LikelihoodEstimator(Evaluation):
         self.batch_size = batch_size
         self.seed = seed
 
+    def check_parts(self, pipeline: Pipeline, data: Splits) -> None:
+        """Raise LabError if the estimate cannot be made for the pipeline's process and codec."""
+        self._check_pipeline(pipeline)
+
     def check(self, data: Splits) -> None:
         """Do nothing: whether an estimate can be made follows from the process and the codec alone."""
-
-    def check_pipeline(self, pipeline: Pipeline) -> None:
-        if not isinstance(pipeline.process, self.process_kind):
-            kind, needed = type(pipeline.process).__name__, self.process_kind.__name__
-            raise LabError(f"{type(self).__name__} needs a process of the kind {needed}, got {kind}")
-        self.check_parts(pipeline.process, pipeline.codec)
 
     def __call__(self, subject: Subject) -> LikelihoodResult:
         """Estimate the likelihood of the items of the split."""
@@ -148,7 +149,7 @@ class LikelihoodEstimator(Evaluation):
         Raises:
             LabError: if the data, its labels or the schedule does not fit, or an estimate is not finite.
         """
-        self.check_pipeline(pipeline)
+        self._check_pipeline(pipeline)
         chosen = self._choose(items, labels, pipeline)
         _check_levels(chosen.x, pipeline.codec)
         device, network = next(pipeline.network.parameters()).device, pipeline.network
@@ -168,8 +169,13 @@ class LikelihoodEstimator(Evaluation):
         return result
 
     @abstractmethod
-    def check_parts(self, process: Any, codec: Codec) -> None:
-        """Raise LabError, before anything is computed, if the estimate cannot be made for these."""
+    def check_process(self, process: Any, codec: Codec) -> None:
+        """Raise LabError, before anything is computed, if the estimate cannot be made for these.
+
+        Args:
+            process: of the kind that the estimate is for.
+            codec: of the run.
+        """
 
     @abstractmethod
     def estimate(
@@ -188,6 +194,14 @@ class LikelihoodEstimator(Evaluation):
     def noise(self, rows: Tensor) -> Noise:
         """Return the noise of the items with these numbers [B], drawn where they lie."""
         return Noise(rows, self.seed, "likelihood")
+
+    def _check_pipeline(self, pipeline: Pipeline) -> None:
+        if not isinstance(pipeline.process, self.process_kind):
+            kind, needed = type(pipeline.process).__name__, self.process_kind.__name__
+            others = [option for made_for, option in _ESTIMATORS.items() if isinstance(pipeline.process, made_for)]
+            hint = f": take evaluation={others[0]}" if others else ""
+            raise LabError(f"{type(self).__name__} needs a process of the kind {needed}, got {kind}{hint}")
+        self.check_process(pipeline.process, pipeline.codec)
 
     def _choose(self, items: Tensor, labels: Tensor | None, pipeline: Pipeline) -> Items:
         """Return `num_items` of the items, in their order, with what the network is told of them."""

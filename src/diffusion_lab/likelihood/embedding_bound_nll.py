@@ -86,7 +86,7 @@ class EmbeddingBoundNLL(LikelihoodEstimator):
         self.num_times = num_times
         self.min_noise = min_noise
 
-    def check_parts(self, process: Gaussian, codec: Codec) -> None:
+    def check_process(self, process: Gaussian, codec: Codec) -> None:
         if not isinstance(codec, TokenEmbedding):
             raise LabError(f"the bound of embeddings needs codec=embedding, got {type(codec).__name__}")
         self._form(process, codec)

@@ -30,10 +30,13 @@ class MaskedCountNLL(TokenLikelihood):
     estimator = "the bound by counts of masks"
     process_kind = Absorbing
 
-    def check_parts(self, process: Any, codec: Codec) -> None:
+    def check_process(self, process: Any, codec: Codec) -> None:
         """Raise LabError if the process has steps, whose bound is another one."""
         if process.schedule.steps is not None:
-            raise LabError("the bound by counts of masks is that of continuous time: take schedule.steps=null")
+            raise LabError(
+                f"{type(self).__name__} estimates the bound of continuous time, and the schedule has "
+                f"{process.schedule.steps} steps: take evaluation=token_bound, or schedule.steps=null"
+            )
 
     def terms(
         self, process: Absorbing, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise

@@ -126,7 +126,7 @@ class OdeNLL(LikelihoodEstimator):
         self.probes = probes
         self.min_noise = min_noise
 
-    def check_parts(self, process: Gaussian, codec: Codec) -> None:
+    def check_process(self, process: Gaussian, codec: Codec) -> None:
         half_width(codec)
         least_noise(process, codec, self.min_noise)
 

@@ -106,7 +106,7 @@ class TokenLikelihood(LikelihoodEstimator):
             raise ValueError(f"num_times must be at least 1, got {num_times}")
         self.num_times = num_times
 
-    def check_parts(self, process: Any, codec: Codec) -> None:
+    def check_process(self, process: Any, codec: Codec) -> None:
         """Do nothing: what does not go together is refused by the kind of process."""
 
     @abstractmethod

@@ -95,7 +95,7 @@ class VariationalBoundNLL(LikelihoodEstimator):
         self.clip = clip
         self.min_noise = min_noise
 
-    def check_parts(self, process: Gaussian, codec: Codec) -> None:
+    def check_process(self, process: Gaussian, codec: Codec) -> None:
         if any(True for _ in codec.parameters()):
             name = type(codec).__name__
             raise LabError(f"the bound is for codes that are data, and codec={name} learns them: take embedding_bound")

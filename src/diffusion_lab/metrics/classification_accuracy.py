@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffusion_lab.data import Split
-from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
 from diffusion_lab.figures.image_grid import to_uint8
 from diffusion_lab.metrics.feature_training import FeatureTraining, accuracy, check_trainable, train_network
@@ -68,14 +67,17 @@ class ClassificationAccuracy(Evaluation):
         self.training = FeatureTraining(steps=steps)
         self.split = split
 
+    def check_parts(self, pipeline: Any, data: Splits) -> None:
+        """Raise ValueError if the run's network takes no labels."""
+        if pipeline.labels is None:
+            raise ValueError("it needs samples of known classes, and the run's network takes no labels")
+
     def check(self, data: Splits) -> None:
         """Raise LabError if the data is no images with labels."""
         check_trainable(data)  # type: ignore[arg-type]
 
     def __call__(self, subject: Subject) -> ClassificationAccuracyResult:
         data: Any = subject.data
-        if subject.pipeline.labels is None:
-            raise LabError("evaluation=cas needs samples of known classes, and the run's network takes no labels")
         (draw,) = subject.draws(self.num_samples)
         generated = Split(to_uint8(draw.items).permute(0, 3, 1, 2).contiguous(), draw.labels)
         test = getattr(data, self.split)

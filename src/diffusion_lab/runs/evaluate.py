@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import json
 import sys
 import time
@@ -16,7 +15,7 @@ import torch
 
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
-from diffusion_lab.config.instantiate import checked_call, make
+from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Result
@@ -32,7 +31,14 @@ from diffusion_lab.runs.draw_processes import DrawOrder, DrawProcesses
 from diffusion_lab.runs.draws import sampler_words
 from diffusion_lab.runs.evaluation_options import check_samplers_matter, split_warning, typed_for_all
 from diffusion_lab.runs.evaluation_subject import RunSubject
-from diffusion_lab.runs.evaluations import draw_facts, run_evaluations, save_result_figures, short_hash, stored_draws
+from diffusion_lab.runs.evaluations import (
+    check_evaluations,
+    draw_facts,
+    run_evaluations,
+    save_result_figures,
+    short_hash,
+    stored_draws,
+)
 from diffusion_lab.runs.load import Run, load_run
 
 
@@ -71,6 +77,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
     evaluations = make(nodes, "evaluation", {"features": features}, None)
     check_samplers_matter(settings, changes, evaluations)
+    check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(run.parts.pipeline, run.parts.data))
     asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}
     if (file_hash := features.file_hash()) is not None:  # the file may be another one under the same name
         asked["features_hash"] = file_hash
@@ -81,9 +88,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         return file
     run.parts.data.prepare_data()
     run.parts.data.setup()
-    for name, evaluation in evaluations.items():
-        if evaluation is not None:
-            checked_call(functools.partial(evaluation.check, run.parts.data), f"evaluation.{name}")
+    check_evaluations(evaluations, lambda evaluation: evaluation.check(run.parts.data))
     if (warning := split_warning(nodes, run.parts.data)) is not None:
         console.current().warning(warning)
     if settings.compile:

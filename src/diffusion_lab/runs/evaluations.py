@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from diffusion_lab import console
 from diffusion_lab.codecs import Codec
 from diffusion_lab.config.build import Parts
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.evaluation import Evaluation, Result, Subject
@@ -31,6 +32,17 @@ def make_evaluations(settings: TrainConfig) -> dict[str, Any]:
     own = OwnFeatures(settings.paths.data_dir)
     made: dict[str, Any] = make(settings.evaluation, "evaluation", {"features": own}, settings.allowed_targets)
     return made
+
+
+def check_evaluations(evaluations: Mapping[str, Evaluation | None], check: Callable[[Evaluation], None]) -> None:
+    """Check each evaluation that is not null.
+
+    Raises:
+        LabError: naming the first that `check` refuses.
+    """
+    for name, evaluation in evaluations.items():
+        if evaluation is not None:
+            checked_call(functools.partial(check, evaluation), f"evaluation.{name}")
 
 
 def run_evaluations(evaluations: Mapping[str, Evaluation | None], subject: Subject) -> dict[str, Result]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,9 +21,11 @@ from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.evaluation import Evaluation
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
-from diffusion_lab.runs.evaluations import make_evaluations
+from diffusion_lab.runs.evaluation_options import with_common_options
+from diffusion_lab.runs.evaluations import check_evaluations, make_evaluations
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
+from diffusion_lab.training.periodic_evaluation import PeriodicEvaluation
 from diffusion_lab.training.strategy import strategy_and_plugins
 
 #: Arguments that the run itself gives its trainer, and that a config may not give.
@@ -55,13 +58,6 @@ def validated(settings: TrainConfig) -> Parts:
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
     evaluations = make_evaluations(settings)
     _check_made(evaluations, "evaluation", Evaluation)
-    for name, made in evaluations.items():
-        if made is None:
-            continue
-        try:
-            made.check_pipeline(parts.pipeline)
-        except LabError as error:
-            raise LabError(f"evaluation.{name}: {error}") from error
     checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
@@ -73,6 +69,7 @@ def validated(settings: TrainConfig) -> Parts:
     _check_batch(parts, trainer)
     parts.data.processes = trainer.num_devices
     check_parts_fit(parts)
+    check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(parts.pipeline, parts.data))
     return parts
 
 
@@ -109,9 +106,13 @@ def check_against_data(settings: TrainConfig, parts: Parts, trainer: pl.Trainer)
             f"trainer.val_check_interval={every}: an epoch has {in_epoch} batches; take fewer, or "
             "trainer.check_val_every_n_epoch=null to count over epochs"
         )
-    for name, made in make_evaluations(settings).items():
-        if made is not None:
-            checked_call(functools.partial(made.check, parts.data), f"evaluation.{name}")
+    asked = [settings]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, PeriodicEvaluation) and callback.every_n_epochs:
+            few = {"num_samples": callback.num_samples, "seeds": callback.seeds}
+            asked.append(replace(settings, evaluation=with_common_options(settings.evaluation, few)))
+    for each in asked:
+        check_evaluations(make_evaluations(each), lambda evaluation: evaluation.check(parts.data))
 
 
 def _check_made(made: Mapping[str, Any], group: str, kind: Any) -> None:
