@@ -16,6 +16,7 @@ from diffusion_lab.data.reader import Reader
 from diffusion_lab.data.split import Split, Stored, UnreadableItemsError
 from diffusion_lab.machine.available_memory import available_memory
 from diffusion_lab.noise import Noise
+from diffusion_lab.vocabulary import Vocabulary
 
 #: What ``in_memory: auto`` lets the splits take together of the memory that is available, over all processes.
 MEMORY_SHARE = 0.25
@@ -47,12 +48,14 @@ class DataModule(pl.LightningDataModule, ABC):
     Attributes:
         item: the word for one item of the data, as in "60,000 images".
         num_classes: how many labels there are; None for data without labels.
+        vocabulary: what the tokens of an item stand for; None for data that is no text.
         processes: how many processes of this machine hold the data, each for itself.
         train, val, test: the splits, after `setup`.
     """
 
     item: str = "sample"
     num_classes: int | None = None
+    vocabulary: Vocabulary | None = None
     processes: int = 1
 
     def __init__(
@@ -141,6 +144,15 @@ class DataModule(pl.LightningDataModule, ABC):
         if count is not None:
             split = split.first(count)
         return self.to_batch(split.read()), split.labels
+
+    def stream(self, name: str) -> Tensor:
+        """Return all of ``train``, ``val`` or ``test``, [M], as it is stored; by default its items one after another.
+
+        It is for data whose items are cut from one long sequence, such as a text.
+        """
+        self.setup()
+        split: Split = getattr(self, name)
+        return split.read().flatten()
 
     def fingerprint(self) -> dict[str, str]:
         """Return a short hash of each split's data and labels, for the run's record.

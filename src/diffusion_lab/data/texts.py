@@ -140,6 +140,20 @@ class TextDataModule(DataModule):
     def hashed(self, stored: Tensor) -> Tensor:
         return _unsigned(stored)
 
+    def stream(self, name: str) -> Tensor:
+        """Return the text of ``train``, ``val`` or ``test``, [M] token ids, without what is left out at its end.
+
+        They are those of the split, and not copied; of two bytes, they are uint16.
+        """
+        self.setup()
+        split: Split = getattr(self, name)
+        stored = split.read()
+        assert stored.stride() == (self.length, 1)  # sequences start L apart, and may overlap
+        count = (len(stored) - 1) * self.length + stored.shape[1]
+        ids = stored.as_strided((count,), (1,))
+        return ids.view(torch.uint16) if ids.dtype == torch.int16 else ids
+
+
     def fingerprint(self) -> dict[str, str]:
         """Return a short hash of each split's tokens and of the vocabulary."""
         entries = repr(self.vocabulary.entries())

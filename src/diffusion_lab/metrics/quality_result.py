@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diffusion_lab.metrics.over_seeds import beside_real, over_seeds, seeds_in_words
 from diffusion_lab.metrics.quality import Measures
 
 
@@ -37,10 +38,7 @@ class QualityResult:
         They are called ``fid``, ``fid_spread``, ``fid_floor`` and ``fid_floor_spread``; there is no spread for one
         seed. ``kid_error`` and ``inception_score_error`` are those of one set of samples, averaged over the sets.
         """
-        samples, floor = _by_measure(self.samples), _by_measure(self.floor)
-        found: dict[str, float | str] = {}
-        for name in samples:
-            found |= _mean_and_spread(samples[name], name) | _mean_and_spread(floor[name], f"{name}_floor")
+        found: dict[str, float | str] = dict(over_seeds(_values(self.samples), _values(self.floor)))
         found["kid_error"] = statistics.fmean(one.kid.error for one in self.samples)
         spreads = [one.inception_score.spread for one in self.samples if one.inception_score is not None]
         if spreads:
@@ -55,33 +53,21 @@ class QualityResult:
 
     def summary(self) -> str:
         """One line for people, without the balance of classes."""
-        samples, floor = _by_measure(self.samples), _by_measure(self.floor)
+        samples, floor = _values(self.samples), _values(self.floor)
         words = [
-            f"{_TITLES.get(name, name.replace('_', ' '))} {_shown(values)} (real {_shown(floor[name])})"
-            for name, values in samples.items()
+            f"{_TITLES.get(name, name.replace('_', ' '))} {beside_real(samples, floor, name)}"
+            for name in samples[0]
             if not name.startswith("class_") and name != "missing_classes"
         ]
         first = self.samples[0]
-        seeds = f"{len(self.samples)} seeds" if len(self.samples) > 1 else "one seed, spread n/a"
         return (
-            f"{', '.join(words)}; {first.num_samples:,} samples against {first.num_real:,} real ones, {seeds}, "
-            f"features of {self.extractor}"
+            f"{', '.join(words)}; {first.num_samples:,} samples against {first.num_real:,} real ones, "
+            f"{seeds_in_words(len(self.samples))}, features of {self.extractor}"
         )
 
 
 _TITLES = {"fid": "FID", "kid": "KID", "inception_score": "Inception score"}
 
 
-def _by_measure(sets: Sequence[Measures]) -> dict[str, list[float]]:
-    return {name: [one.values()[name] for one in sets] for name in sets[0].values()}
-
-
-def _mean_and_spread(values: Sequence[float], name: str) -> dict[str, float]:
-    found = {name: statistics.fmean(values)}
-    if len(values) > 1:
-        found[f"{name}_spread"] = statistics.stdev(values)
-    return found
-
-
-def _shown(values: Sequence[float]) -> str:
-    return " ± ".join(f"{value:.3g}" for value in _mean_and_spread(values, "").values())
+def _values(sets: Sequence[Measures]) -> list[dict[str, float]]:
+    return [one.values() for one in sets]
