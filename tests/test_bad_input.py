@@ -146,6 +146,11 @@ BAD = {
     "trainer.limit_val_batches=0.1": ["trainer.limit_val_batches=0.1 of 2 batches is less than one", "0.5"],
     "trainer.val_check_interval=99": ["trainer.val_check_interval=99: an epoch has 12 batches"],
     "data.limit_train=1 evaluation=recognition": ["evaluation.recognition", "two classes", "data.limit_train"],
+    "evaluation=text_quality": ["evaluation.text_quality: it is for runs on text, and this run has Digits"],
+    "evaluation=token_bound": [
+        "TokenBoundNLL needs a process of the kind DiscreteProcess",
+        "take evaluation=likelihood",
+    ],
     "data.image_size=8 network.channel_multipliers=[1,1,1] network.base_channels=8": ["network.channel_multipliers"],
     "trainer.devices=two": ["trainer.devices=two", "auto"],
     # The grammar of the command line.

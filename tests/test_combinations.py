@@ -104,6 +104,8 @@ REFUSED = {
     "has weights of its own": pairs("objective", "hybrid vlb", "weight", but("weight", "none")),
     "needs a network that takes labels": pairs("guidance", "cfg", "labels", "no")
     | pairs("guidance", "cfg", "network", "simple_unet"),
+    "needs samples of known classes": pairs("evaluation", "cas", "labels", "no")
+    | pairs("evaluation", "cas", "network", "simple_unet"),
     "needs parameterization=learned_variance": pairs(
         "variance", "learned", "parameterization", but("parameterization", "learned_variance")
     ),

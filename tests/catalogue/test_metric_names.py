@@ -13,7 +13,8 @@ from diffusion_lab.catalogue.metric_names import lower_is_better
         ("recognition.shuffled", True), ("memory/peak_MiB", True),
         ("quality.kid.mean", True), ("quality.density.mean", False), ("quality.inception_score.mean", False),
         ("quality.missing_classes.mean", True), ("quality.class_total_variation.mean", True),
-        ("memorization.nearer", True),
+        ("memorization.nearer", True), ("text_quality.ngram_nll_per_token", True), ("text_quality.overlap_8", True),
+        ("text_quality.longest_copy", True), ("text_quality.distinct_2", False),
     ],
 )  # fmt: skip
 def test_whether_lower_is_better(metric, lower):

@@ -47,6 +47,20 @@ def test_sequences_to_train_on_start_anywhere(play):
     assert torch.equal(packed.augment(packed.train.data, Noise(torch.arange(170), 0)), packed.train.data)
 
 
+@pytest.mark.parametrize("crops", [True, False])
+def test_a_stream_is_the_text_of_a_split(tmp_path, crops):
+    """All of it but what no sequence has."""
+    text = "".join(chr(97 + (k * k) % 23) for k in range(500))
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    data = TextFiles(str(path), length=16, crops=crops)
+    streams = {name: data.vocabulary.text(data.stream(name).tolist()) for name in ("train", "val", "test")}
+    assert text[:425].startswith(streams["train"])
+    assert len(streams["train"]) > 425 - 16
+    assert streams["val"] == text[425:441]
+    assert streams["test"] == text[450:498]
+
+
 @pytest.mark.parametrize("tokens", ["characters", "bytes", "words", "bpe"])
 def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
     text = "To be — or not\tto be:\n“that” is the naïve question.\n" * 20

@@ -3,7 +3,13 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from diffusion_lab.figures.quality_figures import QualityPoint, nearest_distance_histogram, quality_over_evaluations
+from diffusion_lab.figures.quality_figures import (
+    FrontierPoint,
+    QualityPoint,
+    nearest_distance_histogram,
+    quality_frontier,
+    quality_over_evaluations,
+)
 
 
 def drawn(figure):
@@ -57,6 +63,21 @@ def test_every_one_of_many_samplers_has_a_style_of_its_own():
     axes = drawn(quality_over_evaluations(points, 0.5, "FID", 1000))
     lines = [container.lines[0] for container in axes.containers]
     assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}) == 20
+
+
+def test_a_frontier_has_a_line_for_each_sampler_and_real_items_as_a_star():
+    points = {
+        "warm": [FrontierPoint(64, 3.0, 2.0, 0.1, 0.2), FrontierPoint(16, 3.2, 2.5, 0.1, 0.2)],
+        "cool": [FrontierPoint(16, 2.5, 1.5, 0.1, 0.2)],
+    }
+    axes = drawn(quality_frontier(points, FrontierPoint(0, 3.1, 1.8, 0.05, 0.1), "entropy", "NLL", 30))
+    warm, cool, real = (container.lines[0] for container in axes.containers)
+    assert warm.get_xydata().tolist() == [[3.2, 2.5], [3.0, 2.0]]
+    assert cool.get_xydata().tolist() == [[2.5, 1.5]]
+    assert (real.get_xydata().tolist(), real.get_marker()) == ([[3.1, 1.8]], "*")
+    assert [text.get_text() for text in axes.texts] == ["16", "64", "16"]
+    assert legend(axes) == ["warm", "cool", "30 real items"]
+    assert axes.get_ylabel() == "NLL (bars: standard deviation over seeds)"
 
 
 def test_the_histogram_has_shares_of_each_set_and_the_threshold():

@@ -7,7 +7,6 @@ import torch
 from subjects import GivenSamples
 
 from diffusion_lab.data import Digits
-from diffusion_lab.errors import LabError
 from diffusion_lab.metrics.classification_accuracy import ClassificationAccuracy
 
 
@@ -33,8 +32,9 @@ def test_images_are_worth_what_their_labels_are(data):
 
 
 def test_samples_of_no_class_are_refused(data):
-    with pytest.raises(LabError, match="evaluation=cas needs samples of known classes"):
-        ClassificationAccuracy(20)(GivenSamples(data, (torch.zeros(20, 1, 8, 8), None)))
+    subject = GivenSamples(data, (torch.zeros(20, 1, 8, 8), None))
+    with pytest.raises(ValueError, match="it needs samples of known classes"):
+        ClassificationAccuracy(20).check_parts(subject.pipeline, data)
 
 
 @pytest.mark.parametrize("key", ["num_samples", "steps"])

@@ -301,7 +301,7 @@ def test_numbers_of_different_feature_networks_never_stand_in_one_column(evaluat
     capsys.readouterr()
     compare_runs([str(copy.path)], CompareConfig(["moments.loss"], None, [], "metric", False, []))
     said = capsys.readouterr().out
-    assert "Left out, since its features are of pixels@0 and not of pixels@1: copy, copy." in said
+    assert "Left out, since it was measured by pixels@0 and not by pixels@1: copy, copy." in said
     assert len(said.partition("\n\n")[0].splitlines()) == 2
 
 

@@ -1,5 +1,6 @@
 """A run on text by the doors that people use: it trains, is drawn from with prompts, evaluated and resumed."""
 
+import csv
 import json
 import math
 
@@ -8,11 +9,14 @@ import pytest
 import torch
 
 from conftest import read_typed, save_coarsely
+from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
+from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
+from diffusion_lab.runs.validate import validated
 from diffusion_lab.training.step_losses import read_step_losses
 from diffusion_lab.vocabulary import BytePairs
 
@@ -167,3 +171,58 @@ def test_a_run_on_byte_pairs_goes_on_exactly_with_the_vocabulary_that_it_learned
     _, tokens, texts = drawn("infill='To be — @@@ be.'", "sampler=first_hitting", folder=half)
     assert int(tokens.max()) < 700
     assert all(text.startswith("To be — ") and " be." in text[8:] for text in texts)
+
+
+QUALITY = (
+    "evaluation=text_quality", "evaluation.text_quality.num_samples=4", "evaluation.text_quality.seeds=2",
+    "evaluation.text_quality.overlap=[4]",
+)  # fmt: skip
+
+
+def test_its_samples_are_measured_and_compared_as_a_frontier(run, tmp_path):
+    for temperature in (0.5, 1.0):
+        typed = read_typed(
+            f"run_dir={run.path}", "device=cpu", "console=quiet", "clip=nucleus", f"clip.temperature={temperature}",
+            *QUALITY, config_name="evaluate",
+        )  # fmt: skip
+        results = json.loads(evaluate(typed).read_text())["results"]["text_quality"]
+        assert {"ngram_nll_per_character_spread", "entropy_floor_spread", "overlap_4_floor"} <= set(results)
+    metrics = ["text_quality.ngram_nll_per_token", "text_quality.entropy"]
+    picture = tmp_path / "frontier.png"
+    compare_runs([str(run.path)], CompareConfig(metrics, None, [], "metric", False, [str(picture)]))
+    assert picture.stat().st_size > 10_000
+    three = CompareConfig([*metrics, "text_quality.distinct_2"], None, [], "metric", False, [str(picture)])
+    with pytest.raises(LabError, match="and not 3"):
+        compare_runs([str(run.path)], three)
+
+
+@pytest.mark.slow
+def test_samples_are_measured_while_it_trains_and_at_its_end(tmp_path):
+    few = ("callbacks.evaluation.every_n_epochs=1", "callbacks.evaluation.num_samples=3", "data.batch_size=32")
+    quality = [*TEXT[:9], *few, *QUALITY, "console=quiet", f"paths.output_dir={tmp_path}", "sampling.num_samples=3"]
+    folder = train(read_typed(*quality), [])
+    rows = list(csv.DictReader((folder.path / "csv" / "metrics.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows if row["evaluation/text_quality/ngram_perplexity"]] == ["2"]
+    found = json.loads((folder.path / "metrics.json").read_text())["text_quality"]
+    assert (found["num_samples"], found["num_seeds"]) == (4, 2)
+    assert (folder.figures / "text_quality_typicality.txt").is_file()
+
+
+def test_a_callback_that_wants_more_real_text_than_there_is_is_refused_before_training(tmp_path):
+    many = ("callbacks.evaluation.every_n_epochs=1", "callbacks.evaluation.num_samples=100000")
+    with pytest.raises(LabError, match=r"evaluation\.text_quality: 100,000 samples are measured beside as many real"):
+        train(read_typed(*TEXT[:9], *QUALITY, *many, "console=quiet", f"paths.output_dir={tmp_path}"), [])
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("process=uniform", "parameterization=logits"), "needs a process of the kind Absorbing, got Uniform"),
+        (("schedule.steps=8", "parameterization=logits"), "the schedule has 8 steps"),
+    ],
+)
+def test_a_bound_that_a_process_does_not_have_is_refused_before_training(typed, said):
+    with pytest.raises(LabError, match=rf"{said}.*take evaluation=token_bound") as caught:
+        validated(read_typed(*TEXT, *typed))
+    assert "\n" not in str(caught.value)

@@ -153,7 +153,6 @@ class TextDataModule(DataModule):
         ids = stored.as_strided((count,), (1,))
         return ids.view(torch.uint16) if ids.dtype == torch.int16 else ids
 
-
     def fingerprint(self) -> dict[str, str]:
         """Return a short hash of each split's tokens and of the vocabulary."""
         entries = repr(self.vocabulary.entries())

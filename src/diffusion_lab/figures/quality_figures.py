@@ -75,6 +75,88 @@ def quality_over_evaluations(
     return figure
 
 
+@dataclass(frozen=True)
+class FrontierPoint:
+    """Two measures of the same samples.
+
+    Attributes:
+        evaluations: network evaluations per sample.
+        x, y: means over seeds.
+        x_spread, y_spread: standard deviations over seeds; None for one seed.
+    """
+
+    evaluations: float
+    x: float
+    y: float
+    x_spread: float | None = None
+    y_spread: float | None = None
+
+
+def quality_frontier(
+    samplers: Mapping[str, Sequence[FrontierPoint]], real: FrontierPoint, x_label: str, y_label: str, num_samples: int
+) -> Figure:
+    """Draw one measure over another, a line for each sampler, and real items as a star.
+
+    Args:
+        samplers: the points of each sampler, by its name, in any order; at least one. A line goes from the fewest to
+            the most network evaluations, which stand beside the points.
+        real: the measures of as many real items.
+        x_label, y_label: the names of the measures.
+        num_samples: how many samples each point is of.
+    """
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(samplers.items()):
+        ordered = sorted(points, key=lambda point: point.evaluations)
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.errorbar(
+            [point.x for point in ordered],
+            [point.y for point in ordered],
+            [point.y_spread or 0.0 for point in ordered],
+            [point.x_spread or 0.0 for point in ordered],
+            color=colour,
+            marker=_MARKERS[number % len(_MARKERS)],
+            linestyle="-:"[number // len(_COLOURS) % 2],
+            markersize=5,
+            capsize=2,
+            elinewidth=0.8,
+            label=name,
+        )
+        for point in ordered:
+            axes.annotate(
+                f"{point.evaluations:.4g}",
+                (point.x, point.y),
+                xytext=(5, 5),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+            )
+    axes.errorbar(
+        real.x,
+        real.y,
+        real.y_spread or 0.0,
+        real.x_spread or 0.0,
+        color="0.2",
+        marker="*",
+        markersize=13,
+        linestyle="none",
+        capsize=2,
+        elinewidth=0.8,
+        label=f"{num_samples:,} real items",
+    )
+    shown = [real, *(point for points in samplers.values() for point in points)]
+    spread = " (bars: standard deviation over seeds)" if any(point.y_spread for point in shown) else ""
+    axes.set(
+        title=f"{y_label} over {x_label} of {num_samples:,} samples\nnumbers: network evaluations per sample",
+        xlabel=x_label,
+        ylabel=f"{y_label}{spread}",
+    )
+    axes.margins(0.08)
+    axes.grid(alpha=0.3)
+    figure.legend(handles=axes.containers, frameon=False, loc="outside right upper")
+    return figure
+
+
 def nearest_distance_histogram(samples: Tensor, held_out: Tensor, threshold: float, item: str) -> Figure:
     """Draw how far samples and held-out real items are from their nearest training items.
 

@@ -19,6 +19,16 @@ EVALUATIONS = "evaluations"
 #: The fact of a result that says with which feature network it was measured.
 EXTRACTOR = "extractor"
 
+
+def rulers(metric: str) -> tuple[str, str]:
+    """Return the keys of the facts that say with which model a metric was measured, of which at most one is there.
+
+    They are ``quality.extractor`` of ``quality.fid``, and ``text_quality.ngram_model`` of ``text_quality.ngram_nll…``.
+    """
+    evaluation, _, measure = metric.partition(".")
+    return f"{evaluation}.{EXTRACTOR}", f"{evaluation}.{measure.partition('_')[0]}_model"
+
+
 #: The parts of a run that an evaluation may replace.
 _PARTS = ("sampler", "grid", "guidance", "clip")
 

@@ -14,7 +14,7 @@ from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_bytes
 from diffusion_lab.run_folder.command_lines import shown
-from diffusion_lab.run_folder.evaluation_record import EXTRACTOR, evaluated
+from diffusion_lab.run_folder.evaluation_record import evaluated, rulers
 from diffusion_lab.run_folder.layout import NewerLayoutError
 from diffusion_lab.run_folder.run_record import RunRecord
 
@@ -90,18 +90,18 @@ def _with_evaluations(runs: Sequence[RunRecord], metric: str) -> list[RunRecord]
 def _with_one_ruler(
     rows: Sequence[RunRecord], metrics: Sequence[str]
 ) -> tuple[list[RunRecord], list[tuple[RunRecord, str]]]:
-    """Return the rows whose metrics were taken with the feature network of the newest row, and the others.
+    """Return the rows whose metrics were taken with the same model as those of the newest row, and the others.
 
-    Numbers of different feature networks cannot be compared.
+    Numbers of different feature networks, or of different language models, cannot be compared.
     """
     kept = list(rows)
     others: list[tuple[RunRecord, str]] = []
-    for key in dict.fromkeys(f"{metric.partition('.')[0]}.{EXTRACTOR}" for metric in metrics):
+    for key in dict.fromkeys(key for metric in metrics for key in rulers(metric)):
         measured = [row for row in kept if key in row.facts]
         if measured:
             last = measured[-1].facts[key]
             different = [row for row in measured if row.facts[key] != last]
-            others += [(row, f"since its features are of {row.facts[key]} and not of {last}") for row in different]
+            others += [(row, f"since it was measured by {row.facts[key]} and not by {last}") for row in different]
             kept = [row for row in kept if row not in different]
     return kept, others
 
