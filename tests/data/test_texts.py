@@ -61,6 +61,18 @@ def test_a_stream_is_the_text_of_a_split(tmp_path, crops):
     assert streams["test"] == text[450:498]
 
 
+def test_a_stream_of_ids_of_two_bytes_that_lie_in_a_file_is_the_text(tmp_path):
+    text = "To be or not to be, that is the question. " * 40
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    typed = {"tokens": "bpe", "vocab_size": 270, "in_memory": False, "data_dir": str(tmp_path)}
+    data = TextFiles(str(path), length=8, **typed)
+    stream = data.stream("train")
+    assert stream.dtype == torch.uint16
+    assert len(text) * 0.8 < len(data.vocabulary.text(stream.tolist())) <= len(text) * 0.85
+    assert text.startswith(data.vocabulary.text(stream.tolist()))
+
+
 @pytest.mark.parametrize("tokens", ["characters", "bytes", "words", "bpe"])
 def test_tokens_come_back_as_the_text_they_stand_for(tokens, tmp_path):
     text = "To be — or not\tto be:\n“that” is the naïve question.\n" * 20

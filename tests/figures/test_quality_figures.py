@@ -77,7 +77,8 @@ def test_a_frontier_has_a_line_for_each_sampler_and_real_items_as_a_star():
     assert (real.get_xydata().tolist(), real.get_marker()) == ([[3.1, 1.8]], "*")
     assert [text.get_text() for text in axes.texts] == ["16", "64", "16"]
     assert legend(axes) == ["warm", "cool", "30 real items"]
-    assert axes.get_ylabel() == "NLL (bars: standard deviation over seeds)"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("entropy", "NLL")
+    assert "numbers: network evaluations for each; bars: standard deviation over seeds" in axes.get_title()
 
 
 def test_the_histogram_has_shares_of_each_set_and_the_threshold():

@@ -145,12 +145,13 @@ def quality_frontier(
         label=f"{num_samples:,} real items",
     )
     shown = [real, *(point for points in samplers.values() for point in points)]
-    spread = " (bars: standard deviation over seeds)" if any(point.y_spread for point in shown) else ""
+    spread = "; bars: standard deviation over seeds" if any(point.y_spread for point in shown) else ""
     axes.set(
-        title=f"{y_label} over {x_label} of {num_samples:,} samples\nnumbers: network evaluations per sample",
+        title=f"{num_samples:,} samples; numbers: network evaluations for each{spread}",
         xlabel=x_label,
-        ylabel=f"{y_label}{spread}",
+        ylabel=y_label,
     )
+    axes.title.set_size("medium")
     axes.margins(0.08)
     axes.grid(alpha=0.3)
     figure.legend(handles=axes.containers, frameon=False, loc="outside right upper")

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _NAMES = {
     "fid": "FID",
     "kid": "KID",
-    "ngram_nll_per_token": "n-gram NLL, nats per token",
-    "ngram_nll_per_character": "n-gram NLL, nats per character",
+    "ngram_nll_per_token": "n-gram NLL (nats per token)",
+    "ngram_nll_per_character": "n-gram NLL (nats per character)",
     "ngram_perplexity": "n-gram perplexity",
-    "generative_nll_per_character": "language model NLL, nats per character",
-    "entropy": "entropy of a sequence's tokens, nats",
-    "entropy_of_set": "entropy of all tokens, nats",
+    "generative_nll_per_character": "language model's NLL (nats per character)",
+    "entropy": "entropy of the tokens of a sequence (nats)",
+    "entropy_of_set": "entropy of the tokens of all sequences (nats)",
 }
 
 
