@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.layers import attend, split_heads
+from diffusion_lab.networks.rotary_attention import attend_with_rotary
 
 
 class TransformerBlock(nn.Module):
@@ -68,10 +69,10 @@ class TransformerBlock(nn.Module):
         return torch.addcmul(tokens, gate_2, self._dropped(hidden))
 
     def _attention(self, tokens: Tensor, turn: Tensor | None, mask: Tensor | None) -> Tensor:
-        query, key, value = split_heads(self.query_key_value(tokens), self.heads)
-        if turn is not None:
-            query, key = _turned(query, turn), _turned(key, turn)
-        return self.attended(attend(query, key, value, mask))
+        query_key_value = self.query_key_value(tokens)
+        if turn is None:
+            return self.attended(attend(*split_heads(query_key_value, self.heads), mask))
+        return self.attended(attend_with_rotary(query_key_value, self.heads, turn, mask))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
@@ -105,9 +106,3 @@ def plain_norm(kind: str, width: int) -> nn.Module:
 def weighted_norm(kind: str, width: int) -> nn.Module:
     """Return a norm with weights: ``layer`` or ``rms``."""
     return nn.RMSNorm(width, eps=1e-6) if kind == "rms" else nn.LayerNorm(width, eps=1e-6)
-
-
-def _turned(x: Tensor, turn: Tensor) -> Tensor:
-    """Return x [B, heads, L, head] with each pair of values (one of the first half, one of the second) rotated."""
-    (one, other), (cos, sin) = x.chunk(2, dim=-1), turn
-    return torch.cat([one * cos - other * sin, one * sin + other * cos], dim=-1)
