@@ -58,8 +58,8 @@ def test_order_matters_and_a_shift_does_not():
     assert (network(x, None)[0, 0] - network(x[:, [0, 2, 1, 3]], None)[0, 0]).abs().max() > 1e-6
     turned = network.blocks[0]
     query = torch.randn(1, 2, 6, 8)
+    from diffusion_lab.networks.rotary_attention import _turned
     from diffusion_lab.networks.text_transformer import _turn
-    from diffusion_lab.networks.transformer_block import _turned
 
     turn = _turn(8, torch.zeros(1, 6, 16))
     scores = torch.einsum(

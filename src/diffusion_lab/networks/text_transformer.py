@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from diffusion_lab.networks.base import LabelledNetwork, check_share, hidden_values
 from diffusion_lab.networks.layers import SinusoidalEmbedding
+from diffusion_lab.networks.row_layers import RowLinear
 from diffusion_lab.networks.transformer_block import TransformerBlock, plain_norm, weighted_norm
 
 #: Size of the sinusoidal embedding of the time.
@@ -85,12 +86,12 @@ class TextTransformer(LabelledNetwork):
             self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
             self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told) for _ in range(depth)
+            TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told, RowLinear) for _ in range(depth)
         )
         self.norm = plain_norm(norm, width) if self.told else weighted_norm(norm, width)
         if self.told:
             self.modulation = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, values)
+        self.out = RowLinear(width, values)
         self._initialize(depth)
 
     def _initialize(self, depth: int) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from diffusion_lab.networks.layers import attend, split_heads
 from diffusion_lab.networks.rotary_attention import attend_with_rotary
+from diffusion_lab.networks.row_layers import RowRMSNorm
 
 
 class TransformerBlock(nn.Module):
@@ -23,6 +24,7 @@ class TransformerBlock(nn.Module):
         norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
         mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters.
         modulated: whether something is told.
+        linear: the kind of its linear layers.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class TransformerBlock(nn.Module):
         norm: str = "layer",
         mlp: str = "gelu",
         modulated: bool = True,
+        linear: type[nn.Linear] = nn.Linear,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -43,13 +46,13 @@ class TransformerBlock(nn.Module):
             self.modulation = nn.Linear(width, 6 * width)
         else:
             self.norm_1, self.norm_2 = (weighted_norm(norm, width) for _ in range(2))
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attended = nn.Linear(width, width)
+        self.query_key_value = linear(width, 3 * width)
+        self.attended = linear(width, width)
         self.mlp: nn.Module
         if mlp == "swiglu":
-            self.mlp = SwiGLU(width, max(1, round(hidden * 2 / 3)))
+            self.mlp = SwiGLU(width, max(1, round(hidden * 2 / 3)), linear)
         else:
-            self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
+            self.mlp = nn.Sequential(linear(width, hidden), nn.GELU("tanh"), linear(hidden, width))
 
     def forward(
         self, tokens: Tensor, told: Tensor | None, turn: Tensor | None = None, mask: Tensor | None = None
@@ -84,12 +87,13 @@ class SwiGLU(nn.Module):
     Args:
         width: size of a token.
         hidden: number of hidden values after the gate.
+        linear: the kind of its linear layers.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, linear: type[nn.Linear] = nn.Linear) -> None:
         super().__init__()
-        self.gate_and_hidden = nn.Linear(width, 2 * hidden)
-        self.out = nn.Linear(hidden, width)
+        self.gate_and_hidden = linear(width, 2 * hidden)
+        self.out = linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens [B, L, width] to the same shape."""
@@ -105,4 +109,4 @@ def plain_norm(kind: str, width: int) -> nn.Module:
 
 def weighted_norm(kind: str, width: int) -> nn.Module:
     """Return a norm with weights: ``layer`` or ``rms``."""
-    return nn.RMSNorm(width, eps=1e-6) if kind == "rms" else nn.LayerNorm(width, eps=1e-6)
+    return RowRMSNorm(width, eps=1e-6) if kind == "rms" else nn.LayerNorm(width, eps=1e-6)

@@ -1,0 +1,56 @@
+"""The CPU's ways to attention with rotary positions against attention written out."""
+
+import pytest
+import torch
+
+from diffusion_lab.networks.rotary_attention import _turned, attend_with_rotary
+
+
+def case(length, dtype=torch.float32, batch=5, heads=2, head=8):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, length, 3 * heads * head, generator=generator).to(dtype).requires_grad_()
+    angles = 6 * torch.rand(length, head // 2, generator=generator)
+    return x, heads, torch.stack([angles.cos(), angles.sin()])
+
+
+def written_out(x, heads, turn, mask=None):
+    """Attention in float64, one product after the other."""
+    query, key, value = x.double().unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key = (_turned(one, turn.double()) for one in (query, key))
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+
+
+def value_and_gradient(attention, x, *rest):
+    seen = attention(x, *rest)
+    weight = torch.linspace(-1, 1, seen.numel()).view(seen.shape)
+    return seen.detach(), torch.autograd.grad((seen * weight).sum(), x)[0]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("length", "dtype", "tolerance"), [(7, torch.float32, 1e-5), (130, torch.bfloat16, 2e-2)]
+)  # the second by products of all scores
+def test_attention_and_its_gradient_are_those_that_are_written_out(length, dtype, tolerance, masked):
+    x, heads, turn = case(length, dtype)
+    mask = torch.ones(length, length).tril().bool() if masked else None
+    for found, expected in zip(
+        value_and_gradient(attend_with_rotary, x, heads, turn, mask),
+        value_and_gradient(written_out, x, heads, turn, mask),
+        strict=True,
+    ):
+        assert found.dtype == dtype
+        error = (found.double() - expected.double()).norm() / expected.double().norm()
+        assert float(error) < tolerance
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_way_of_the_cpu_has_the_bits_of_the_way_of_all_devices(autocast, monkeypatch):
+    x, heads, turn = case(11, torch.bfloat16 if autocast else torch.float32)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = value_and_gradient(attend_with_rotary, x, heads, turn)
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        expected = value_and_gradient(attend_with_rotary, x, heads, turn)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
