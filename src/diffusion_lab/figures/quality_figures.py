@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 from torch import Tensor
 
 from diffusion_lab.figures.log_axes import set_log_scale_if_wide
@@ -155,6 +155,64 @@ def quality_frontier(
     axes.margins(0.08)
     axes.grid(alpha=0.3)
     figure.legend(handles=axes.containers, frameon=False, loc="outside right upper")
+    return figure
+
+
+@dataclass(frozen=True)
+class SamplerDistances:
+    """Distances of a sampler's samples from the data, by number of steps.
+
+    Attributes:
+        exact: without an error of sampling.
+        drawn: of a number of samples.
+        dashed: whether the line is dashed.
+        colour: samplers of equal number have the same colour.
+    """
+
+    exact: Mapping[int, float]
+    drawn: Mapping[int, float]
+    dashed: bool
+    colour: int
+
+
+def distances_over_steps(
+    samplers: Mapping[str, SamplerDistances], error: tuple[float, float], num_samples: int
+) -> Figure:
+    """Draw total variations over steps: exact ones as lines, those of samples as marks, and their error as a band.
+
+    Args:
+        samplers: by their names. Distances below 1e-4 are drawn there.
+        error: the total variation of as many draws from the data itself, from and to.
+        num_samples: how many samples each mark is of.
+    """
+    lowest = 1e-4
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, found in samplers.items():
+        colour, marker = (shown[found.colour % len(shown)] for shown in (_COLOURS, _MARKERS))
+        kind = {"color": colour, "markersize": 5, "markerfacecolor": "white" if found.dashed else colour}
+        line = "--" if found.dashed else "-"
+        axes.plot([], [], marker=marker, linestyle=line, label=name, **kind)
+        values = [max(value, lowest) for value in found.exact.values()]
+        alone = {"marker": "_", "markersize": 22, "markeredgewidth": 2} if len(values) == 1 else {}
+        axes.plot(list(found.exact), values, color=colour, linestyle=line, **alone)
+        axes.plot(list(found.drawn), [max(v, lowest) for v in found.drawn.values()], marker, **kind)
+    label = f"{num_samples:,} draws from the data itself, 5 to 95 %"
+    axes.axhspan(*error, color="0.8", zorder=0, label=label)
+    axes.set(
+        title="Distance of samples from the data, with an exact denoiser",
+        xlabel="steps",
+        ylabel="total variation",
+        xscale="log",
+        yscale="log",
+        ylim=(lowest * 0.8, 1),
+    )
+    axes.set_xticks(sorted({n for found in samplers.values() for n in found.exact}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
+    note = f"lines: exact; marks: {num_samples:,} samples"
+    figure.legend(frameon=False, loc="outside right upper", title=note)
     return figure
 
 

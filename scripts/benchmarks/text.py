@@ -1,0 +1,199 @@
+"""The transformer of text beside the same model made of `torch.nn.TransformerEncoder`, in the same plain loop.
+
+Both have the same depth, width, heads and perceptrons, and train by the same loss, MDLM's. The encoder has fixed
+sinusoidal positions in the place of rotary ones; learned ones would add 3 % to its parameters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.architectures import TOLERANCE
+from diffusion_lab.codecs import Tokens
+from diffusion_lab.machine.compilation import compile_network
+from diffusion_lab.networks import TextTransformer
+from diffusion_lab.networks.layers import SinusoidalEmbedding
+from diffusion_lab.noise import Noise
+from diffusion_lab.objectives.token_bound import TokenBound
+from diffusion_lab.parameterizations import Denoiser, Substitution
+from diffusion_lab.processes import Absorbing
+from diffusion_lab.sampling import Ancestral, Pipeline
+from diffusion_lab.sampling.grids import Trailing
+from diffusion_lab.schedules import LogLinearSchedule
+
+#: Characters of Tiny Shakespeare, and of a sequence.
+VOCAB, LENGTH = 65, 256
+_WIDTH, _DEPTH, _HEADS = 128, 5, 4
+
+#: Parts of a step, by the operators that they consist of.
+PARTS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "mkldnn_convolution"),
+    "attention's kernels": ("flash_attention", "_softmax"),
+    "activation": ("gelu",),
+    "cross-entropy": ("log_softmax", "nll_loss"),
+    "optimizer": ("AdamW", "addcdiv_", "lerp_", "sqrt"),
+}
+
+
+class _Encoder(nn.Module):
+    """`torch.nn.TransformerEncoder` between an embedding and a last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(VOCAB + 1, _WIDTH)
+        layer = nn.TransformerEncoderLayer(
+            _WIDTH, _HEADS, 4 * _WIDTH, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, _DEPTH, nn.LayerNorm(_WIDTH), enable_nested_tensor=False)
+        self.out = nn.Linear(_WIDTH, VOCAB)
+        self.positions: Tensor
+        self.register_buffer("positions", SinusoidalEmbedding(_WIDTH)(torch.arange(LENGTH)))
+
+    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.out(self.encoder(self.tokens(x) + self.positions))
+
+
+def network(own: bool) -> nn.Module:
+    """Return the network of this project, or the other one."""
+    return TextTransformer(VOCAB + 1, VOCAB, width=_WIDTH, depth=_DEPTH, heads=_HEADS) if own else _Encoder()
+
+
+def sizes() -> dict[str, tuple[float, float]]:
+    """Return parameters, and operations of a training step for each sequence: theirs and ours.
+
+    Raises:
+        RuntimeError: if they differ by more than 2 %.
+    """
+    pair = [network(own) for own in (False, True)]
+    found = {
+        "parameters": tuple(float(sum(p.numel() for p in one.parameters())) for one in pair),
+        "training": tuple(_flops(one) for one in pair),
+    }
+    for what, (a, b) in found.items():
+        if abs(a / b - 1) > TOLERANCE:
+            raise RuntimeError(f"text: {what} of torch's encoder and of this project differ: {a:,.0f} and {b:,.0f}")
+    return {what: (a, b) for what, (a, b) in found.items()}
+
+
+def _flops(one: nn.Module) -> float:
+    with FlopCounterMode(display=False) as counter:
+        one(torch.zeros(1, LENGTH, dtype=torch.int64), torch.zeros(1)).sum().backward()
+    return float(counter.get_total_flops())
+
+
+class Step:
+    """A training step: noise, forward, loss, backward, optimizer."""
+
+    def __init__(self, own: bool, autocast: bool, compiled: bool, batch_size: int, device: torch.device) -> None:
+        torch.manual_seed(0)
+        process = Absorbing(LogLinearSchedule(), VOCAB)
+        self.network = network(own).to(device)
+        if compiled:
+            compile_network(self.network, device)
+        self.objective = TokenBound(process)
+        self.denoiser = Denoiser(self.network, Substitution(process))
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4)
+        self.rows = torch.arange(batch_size, device=device)
+        self.z0 = torch.randint(VOCAB, (batch_size, LENGTH), device=device)
+        self.device, self.autocast, self.number = device, autocast, 0
+
+    def __call__(self) -> None:
+        self.number += 1
+        noise = Noise(self.rows, 0, "train", self.number)
+        t = (noise.at("time").uniform() + self.rows / len(self.rows)) % 1
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            loss = self.objective(self.denoiser, self.z0, t.clamp(min=1e-9), noise)["loss"].mean()
+        loss.backward()
+        self.optimizer.step()
+
+
+def run(
+    own: bool, autocast: bool, compiled: bool, batch_size: int, device: torch.device, tick: Callable[[], None]
+) -> None:
+    """Train without end."""
+    step = Step(own, autocast, compiled, batch_size, device)
+    while True:
+        step()
+        tick()
+
+
+def shares(autocast: bool, batch_size: int, device: torch.device, steps: int = 3) -> dict[str, float]:
+    """Return the share of each of `PARTS` in our training step, of the time in all operators, by torch.profiler."""
+    step = Step(True, autocast, False, batch_size, device)
+    step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        for _ in range(steps):
+            step()
+    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    total = sum(spent.values())
+    names = {key: key.removeprefix("aten::") for key in spent}
+    of_part = {
+        part: sum(s for key, s in spent.items() if _belongs(names[key], part)) / total for part in PARTS
+    }
+    return {**of_part, "all else": 1 - sum(of_part.values())}
+
+
+def _belongs(name: str, part: str) -> bool:
+    if part == "matrix products":
+        return name in PARTS[part]
+    if part == "attention's kernels" and "log_softmax" in name:
+        return False
+    return any(word in name for word in PARTS[part])
+
+
+def last_layers_share(batch_size: int, device: torch.device, rounds: int = 5) -> dict[str, float]:
+    """Return the time of logits, loss and noise, each with its gradient, as shares of a float32 step."""
+    step = Step(True, False, False, batch_size, device)
+    process = step.objective.process
+    hidden = torch.randn(batch_size, LENGTH, _WIDTH, device=device, requires_grad=True)
+    t = torch.full((batch_size,), 0.5, dtype=torch.float64, device=device)
+    noise = Noise(step.rows, 0)
+    z_t = process.sample(step.z0, t, noise).z_t
+    raw = torch.randn(batch_size, LENGTH, VOCAB, device=device, requires_grad=True)
+    weight = torch.ones_like(raw)
+    out: Any = step.network.out
+
+    def loss() -> None:
+        prediction = step.denoiser.parameterization.prediction(raw, z_t, t)
+        process.bound(prediction, step.z0, z_t, t).mean().backward()  # type: ignore[arg-type]
+
+    whole = _median(step, rounds)
+    parts = {
+        "logits": lambda: out(hidden).backward(weight),
+        "cross-entropy": loss,
+        "draws of masks": lambda: process.sample(step.z0, t, noise),
+    }
+    return {name: _median(part, rounds) / whole for name, part in parts.items()}
+
+
+def _median(work: Callable[[], object], rounds: int) -> float:
+    work()
+    found = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return sorted(found)[rounds // 2]
+
+
+def calls_in_sampling(num_steps: int, samples: int = 4, length: int = 32) -> tuple[float, float]:
+    """Return evaluations of the network in an ancestral draw, and distinct states in it that are asked for, per sample.
+
+    The network is not told the time, so that each state needs one.
+    """
+    process = Absorbing(LogLinearSchedule(), VOCAB)
+    small = TextTransformer(VOCAB + 1, VOCAB, width=16, depth=1, heads=2)
+    sampler = Ancestral(process, Trailing(process.schedule), num_steps=num_steps)
+    pipeline = Pipeline(small, Substitution(process), process, Tokens(VOCAB, None), sampler, (), (length,))
+    states: list[Tensor] = [torch.full((samples, length), process.mask)]
+    drawn = pipeline.draw(samples, on_step=lambda step: states.append(step.z.clone()))
+    asked = states[:-1]  # the last is the result
+    distinct = sum(len({tuple(state[row].tolist()) for state in asked}) for row in range(samples))
+    return drawn.evaluations, distinct / samples
