@@ -4,13 +4,16 @@
     python scripts/benchmark.py sampling --batch-sizes 64 256 --rounds 7 --no-compile
     python scripts/benchmark.py exactness --batch-sizes 128
     python scripts/benchmark.py networks --batch-sizes 32 --networks unet
+    python scripts/benchmark.py text
     python scripts/benchmark.py arithmetic
 
 (a) is the tutorial's plain loop, (b) this project, (c) the loop of accelerate and diffusers, where both are
 installed. `exactness` measures the cost of exact resuming: (a) is then this project, but draws its random numbers in
 sequence and does not record the loss of each step. `networks` compares ADM's U-Net and DiT, in one plain loop, with the
-same architecture of diffusers, which is then (a): eager with eager, compiled with compiled. `arithmetic` measures, for
-each sampler, which share of a step is not the network.
+same architecture of diffusers, which is then (a): eager with eager, compiled with compiled. `text` does so with the
+transformer of text and `torch.nn.TransformerEncoder`, where images are sequences of 256 characters. It also says
+what a step consists of, and what recording costs. `arithmetic` measures, for each sampler, which share of a step is not
+the network.
 
 Each contender is a separate process, and they take turns of a few steps; ratios are taken within each round.
 """
@@ -54,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and save the JSON file."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    options.batch_sizes = options.batch_sizes or ([32] if options.what == "text" else [64, 128, 256, 512])
     if min(options.batch_sizes) < 1:
         parser.error(f"--batch-sizes must be at least 1, got {min(options.batch_sizes)}")
     if options.rounds < 1:
@@ -147,6 +151,8 @@ def _tables(options: argparse.Namespace, device: Any, data: Images) -> Iterator[
 
     if options.what == "networks":
         yield from _network_tables(options, device)
+    if options.what == "text":
+        yield from _text_tables(options, device, data)
     makers = {"training": _training, "sampling": _sampling, "exactness": _exactness}
     for what in ("training", "sampling") if options.what == "both" else (options.what,):
         for batch_size in options.batch_sizes if what in makers else ():
@@ -189,6 +195,46 @@ def _network_tables(options: argparse.Namespace, device: Any) -> Iterator[_Table
             what = {"what": "networks", "network": name, "training": training}
             flops = sizes["training" if training else "forward"][0]
             yield f"{name}, {'training' if training else 'sampling'}, batch {batch_size}", what, flops, contenders
+
+
+def _text_tables(options: argparse.Namespace, device: Any, data: Images) -> Iterator[_Table]:
+    """Yield a table for each precision, eager and compiled, and one of what recording costs."""
+    from benchmarks import lab, text
+    from benchmarks.rounds import Contender
+    from diffusion_lab.config.tree import read_option
+
+    sizes = text.sizes()
+    counted = "; ".join(f"{what} {a:,.0f} and {b:,.0f}" for what, (a, b) in sizes.items())
+    print(f"\ntorch.nn.TransformerEncoder and this project: {counted}")
+    for steps in (8, 1000):
+        calls, states = text.calls_in_sampling(steps)
+        print(f"a draw of {steps} steps: {calls:g} network evaluations, of {states:g} distinct states per sample")
+    for batch_size in options.batch_sizes:
+        for precision in _PRECISIONS:
+            parts = text.shares(precision == "bfloat16", batch_size, device)
+            print(f"a step in {precision}: " + ", ".join(f"{part} {share:.1%}" for part, share in parts.items()))
+        ends = text.ends(batch_size, device)
+        print("of a step in float32: " + ", ".join(f"{part} {share:.2%}" for part, share in ends.items()))
+        for precision, compiled in itertools.product(_PRECISIONS, (False, True) if options.compile else (False,)):
+            contenders = [
+                Contender(
+                    ("(b) Diffusion Lab" if own else "(a) torch's encoder") + ", compiled" * compiled,
+                    precision,
+                    batch_size,
+                    partial(text.run, own, precision == "bfloat16", compiled, batch_size, device),
+                    compiled=compiled,
+                    keeps_memory=own,
+                )
+                for own in (False, True)
+            ]
+            yield f"text, training, batch {batch_size}", {"what": "text"}, sizes["training"][0], contenders
+        overrides = [f"paths.data_dir={data.data_dir}", *text.RECIPE, f"data.batch_size={batch_size}"]
+        without = ["logger=none", *(f"~callbacks.{name}" for name in read_option("callbacks", "default"))]
+        contenders = [
+            Contender(name, "float32", batch_size, partial(lab.train, overrides + more, False), keeps_memory=True)
+            for name, more in (("(a) without callbacks and loggers", without), ("(b) with them", []))
+        ]
+        yield f"text, recording, batch {batch_size}", {"what": "recording"}, sizes["training"][1], contenders
 
 
 def _training(batch_size: int, device: Any, compiled: bool, data: Images) -> list[Contender]:
@@ -261,9 +307,9 @@ def _lab_contenders(precision: str, batch_size: int, compiled: bool, work: Calla
 def _parser() -> _Parser:
     parser = _Parser(description="Measure training and sampling beside a plain loop and other libraries.")
     add = parser.add_argument
-    choices = ("training", "sampling", "both", "exactness", "networks", "arithmetic")
+    choices = ("training", "sampling", "both", "exactness", "networks", "text", "arithmetic")
     add("what", nargs="?", choices=choices, default="both", help="default: both training and sampling")
-    add("--batch-sizes", type=int, nargs="+", default=[64, 128, 256, 512], help="images per step (default: 64 to 512)")
+    add("--batch-sizes", type=int, nargs="+", default=None, help="images per step (default: 64 to 512; of text 32)")
     add("--networks", nargs="+", choices=("unet", "dit"), default=["unet", "dit"], help="of networks (default: both)")
     add("--rounds", type=int, default=5, help="number of turns of each contender (default: 5)")
     add("--seconds", type=float, default=2.0, help="approximate length of each turn (default: 2)")

@@ -1,4 +1,4 @@
-"""Measure how far what each sampler of tokens draws is from the data, though its denoiser is exact: a table and a figure.
+"""Measure how far what samplers of tokens draw is from the data, with an exact denoiser: a table and a figure.
 
     python scripts/token_samplers.py --out outputs/token_samplers.png
 

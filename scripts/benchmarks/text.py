@@ -6,6 +6,7 @@ sinusoidal positions in the place of rotary ones; learned ones would add 3 % to 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,14 +32,19 @@ from diffusion_lab.schedules import LogLinearSchedule
 VOCAB, LENGTH = 65, 256
 _WIDTH, _DEPTH, _HEADS = 128, 5, 4
 
-#: Parts of a step, by the operators that they consist of.
-PARTS = {
-    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "mkldnn_convolution"),
-    "attention's kernels": ("flash_attention", "_softmax"),
-    "activation": ("gelu",),
-    "cross-entropy": ("log_softmax", "nll_loss"),
-    "optimizer": ("AdamW", "addcdiv_", "lerp_", "sqrt"),
+#: Operators of parts of a step.
+_PARTS = {
+    "matrix products": r"aten::(mm|addmm|bmm|baddbmm|mkldnn_convolution)",
+    "attention's kernels": r"aten::_scaled_dot_product.*|aten::_softmax.*",
+    "activation": r"aten::gelu.*",
+    "cross-entropy": r"aten::(_log_softmax|nll_loss).*",
 }
+
+#: The recipe in which the cost of recording is measured: text that needs no download.
+RECIPE = (
+    "experiment=quickstart_text", f"data.length={LENGTH}", "sampler.variance=beta_tilde", "trainer=cpu",
+    "trainer.enable_progress_bar=false", "trainer.max_steps=-1", "trainer.max_epochs=-1",
+)  # fmt: skip
 
 
 class _Encoder(nn.Module):
@@ -125,7 +131,7 @@ def run(
 
 
 def shares(autocast: bool, batch_size: int, device: torch.device, steps: int = 3) -> dict[str, float]:
-    """Return the share of each of `PARTS` in our training step, of the time in all operators, by torch.profiler."""
+    """Return the share of each of `_PARTS` in our training step, of the time in all operators, by torch.profiler."""
     step = Step(True, autocast, False, batch_size, device)
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
@@ -133,23 +139,15 @@ def shares(autocast: bool, batch_size: int, device: torch.device, steps: int = 3
             step()
     spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
     total = sum(spent.values())
-    names = {key: key.removeprefix("aten::") for key in spent}
-    of_part = {
-        part: sum(s for key, s in spent.items() if _belongs(names[key], part)) / total for part in PARTS
+    found = {
+        part: sum(value for key, value in spent.items() if re.fullmatch(names, key)) / total
+        for part, names in _PARTS.items()
     }
-    return {**of_part, "all else": 1 - sum(of_part.values())}
+    return {**found, "all else": 1 - sum(found.values())}
 
 
-def _belongs(name: str, part: str) -> bool:
-    if part == "matrix products":
-        return name in PARTS[part]
-    if part == "attention's kernels" and "log_softmax" in name:
-        return False
-    return any(word in name for word in PARTS[part])
-
-
-def last_layers_share(batch_size: int, device: torch.device, rounds: int = 5) -> dict[str, float]:
-    """Return the time of logits, loss and noise, each with its gradient, as shares of a float32 step."""
+def ends(batch_size: int, device: torch.device, rounds: int = 5) -> dict[str, float]:
+    """Return the times of logits and loss, with their gradients, and of the draw of masks, as shares of a step."""
     step = Step(True, False, False, batch_size, device)
     process = step.objective.process
     hidden = torch.randn(batch_size, LENGTH, _WIDTH, device=device, requires_grad=True)

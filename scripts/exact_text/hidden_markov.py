@@ -1,4 +1,4 @@
-"""A hidden Markov chain over short sequences of tokens, and the denoiser that knows it, by forward and backward passes."""
+"""A hidden Markov chain over short sequences of tokens, and its exact denoiser, by forward and backward passes."""
 
 from __future__ import annotations
 

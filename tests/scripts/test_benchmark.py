@@ -14,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from contender_work import break_down, log_each_step, vanish  # noqa: E402
 
-from benchmarks import architectures, arithmetic, ceilings, lab, library, plain, rounds  # noqa: E402
+from benchmarks import architectures, arithmetic, ceilings, lab, library, plain, rounds, text  # noqa: E402
 from diffusion_lab.config.build import build  # noqa: E402
 from diffusion_lab.sampling import State  # noqa: E402
 
@@ -169,6 +169,38 @@ def test_what_is_not_the_network_is_the_arithmetic(monkeypatch):
         assert row["arithmetic_seconds"] == pytest.approx(row["share"] * row["seconds_per_step"])
     lines = arithmetic.table(rows).splitlines()
     assert len(lines) == 2 + len(rows)
+
+
+def test_the_transformer_of_text_has_the_size_of_torchs_encoder(monkeypatch):
+    for theirs, ours in text.sizes().values():
+        assert ours == pytest.approx(theirs, rel=0.02)
+    monkeypatch.setattr(text, "TOLERANCE", -1.0)
+    with pytest.raises(RuntimeError, match=r"text: parameters of torch's encoder and of this project differ"):
+        text.sizes()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_both_transformers_train_in_the_same_loop_and_learn(autocast):
+    for own in (True, False):
+        step = text.Step(own, autocast, False, 2, CPU)
+        before = [weight.clone() for weight in step.network.parameters()]
+        step()
+        moved = [not torch.equal(a, b) for a, b in zip(before, step.network.parameters(), strict=True)]
+        assert sum(moved) > len(moved) / 2 or own  # ours starts with a last layer of zeros
+        assert any(moved)
+
+
+def test_a_network_of_text_is_asked_no_more_often_than_there_are_states():
+    for steps in (3, 200):
+        calls, states = text.calls_in_sampling(steps)
+        assert 1 < calls <= states <= min(steps, 33)
+
+
+def test_the_shares_of_a_step_add_up():
+    found = text.shares(False, 2, CPU, steps=1)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["matrix products"] > found["cross-entropy"] > 0
+    assert all(0 < share < 1 for share in text.ends(2, CPU, rounds=1).values())
 
 
 @pytest.mark.full

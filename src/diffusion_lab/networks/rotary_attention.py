@@ -88,7 +88,7 @@ class _TurnedHeads(torch.autograd.Function):
 
 
 def _products(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Return queries and keys [B, L, 2 · width] of x [B, L, 3 · width] times `cos`, and their other halves times `sin`."""
+    """Return queries and keys of x [B, L, 3 · width], times `cos`, and their other halves, times `sin`."""
     halves = x[..., : x.shape[2] // 3 * 2].unflatten(2, (4 * heads, -1))  # of each head
     other = torch.arange(4 * heads) ^ 1
     return halves.flatten(2) * cos, halves.index_select(2, other).flatten(2) * sin

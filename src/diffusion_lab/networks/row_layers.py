@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class RowLinear(nn.Linear):
-    """`nn.Linear` of x [B, L, in]: on the CPU a 1×1 convolution, whose kernel of oneDNN is faster than MKL's product."""
+    """`nn.Linear` of x [B, L, in]: on the CPU a 1×1 convolution, whose kernel is faster than a product's."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or torch.is_autocast_enabled("cpu") or not _plain_float32(x):
