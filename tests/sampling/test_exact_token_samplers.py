@@ -76,7 +76,7 @@ def test_every_sampler_of_tokens_is_found():
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.sampler in STEPS], ids=by_name)
 def test_what_is_drawn_has_the_exact_distribution(case):
-    for num_steps in (2, 3):
+    for num_steps in (1, 2, 3):
         expected = measure.exact_distribution(case, chain(), num_steps)
         left = 1 - float(expected.sum())  # masks that did not open
         counts = DRAWS * measure.drawn_distribution(case, chain(), num_steps, DRAWS).double()

@@ -49,7 +49,7 @@ class Remasking(Sampler):
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z, process = state.z, self.process
         at_t, at_s = process.schedule.survival(t), process.schedule.survival(s)
-        largest = ((1 - at_s) / at_t).clamp(max=1)  # at_t = 0 leaves no tokens to mask
+        largest = ((1 - at_s) / at_t.clamp(min=1e-300)).clamp(max=1)  # at_t = 0 leaves no tokens to mask
         again = largest * self.strength if self.rule == "rescale" else largest.clamp(max=self.strength)
         opening = (at_s - (1 - again) * at_t) / (1 - at_t)
         masked = z == process.mask
