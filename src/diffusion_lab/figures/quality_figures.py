@@ -186,7 +186,7 @@ def distances_over_steps(
         num_samples: how many samples each mark is of.
     """
     lowest = 1e-4
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
     for name, found in samplers.items():
         colour, marker = (shown[found.colour % len(shown)] for shown in (_COLOURS, _MARKERS))
