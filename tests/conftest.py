@@ -30,6 +30,8 @@ def what_was_imported():
     """What was imported stays: Python need not look for garbage in it again and again."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def composed_config(*overrides, config_name="train"):

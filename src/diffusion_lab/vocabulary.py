@@ -152,7 +152,7 @@ class Bytes(Vocabulary):
 
     def pieces(self, ids: Sequence[int]) -> list[str | None]:
         """Return the text of each byte; one that is no character by itself is written as `<E2>`."""
-        return [(chr(i) if i < 128 else f"<{i:02X}>") if 0 <= i < 256 else None for i in ids]
+        return [_shown(bytes([i])) if 0 <= i < 256 else None for i in ids]
 
     def entries(self) -> None:
         return None
@@ -268,6 +268,10 @@ class BytePairs(Vocabulary):
     def count_characters(self, ids: Sequence[int]) -> int:
         return sum(self._starts[i] if 0 <= i < self.size else 1 for i in ids)
 
+    def pieces(self, ids: Sequence[int]) -> list[str | None]:
+        """Return the text of each token; one that is no whole characters has bytes written as `<E2>`."""
+        return [_shown(self._tokens[i]) if 0 <= i < self.size else None for i in ids]
+
     def entries(self) -> list[str]:
         return self._pairs
 
@@ -293,6 +297,14 @@ def _signs_of_bytes() -> list[str]:
 
 
 _SIGNS = _signs_of_bytes()
+
+
+def _shown(token: bytes) -> str:
+    """Return the text of bytes, each of which beyond ASCII is written as `<E2>` where they are no whole characters."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "".join(chr(byte) if byte < 128 else f"<{byte:02X}>" for byte in token)
 
 
 def _begins_character(byte: int) -> bool:

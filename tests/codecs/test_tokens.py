@@ -4,9 +4,7 @@ import torch
 from diffusion_lab.codecs import PixelTokens, Tokens
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.figures import grid_sheet, strip_sheet
-from diffusion_lab.vocabulary import BytePairs, Characters
-
-from diffusion_lab.vocabulary import Bytes, Characters, Words
+from diffusion_lab.vocabulary import BytePairs, Bytes, Characters, Words
 
 
 def codec():
@@ -36,6 +34,8 @@ def test_a_text_without_names_is_numbered():
 def test_each_token_has_a_text_of_its_own():
     assert Characters("abc").pieces([0, 2, 3]) == ["a", "c", None]
     assert Bytes().pieces([*"é\n".encode(), 256]) == ["<C3>", "<A9>", "\n", None]
+    pairs = BytePairs(["195 169", "32 195"])
+    assert pairs.pieces([256, 257, 97, 258]) == ["é", " <C3>", "a", None]
     assert Words(["<unk>", " the"]).pieces([1, 0, -1]) == [" the", "<unk>", None]
 
 

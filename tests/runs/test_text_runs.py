@@ -19,7 +19,6 @@ from diffusion_lab.runs.train import train
 from diffusion_lab.runs.validate import validated
 from diffusion_lab.training.step_losses import read_step_losses
 from diffusion_lab.vocabulary import BytePairs
-
 from tensorboard_runs import events
 
 TEXT = (
