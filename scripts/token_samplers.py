@@ -61,10 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
         rows[case] = known or drawn
         dashed = case.process != "absorbing"
         found[str(case)] = SamplerDistances(known, drawn, dashed, samplers.index(case.sampler))
-    error = measure.sampling_error(chain, options.samples)
-    distances_over_steps(found, error, options.samples).savefig(options.out, dpi=110)
+    expected = measure.sampling_error(chain, options.samples)
+    distances_over_steps(found, expected, options.samples).savefig(options.out, dpi=110)
     print(measure.table(sorted({*steps, chain.length}), rows))
-    print(f"{options.samples:,} draws from the data itself: {error[0]:.5f} to {error[1]:.5f}\n\nFigure: {options.out}")
+    print(f"{options.samples:,} draws from the data itself: {expected[0]:.5f} to {expected[1]:.5f}")
+    print(f"\nFigure: {options.out}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from diffusion_lab.processes import Absorbing
 from diffusion_lab.sampling import Ancestral, Pipeline
 from diffusion_lab.sampling.grids import Trailing
 from diffusion_lab.schedules import LogLinearSchedule
+from diffusion_lab.vocabulary import Characters
 
 #: Characters of Tiny Shakespeare, and of a sequence.
 VOCAB, LENGTH = 65, 256
@@ -189,7 +190,8 @@ def calls_in_sampling(num_steps: int, samples: int = 4, length: int = 32) -> tup
     process = Absorbing(LogLinearSchedule(), VOCAB)
     small = TextTransformer(VOCAB + 1, VOCAB, width=16, depth=1, heads=2)
     sampler = Ancestral(process, Trailing(process.schedule), num_steps=num_steps)
-    pipeline = Pipeline(small, Substitution(process), process, Tokens(VOCAB, None), sampler, (), (length,))
+    codec = Tokens(VOCAB, Characters("".join(map(chr, range(VOCAB)))))
+    pipeline = Pipeline(small, Substitution(process), process, codec, sampler, (), (length,))
     states: list[Tensor] = [torch.full((samples, length), process.mask)]
     drawn = pipeline.draw(samples, on_step=lambda step: states.append(step.z.clone()))
     asked = states[:-1]  # the last is the result

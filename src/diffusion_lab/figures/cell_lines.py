@@ -232,8 +232,8 @@ def _in_font(sign: str) -> bool:
 
 
 @cache
-def _charmap() -> dict[int, int]:
-    return font_manager.get_font(font_manager.findfont(_FONT)).get_charmap()
+def _charmap() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())
 
 
 def _draw_keys(axes: Axes, y: float, keys: Sequence[Key], canvas: FigureCanvasAgg) -> None:

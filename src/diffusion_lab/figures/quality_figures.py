@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -151,7 +152,7 @@ def quality_frontier(
         xlabel=x_label,
         ylabel=y_label,
     )
-    axes.title.set_size("medium")
+    axes.title.set_fontsize("medium")
     axes.margins(0.08)
     axes.grid(alpha=0.3)
     figure.legend(handles=axes.containers, frameon=False, loc="outside right upper")
@@ -190,11 +191,12 @@ def distances_over_steps(
     axes = figure.subplots()
     for name, found in samplers.items():
         colour, marker = (shown[found.colour % len(shown)] for shown in (_COLOURS, _MARKERS))
-        kind = {"color": colour, "markersize": 5, "markerfacecolor": "white" if found.dashed else colour}
+        inner = "white" if found.dashed else colour
+        kind: dict[str, Any] = {"color": colour, "markersize": 5, "markerfacecolor": inner}
         line = "--" if found.dashed else "-"
         axes.plot([], [], marker=marker, linestyle=line, label=name, **kind)
         values = [max(value, lowest) for value in found.exact.values()]
-        alone = {"marker": "_", "markersize": 22, "markeredgewidth": 2} if len(values) == 1 else {}
+        alone: dict[str, Any] = {"marker": "_", "markersize": 22, "markeredgewidth": 2} if len(values) == 1 else {}
         axes.plot(list(found.exact), values, color=colour, linestyle=line, **alone)
         axes.plot(list(found.drawn), [max(v, lowest) for v in found.drawn.values()], marker, **kind)
     label = f"{num_samples:,} draws from the data itself, 5 to 95 %"

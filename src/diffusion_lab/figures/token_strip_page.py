@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -52,7 +52,7 @@ def strip_page(strip: TokenStrip) -> Page:
     return Page(html)
 
 
-def _spans(tokens: list[Token]) -> Iterator[tuple[str, str, str]]:
+def _spans(tokens: Sequence[Token]) -> Iterator[tuple[str, str, str]]:
     """Yield the class, the tooltip and the text of each token."""
     for token in tokens:
         if token.text is None:

@@ -203,4 +203,4 @@ def _repaint(pipeline: Pipeline, settings: SampleConfig, key: str, known: Tensor
         constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
         return constraint
 
-    return checked_call(constrained, key)  # type: ignore[no-any-return]
+    return checked_call(constrained, key)

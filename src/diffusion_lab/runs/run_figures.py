@@ -135,8 +135,9 @@ def reconstruction_figures(parts: Parts, run: Path, step: int) -> Sequence[Shown
 
     def reconstructed(row: int, destroyed: Tensor) -> tuple[Tensor, Tensor]:
         z0 = pipeline.codec.encode(items[row, None]).expand(destroyed.shape)
-        labelled = pipeline.labels is not None and labels is not None
-        return reconstruct(pipeline, z0, destroyed, labels[row].expand(len(z0)) if labelled else None)
+        if pipeline.labels is None or labels is None:
+            return reconstruct(pipeline, z0, destroyed, None)
+        return reconstruct(pipeline, z0, destroyed, labels[row].expand(len(z0)))
 
     return pipeline.codec.demonstrate(items, reconstructed, run_caption(run, step))
 

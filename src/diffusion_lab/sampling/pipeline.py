@@ -276,8 +276,8 @@ class Pipeline:
     def facts(self) -> dict[str, float]:
         """What a person wants to know of the predictions that samples are drawn from, such as their temperature."""
         facts: dict[str, float] = {}
-        for part in (self.process, *self.transforms):
-            facts |= part.facts
+        for found in (self.process.facts, *(transform.facts for transform in self.transforms)):
+            facts |= found
         return facts
 
     @property
