@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 from torch import Tensor
 
@@ -123,14 +124,16 @@ def quality_frontier(
             elinewidth=0.8,
             label=name,
         )
-        for point in ordered:
+        for place, point in enumerate(ordered):
             axes.annotate(
                 f"{point.evaluations:.4g}",
                 (point.x, point.y),
-                xytext=(5, 5),
+                xytext=(5, -11 if 0 < place == len(ordered) - 1 else 5),  # the last one below, away from the line
                 textcoords="offset points",
                 fontsize=8,
                 color=colour,
+                path_effects=[withStroke(linewidth=1, foreground="white")],
+                zorder=5,
             )
     axes.errorbar(
         real.x,
