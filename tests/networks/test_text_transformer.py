@@ -91,3 +91,90 @@ def test_it_starts_with_no_opinion_and_every_weight_is_trained(time):
 def test_sizes_that_do_not_fit_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"network\.{key}"):
         TextTransformer(**{"num_states": 6, "num_outputs": 5, "width": 16, "depth": 2, "heads": 2} | wrong)
+
+
+def in_blocks(block_size=2, **arguments):
+    return small(block_size=block_size, length=6, **arguments)
+
+
+def sequences(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(5, (3, 6), generator=generator), torch.randint(6, (3, 6), generator=generator)
+
+
+def moved(network, one, other):
+    """Which positions [L] of the output differ for two pairs of noisy and clean sequences."""
+    raws = [network(noisy, None, clean=clean) for noisy, clean in (one, other)]
+    return ((raws[0] - raws[1]).abs().amax((0, 2)) > 1e-6).tolist()
+
+
+def test_a_later_token_changes_no_earlier_block():
+    network, (_, x) = in_blocks(), sequences()
+    before = network(x, None)
+    for place in range(6):
+        changed = x.clone()
+        changed[:, place] = (x[:, place] + 1) % 6
+        differs = (network(changed, None) - before).abs().amax((0, 2)) > 1e-6
+        assert differs.tolist() == [n // 2 >= place // 2 for n in range(6)]
+
+
+def test_a_noisy_block_sees_the_clean_blocks_before_it_and_itself():
+    network, (clean, noisy) = in_blocks(), sequences()
+    for place in range(6):
+        here = [n // 2 == place // 2 for n in range(6)]
+        later = [n // 2 > place // 2 for n in range(6)]
+        other = clean.clone()
+        other[:, place] = (clean[:, place] + 1) % 5
+        assert moved(network, (noisy, clean), (noisy, other)) == later  # never its own clean block
+        other = noisy.clone()
+        other[:, place] = (noisy[:, place] + 1) % 6
+        assert moved(network, (noisy, clean), (other, clean)) == here
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_all_blocks_at_once_are_as_each_by_itself_after_the_clean_ones(labels):
+    network, (clean, noisy) = in_blocks(labels=labels, num_classes=3 if labels else None), sequences()
+    condition = torch.tensor([0, 3, 2]) if labels else None
+    at_once = network(noisy, None, condition, clean=clean)
+    seen = []
+    for first in range(0, 6, 2):
+        alone = network(torch.cat([clean[:, :first], noisy[:, first : first + 2]], 1), None, condition)
+        torch.testing.assert_close(at_once[:, first : first + 2], alone[:, first:], atol=1e-5, rtol=1e-5)
+        # With what was computed of the blocks before, a block need be passed through alone.
+        before = [part.part(slice(None), first) for part in seen]
+        again = network(noisy[:, first : first + 2], None, condition, seen=before)
+        torch.testing.assert_close(again, alone[:, first:], atol=1e-5, rtol=1e-5)
+        network(clean[:, first : first + 2], None, condition, seen=seen)
+        assert seen[0].count == first + 2
+
+
+def test_one_block_is_the_network_without_blocks():
+    clean, noisy = sequences()
+    network, plain = in_blocks(6), small()
+    torch.testing.assert_close(network(noisy, None, clean=clean), plain(noisy, None), atol=1e-5, rtol=1e-5)
+    assert torch.equal(network(noisy, None), plain(noisy, None))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"block_size": 4}, r"network\.block_size must divide the length 6, got 4"),
+        ({"block_size": 0}, r"network\.block_size"),
+        ({"time": True}, r"network\.time=false"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        in_blocks(**wrong)
+
+
+@pytest.mark.slow
+def test_in_blocks_it_is_one_graph_for_a_compiler():
+    network, (clean, noisy), seen = in_blocks(dropout=0.1).train(), sequences(), []
+    with torch.no_grad():
+        network(clean, None, seen=seen)
+    for given in ({"clean": clean}, {"seen": seen}):
+        torch._dynamo.reset()
+        found = torch._dynamo.explain(network)(noisy, None, **given)
+        assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+    torch._dynamo.reset()

@@ -20,11 +20,16 @@ class Network(nn.Module):
         condition_dropout: the share of training samples whose label is replaced by the null label K, the number of
             classes, so that the network learns to do without one (classifier-free guidance, Ho & Salimans 2022).
         takes_time: whether its output depends on `c_noise`. Where it does not, samplers ask it once for a state.
+        block_size: the number of positions of a block, for a network of sequences in which a position sees those of
+            its own block and of the blocks before it; None where it sees all. Such a network takes two arguments more:
+            ``clean`` [B, *D], a sequence that each block sees in the place of the blocks of x before it; and ``seen``,
+            a list that holds what it computed of the positions before x, and then of those of x as well.
     """
 
     condition: ClassVar[Literal["label"] | None] = None
     condition_dropout: float = 0.0
     takes_time: bool = True
+    block_size: int | None = None
 
 
 class LabelledNetwork(Network):

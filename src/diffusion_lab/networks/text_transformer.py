@@ -1,4 +1,7 @@
-"""The bidirectional transformer of discrete diffusion (Vaswani et al. 2017; Sahoo et al. 2024, MDLM, appendix C)."""
+"""The transformer of discrete diffusion (Vaswani et al. 2017; Sahoo et al. 2024, MDLM, appendix C).
+
+With blocks it is that of block diffusion (Arriola et al. 2025, BD3LM, section 3.2).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 from diffusion_lab.networks.base import LabelledNetwork, check_share, hidden_values
 from diffusion_lab.networks.layers import SinusoidalEmbedding
 from diffusion_lab.networks.row_layers import RowLinear
-from diffusion_lab.networks.transformer_block import TransformerBlock, plain_norm, weighted_norm
+from diffusion_lab.networks.transformer_block import Seen, TransformerBlock, plain_norm, weighted_norm
 
 #: Size of the sinusoidal embedding of the time.
 _TIME_FREQUENCIES = 256
@@ -22,6 +25,9 @@ _LONGEST_WAVE = 10_000.0
 class TextTransformer(LabelledNetwork):
     """A transformer over tokens, in which every position looks at every other, with rotary positions.
 
+    With blocks, a position looks at those of its own block and of the blocks before it. What it predicts of a block is
+    then the same whatever comes after it, for any number of blocks.
+
     Args:
         num_states: how many values a position of its input may have; filled in from the process. None for positions
             that hold vectors.
@@ -29,8 +35,9 @@ class TextTransformer(LabelledNetwork):
             many as a vector has.
         num_classes: filled in from the data.
         code_dim: size of the vectors that positions hold; filled in from the codec. None for tokens.
+        length: L, the number of positions in training; filled in from the data.
         width: size of a token, a multiple of 4 times `heads`.
-        depth: number of blocks.
+        depth: number of transformer blocks.
         heads: number of attention heads.
         mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.
         dropout: the share of what each block adds that is dropped while training, from 0 to below 1.
@@ -40,6 +47,7 @@ class TextTransformer(LabelledNetwork):
         time: whether it is told the time, which then modulates each block (adaLN-Zero; Peebles & Xie 2023). A masked
             state shows its own time nearly, by how much of it is masked.
         labels, condition_dropout: see `LabelledNetwork`; labels modulate each block as well.
+        block_size: see `Network`; it divides L, and goes without a time, of which each block has its own.
 
     Attributes:
         told: whether anything modulates the blocks.
@@ -54,6 +62,7 @@ class TextTransformer(LabelledNetwork):
         num_outputs: int | None = None,
         num_classes: int | None = None,
         code_dim: int | None = None,
+        length: int | None = None,
         width: int = 128,
         depth: int = 5,
         heads: int = 4,
@@ -64,6 +73,7 @@ class TextTransformer(LabelledNetwork):
         time: bool = False,
         labels: bool = False,
         condition_dropout: float = 0.1,
+        block_size: int | None = None,
     ) -> None:
         super().__init__(labels, num_classes, condition_dropout, width)
         check_share("network.dropout", dropout)
@@ -77,7 +87,10 @@ class TextTransformer(LabelledNetwork):
                 "network=text_transformer needs a process of tokens (process=absorbing or uniform), or vectors "
                 "of tokens (codec=embedding with process=gaussian)"
             )
+        if block_size is not None:
+            _check_blocks(block_size, length, time)
         hidden = hidden_values(mlp_ratio, width)
+        self.block_size = block_size
         self.takes_time = time
         self.told = time or labels
         self.head = width // heads
@@ -107,20 +120,51 @@ class TextTransformer(LabelledNetwork):
             elif "modulation" in name or name == "out.weight":
                 nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, c_noise: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        condition: Tensor | None = None,
+        clean: Tensor | None = None,
+        seen: list[Seen] | None = None,
+    ) -> Tensor:
         """Map states x, c_noise [B] and labels [B] int64 (None without) to raw [B, L, num_outputs].
 
         States are [B, L] int64; of vectors, [B, L, code_dim], as are the outputs.
+
+        `clean` [B, L] int64 and `seen`, of which one goes without the other, are for blocks: see `Network`. An empty
+        list stands for no positions before x; in the end it has an entry for each transformer block.
         """
         tokens = self.tokens(x)  # [B, L, width]
-        told, turn = self._told(tokens, c_noise, condition), _turn(self.head, tokens)
-        for block in self.blocks:
-            tokens = block(tokens, told, turn)
+        told = self._told(tokens, c_noise, condition)
+        mask: Tensor | None
+        if clean is not None:
+            before, seen = 0, self._seen(clean, told)
+            mask = _sees_clean(self.block_size, x)
+        else:
+            if seen is not None and not seen:
+                seen += [Seen() for _ in self.blocks]
+            before = seen[0].count if seen else 0
+            mask = _sees(self.block_size, before, x)
+        turn = _turn(self.head, tokens, before)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, told, turn, mask, seen[number] if seen else None)
         tokens = self.norm(tokens)
         if told is not None:
             shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
             tokens = torch.addcmul(shift, tokens, 1 + scale)
         return self.out(tokens)
+
+    def _seen(self, clean: Tensor, told: Tensor | None) -> list[Seen]:
+        """Return what each transformer block saw of clean sequences [B, L]."""
+        seen = [Seen() for _ in self.blocks]
+        tokens = self.tokens(clean)
+        turn, mask = _turn(self.head, tokens), _sees(self.block_size, 0, clean)
+        *blocks, last = zip(self.blocks, seen, strict=True)
+        for block, part in blocks:
+            tokens = block(tokens, told, turn, mask, part)
+        last[0].look(tokens, told, turn, last[1])  # type: ignore[operator]  # what it makes of them is not needed
+        return seen
 
     def _told(self, tokens: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor | None:
         """Return what modulates the blocks, [B, width] in the dtype of the tokens; None without anything."""
@@ -134,9 +178,39 @@ class TextTransformer(LabelledNetwork):
         return nn.functional.silu(self.with_label(told, condition))
 
 
-def _turn(head: int, tokens: Tensor) -> Tensor:
+def _check_blocks(block_size: int, length: int | None, time: bool) -> None:
+    """Raise ValueError, naming the key, if sequences of this length have no such blocks, or a time is told."""
+    if block_size < 1 or (length is not None and length % block_size):
+        raise ValueError(f"network.block_size must divide the length {length}, got {block_size}")
+    if time:
+        raise ValueError("network.block_size goes with network.time=false: each block has a time of its own")
+
+
+def _sees(block_size: int | None, before: int, x: Tensor) -> Tensor | None:
+    """Return which of `before` positions, and after those of x [B, L], each of x may look at: [L, before + L] bool.
+
+    None stands for all, where there is but one block.
+    """
+    count = before + x.shape[1]
+    if block_size is None or before // block_size == (count - 1) // block_size:
+        return None
+    block = torch.arange(count, device=x.device) // block_size
+    return block[before:, None] >= block
+
+
+def _sees_clean(block_size: int | None, x: Tensor) -> Tensor:
+    """Return which clean position and, after those, which of its own kind each of x [B, L] may look at: [L, 2L] bool.
+
+    These are the blocks before, and its own block: the rows of the noisy copy in BD3LM's mask (section 3.2).
+    """
+    assert block_size is not None
+    block = torch.arange(x.shape[1], device=x.device) // block_size
+    return torch.cat([block[:, None] > block, block[:, None] == block], dim=1)
+
+
+def _turn(head: int, tokens: Tensor, first: int = 0) -> Tensor:
     """Return cosines and sines of each position's angles: [2, L, head/2], in the dtype of the tokens [B, L, width]."""
-    place = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32)
+    place = torch.arange(first, first + tokens.shape[1], device=tokens.device, dtype=torch.float32)
     k = torch.arange(head // 2, device=tokens.device, dtype=torch.float32)
     angles = place[:, None] * _LONGEST_WAVE ** (-k * (2 / head))
     return torch.stack([angles.cos(), angles.sin()]).to(tokens.dtype)

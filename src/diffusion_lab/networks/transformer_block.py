@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.layers import attend, split_heads
-from diffusion_lab.networks.rotary_attention import attend_with_rotary
+from diffusion_lab.networks.rotary_attention import attend_turned, turned_heads
 from diffusion_lab.networks.row_layers import RowRMSNorm
+
+
+@dataclass
+class Seen:
+    """Keys and values [B, heads, C, width/heads] of the C positions before those that a block is given; None for none.
+
+    A block that is given it sees these positions, too, and adds its own to them.
+    """
+
+    key: Tensor | None = None
+    value: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """C."""
+        return 0 if self.key is None else self.key.shape[2]
+
+    def joined(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values of all positions, and keep them."""
+        if self.key is not None and self.value is not None:
+            key, value = torch.cat([self.key, key], dim=2), torch.cat([self.value, value], dim=2)
+        self.key, self.value = key, value
+        return key, value
+
+    def part(self, rows: Tensor | slice, count: int) -> Seen:
+        """Return the first `count` positions of these rows of the batch."""
+        if self.key is None or self.value is None or count == 0:
+            return Seen()
+        return Seen(self.key[rows, :, :count], self.value[rows, :, :count])
+
+    def copy(self) -> Seen:
+        """Return a copy, in memory of its own."""
+        return Seen(*(None if x is None else x.clone() for x in (self.key, self.value)))
 
 
 class TransformerBlock(nn.Module):
@@ -55,27 +90,50 @@ class TransformerBlock(nn.Module):
             self.mlp = nn.Sequential(linear(width, hidden), nn.GELU("tanh"), linear(hidden, width))
 
     def forward(
-        self, tokens: Tensor, told: Tensor | None, turn: Tensor | None = None, mask: Tensor | None = None
+        self,
+        tokens: Tensor,
+        told: Tensor | None,
+        turn: Tensor | None = None,
+        mask: Tensor | None = None,
+        seen: Seen | None = None,
     ) -> Tensor:
         """Map tokens [B, L, width] and what is told of time and label [B, width] (or None) to tokens [B, L, width].
 
-        `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions, and `mask` [L, L] says which
-        position may look at which; None without.
+        `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions, and `mask` [L, C + L] says which
+        position may look at which, after the C positions of `seen`; None without.
         """
         if told is None:
-            tokens = tokens + self._dropped(self._attention(self.norm_1(tokens), turn, mask))
+            tokens = tokens + self._dropped(self._attention(self.norm_1(tokens), turn, mask, seen))
             return tokens + self._dropped(self.mlp(self.norm_2(tokens)))
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
-        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn, mask)
+        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn, mask, seen)
         tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
         hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
         return torch.addcmul(tokens, gate_2, self._dropped(hidden))
 
-    def _attention(self, tokens: Tensor, turn: Tensor | None, mask: Tensor | None) -> Tensor:
+    def look(self, tokens: Tensor, told: Tensor | None, turn: Tensor | None, seen: Seen) -> None:
+        """Add the keys and values of tokens to those that were seen, and compute nothing else; see `forward`."""
+        if told is None:
+            tokens = self.norm_1(tokens)
+        else:
+            shift, scale = self.modulation(told)[:, None].chunk(6, dim=-1)[:2]
+            tokens = torch.addcmul(shift, self.norm(tokens), 1 + scale)
+        self._heads(tokens, turn, seen)
+
+    def _heads(self, tokens: Tensor, turn: Tensor | None, seen: Seen | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries [B, heads, L, width/heads], and keys and values after those that were seen."""
         query_key_value = self.query_key_value(tokens)
         if turn is None:
-            return self.attended(attend(*split_heads(query_key_value, self.heads), mask))
-        return self.attended(attend_with_rotary(query_key_value, self.heads, turn, mask))
+            query, key, value = split_heads(query_key_value, self.heads)
+        else:
+            query, key, value = turned_heads(query_key_value, self.heads, turn)
+        if seen is not None:
+            key, value = seen.joined(key, value)
+        return query, key, value
+
+    def _attention(self, tokens: Tensor, turn: Tensor | None, mask: Tensor | None, seen: Seen | None) -> Tensor:
+        heads = self._heads(tokens, turn, seen)
+        return self.attended(attend(*heads, mask) if turn is None else attend_turned(*heads, mask))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
