@@ -14,7 +14,7 @@ from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import Ancestral, Pipeline
 from diffusion_lab.sampling.grids.trailing import Trailing
 from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
-from oracles.markov_text import ExactMasked, ExactUniform, Joint
+from oracles.markov_text import ExactBlocks, ExactMasked, ExactUniform, Joint
 
 
 class Letters(Tokens):
@@ -31,9 +31,10 @@ def pipeline(process, parameterization, network, length):
     return Pipeline(network, parameterization, process, Letters(process.vocab_size, None), sampler, (), (length,))
 
 
-def masked(joint, schedule):
+def masked(joint, schedule, block_size=None):
     process = Absorbing(schedule, joint.vocab_size)
-    return pipeline(process, Substitution(process), ExactMasked(joint), joint.length)
+    network = ExactMasked(joint) if block_size is None else ExactBlocks(joint, block_size)
+    return pipeline(process, Substitution(process), network, joint.length)
 
 
 CHAIN = Joint.markov(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], dtype=torch.float64), 4)
@@ -57,6 +58,21 @@ def test_both_estimators_of_the_bound_agree():
     )
     error = float((times.bits - counts.bits).std()) / 2000**0.5
     assert times.mean == pytest.approx(counts.mean, abs=3.5 * error)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("kind", [TokenBoundNLL, MaskedCountNLL])
+def test_the_bound_of_exact_blocks_is_the_probability_of_each_sequence(kind, size):
+    """By counts of masks, blocks of one token have no variance at all: each is masked, given those before it."""
+    x = CHAIN.draw(1000)
+    parts = masked(CHAIN, LogLinearSchedule(), size)
+    result = kind(num_times=8, batch_size=1000).of(parts, x)
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    if kind is MaskedCountNLL and size == 1:
+        assert result.bits.tolist() == pytest.approx(exact.tolist(), abs=1e-6)
+    error = float((result.bits - exact).std()) / 1000**0.5
+    assert result.mean == pytest.approx(float(exact.mean()), abs=4 * error + 1e-6)
+    assert result.evaluations == 8
 
 
 def test_the_bound_by_counts_is_the_sum_over_all_subsets():

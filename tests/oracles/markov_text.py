@@ -67,6 +67,23 @@ class ExactMasked(nn.Module):
         return self.joint.conditionals(fits.all(-1).double()).clamp(min=1e-300).log()
 
 
+class ExactBlocks(ExactMasked):
+    """The exact conditionals of masked tokens given what is open of their block, and the blocks before it."""
+
+    def __init__(self, joint, block_size):
+        super().__init__(joint)
+        self.block_size = block_size
+
+    def forward(self, x, c_noise, condition=None, clean=None):
+        found = []
+        for first in range(0, self.joint.length, self.block_size):
+            here = slice(first, first + self.block_size)
+            state = torch.full_like(x, self.joint.vocab_size)
+            state[:, :first], state[:, here] = (x if clean is None else clean)[:, :first], x[:, here]
+            found.append(super().forward(state, c_noise)[:, here])
+        return torch.cat(found, dim=1)
+
+
 class ExactUniform(nn.Module):
     """A network for uniform tokens: p(x_l | the state but for position l), which the plug-in posterior needs.
 

@@ -120,3 +120,20 @@ def test_an_epoch_starts_from_nothing(tmp_path):
 def test_no_part_is_refused():
     with pytest.raises(ValueError, match=r"callbacks\.timestep_loss\.buckets"):
         TimestepLoss(0)
+
+
+def test_of_a_network_that_sees_blocks_nothing_is_logged(tmp_path):
+    """The blocks of a sample have times from all parts."""
+
+    class Blocks(Module):
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Identity()
+            self.network.block_size = 4
+
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, callbacks=[TimestepLoss(2)], enable_progress_bar=False,
+        enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path, max_epochs=1,
+    )  # fmt: skip
+    trainer.fit(Blocks(), Batches(samples(8)[1]))
+    assert not trainer.callback_metrics

@@ -13,7 +13,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
-from diffusion_lab.processes import Absorbing, TokenPrediction
+from diffusion_lab.processes import Absorbing, TokenPrediction, block_times
 from diffusion_lab.sampling.unmask import random_masked
 
 
@@ -21,7 +21,8 @@ class MaskedCountNLL(TokenLikelihood):
     """The bound by states of which exactly l of L tokens are masked, l uniform in 1, …, L (Nie et al. 2025, eq. 6).
 
     The cross-entropy of the masked tokens has the weight L/l. It is the same bound as that of all times in continuous
-    time, for a network that is not told the time, by another way: the two must agree within their errors.
+    time, for a network that is not told the time, by another way: the two must agree within their errors. A network
+    that sees blocks is asked for each given the clean ones before it, with a count of masks for each.
 
     Args:
         num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
@@ -41,16 +42,18 @@ class MaskedCountNLL(TokenLikelihood):
     def terms(
         self, process: Absorbing, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
     ) -> Iterator[Tensor]:
-        length, schedule = z0[0].numel(), process.schedule
+        size, schedule = denoiser.block_size or z0.shape[1], process.schedule
         everywhere = torch.ones_like(z0, dtype=torch.bool)
         for number in range(self.num_times):
             u = (number + noise.at("count", number).uniform()) / self.num_times
-            count = 1 + (u * length).long().clamp(max=length - 1)  # [B]
+            u = block_times(u, z0.shape[1] // size, None, noise.at("blocks", number))
+            count = 1 + (u * size).long().clamp(max=size - 1)  # [B, blocks], of which there is one without blocks
             masked = random_masked(everywhere, count, noise.at("masked", number))
             # A network that is told the time is told the one at which as many are masked in the mean.
-            t = schedule.time(1 - count / length).clamp(0, 1)
+            t = schedule.time(1 - count / size).clamp(0, 1)
+            t = t[:, 0] if denoiser.block_size is None else t.repeat_interleave(size, dim=1)
             z_t = torch.where(masked, process.mask, z0)
-            prediction = denoiser(z_t, t, condition)
+            prediction = denoiser(z_t, t, condition, z0)
             assert isinstance(prediction, TokenPrediction)
             nll = torch.where(masked, prediction.nll(z0), 0)
-            yield nll.flatten(1).sum(1).double() / count
+            yield (nll.unflatten(1, (-1, size)).sum(2).double() / count).mean(1)

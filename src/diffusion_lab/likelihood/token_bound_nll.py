@@ -9,11 +9,13 @@ from torch import Tensor
 from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
-from diffusion_lab.processes import DiscreteProcess, TokenPrediction
+from diffusion_lab.processes import DiscreteProcess, TokenPrediction, position_times
 
 
 class TokenBoundNLL(TokenLikelihood):
     """The mean of `DiscreteProcess.bound` over uniform times, and the term of the prior.
+
+    A network that sees blocks is asked for each block given the clean ones before it, at a time of its own.
 
     Args:
         num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
@@ -29,7 +31,8 @@ class TokenBoundNLL(TokenLikelihood):
             t = (number + 1 - noise.at("time", number).uniform()) / self.num_times  # above 0
             if steps is not None:
                 t = (t * steps).ceil().clamp(min=1) / steps
+            t = position_times(t, denoiser.block_size, z0, steps, noise.at("blocks", number))
             z_t = process.sample(z0, t, noise.at("state", number)).z_t
-            prediction = denoiser(z_t, t, condition)
+            prediction = denoiser(z_t, t, condition, z0)
             assert isinstance(prediction, TokenPrediction)
             yield process.bound(prediction, z0, z_t, t).double()

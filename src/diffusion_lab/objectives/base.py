@@ -22,11 +22,13 @@ class Objective(ABC):
             distribution must come with weights that make it one (`TimeSampler.uniform`).
         trains_codec: whether it keeps codes of different data apart, so that a codec may learn from it. Any other error
             of predicted codes is least where all codes are alike.
+        by_blocks: whether it trains networks that see blocks (`Network.block_size`) as well.
     """
 
     units: ClassVar[Mapping[str, str]]
     needs_uniform_times: ClassVar[bool] = False
     trains_codec: ClassVar[bool] = False
+    by_blocks: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(

@@ -1,7 +1,7 @@
 """Meanings of the network's raw output: noise, data, velocity."""
 
 from diffusion_lab.parameterizations.base import Parameterization, Regression
-from diffusion_lab.parameterizations.denoiser import Denoiser, condition_kind
+from diffusion_lab.parameterizations.denoiser import Denoiser, block_size, condition_kind
 from diffusion_lab.parameterizations.edm_preconditioning import EDM
 from diffusion_lab.parameterizations.eps import Eps
 from diffusion_lab.parameterizations.gaussian_prediction import GaussianPrediction
@@ -34,6 +34,7 @@ __all__ = [
     "TokenScores",
     "V",
     "Velocity",
+    "block_size",
     "condition_kind",
     "log_variance_between",
 ]

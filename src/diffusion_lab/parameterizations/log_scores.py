@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,10 @@ class TokenScores(TokenPrediction):
 
     def with_x0(self, x0: Tensor) -> TokenLogProbs:  # type: ignore[override]  # nothing else was predicted
         return TokenLogProbs(x0)
+
+    def last(self, count: int) -> TokenScores:
+        t = self.t if self.t.ndim == 1 else self.t[:, -count:]
+        return replace(self, scores=self.scores[:, -count:], z_t=self.z_t[:, -count:], t=t)
 
     def nll(self, z0: Tensor) -> Tensor:
         return -self.x0.gather(-1, z0[..., None])[..., 0]

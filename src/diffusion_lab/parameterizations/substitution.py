@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,9 @@ class SubstitutionPrediction(TokenPrediction):
 
     def with_x0(self, x0: Tensor) -> TokenLogProbs:  # type: ignore[override]  # whatever else was predicted is nothing
         return TokenLogProbs(x0)
+
+    def last(self, count: int) -> SubstitutionPrediction:
+        return replace(self, raw=self.raw[:, -count:], z_t=self.z_t[:, -count:])
 
     def nll(self, z0: Tensor) -> Tensor:
         """Return [B, *D]; 0 where the state shows the token, and infinite where it shows another one."""

@@ -2,6 +2,7 @@
 
 from diffusion_lab.processes.absorbing import Absorbing, Unmasking
 from diffusion_lab.processes.base import Noised, Process, per_sample
+from diffusion_lab.processes.block_times import block_times, position_times
 from diffusion_lab.processes.discrete_process import DiscreteProcess, TokenLogProbs, TokenPrediction
 from diffusion_lab.processes.gaussian import Gaussian, GaussianNoised
 from diffusion_lab.processes.prediction import Prediction
@@ -19,5 +20,7 @@ __all__ = [
     "TokenPrediction",
     "Uniform",
     "Unmasking",
+    "block_times",
     "per_sample",
+    "position_times",
 ]

@@ -29,6 +29,10 @@ class TokenPrediction(Prediction):
         """Return the probability [B, *D] float32 of tokens [B, *D] int64, as the network and its guidance gave it."""
         return (-self.nll(tokens)).exp()
 
+    def last(self, count: int) -> TokenPrediction:
+        """Return the prediction of the last `count` positions of sequences [B, L]."""
+        return TokenLogProbs(self.x0[:, -count:])
+
     def clean(self, noise: Noise) -> Tensor:
         """Return tokens [B, *D] int64, drawn each by itself."""
         return Categorical(self.x0).sample(noise)

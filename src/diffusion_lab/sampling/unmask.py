@@ -19,14 +19,20 @@ def draw_tokens(prediction: Prediction, noise: Noise) -> Tensor:
 
 
 def random_masked(masked: Tensor, count: Tensor, noise: Noise) -> Tensor:
-    """Return [B, *D] bool: `count` [B] of the masked positions of each sample, at random; all where there are fewer."""
+    """Return [B, *D] bool: `count` of the masked positions of each sample, at random; all where there are fewer.
+
+    `count` [B] is of a whole sample, and [B, n] of each of n equal parts of it.
+    """
     return best(torch.where(masked, noise.uniform(masked.shape[1:]), -torch.inf), count) & masked
 
 
 def best(score: Tensor, count: Tensor) -> Tensor:
-    """Return [B, *D] bool: the `count` [B] positions of each sample with the highest score; the first of equal ones."""
-    order = score.flatten(1).argsort(dim=1, descending=True, stable=True)
+    """Return [B, *D] bool: the `count` positions of each sample with the highest score; the first of equal ones.
+
+    `count` [B] is of a whole sample, and [B, n] of each of n equal parts of it.
+    """
+    order = score.reshape(count.numel(), -1).argsort(dim=1, descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
-    return (rank < count[:, None]).view(score.shape)
+    return (rank < count.reshape(-1, 1)).view(score.shape)

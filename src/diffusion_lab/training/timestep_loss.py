@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from diffusion_lab.parameterizations import block_size
+
 _STATE = "timestep_loss"  # in a checkpoint
 
 
@@ -17,7 +19,8 @@ class TimestepLoss(pl.Callback):
 
     The parts are `buckets` equal ones of (0, 1], each with its upper end; 0 is in the first. They are logged as
     ``train/loss_by_t/0.00-0.25`` and so on; a part that no sample fell into is left out. The sums stay on the
-    device until the epoch ends, include all processes, and are kept in checkpoints.
+    device until the epoch ends, include all processes, and are kept in checkpoints. Of a network that sees blocks
+    nothing is logged: the blocks of each sample have times from all parts.
 
     Args:
         buckets: how many parts.
@@ -42,6 +45,8 @@ class TimestepLoss(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if block_size(getattr(pl_module, "network", None)) is not None:
+            return
         loss, t = outputs["terms"]["loss"], outputs["t"]
         weight = outputs["weight"].to(loss)
         if self._sums is None or self._sums.device != loss.device:

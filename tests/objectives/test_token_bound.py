@@ -1,0 +1,86 @@
+"""The bound of block diffusion against masked diffusion, and against the cross-entropy of an autoregressive model."""
+
+import itertools
+
+import pytest
+import torch
+
+from diffusion_lab.networks import TextTransformer
+from diffusion_lab.noise import Noise
+from diffusion_lab.objectives import TokenBound
+from diffusion_lab.parameterizations import Denoiser, Logits, LogScores, Substitution
+from diffusion_lab.processes import Absorbing, Uniform, block_times
+from diffusion_lab.schedules import LogLinearSchedule, PolynomialSchedule
+from network_checks import awaken
+
+VOCAB, LENGTH = 3, 4
+
+
+def model(block_size, process, parameterization=Substitution):
+    torch.manual_seed(0)
+    network = TextTransformer(
+        process.num_states, VOCAB, length=LENGTH, width=16, depth=2, heads=2, block_size=block_size
+    )
+    return Denoiser(awaken(network, std=0.5).eval(), parameterization(process))
+
+
+def data(count=64):
+    return torch.randint(VOCAB, (count, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("process", "parameterization"),
+    [
+        (Absorbing(LogLinearSchedule(), VOCAB), Substitution), (Absorbing(PolynomialSchedule(2.0), VOCAB), Logits),
+        (Absorbing(LogLinearSchedule(remaining=0.01), VOCAB), LogScores), (Uniform(LogLinearSchedule(), VOCAB), Logits),
+        (Uniform(LogLinearSchedule(8), VOCAB), Logits),
+    ],
+)  # fmt: skip
+def test_a_block_of_the_whole_length_is_diffusion_without_blocks(process, parameterization):
+    z0, noise = data(), Noise(torch.arange(64), 0)
+    t = (torch.arange(64) % 8 + 1).double() / 8
+    one, plain = (
+        TokenBound(process, 0.1)(model(size, process, parameterization), z0, t, noise) for size in (LENGTH, None)
+    )
+    assert plain.keys() == one.keys() == {"loss", "bound", "nll"}
+    for name, value in plain.items():
+        torch.testing.assert_close(one[name], value, atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_of_one_token_have_the_cross_entropy_of_an_autoregressive_model():
+    """In the mean over all masks, by enumeration, whatever the times are: a mask after what is before is the query."""
+    process = Absorbing(LogLinearSchedule(), VOCAB)
+    denoiser, z0 = model(1, process), data(16)
+    nll = torch.zeros(16, dtype=torch.float64)
+    for place in range(LENGTH):
+        before = torch.cat([z0[:, :place], torch.full((16, 1), process.mask)], dim=1)
+        log_probs = denoiser.network(before, None)[:, -1].log_softmax(-1)
+        nll -= log_probs.gather(1, z0[:, place, None])[:, 0] / LENGTH
+    t = block_times(torch.linspace(0.01, 1, 16, dtype=torch.float64), LENGTH, None, Noise(torch.arange(16), 0))
+    mean = torch.zeros(16, dtype=torch.float64)
+    for masks in itertools.product((False, True), repeat=LENGTH):
+        masked = torch.tensor(masks).expand(16, LENGTH)
+        z_t = torch.where(masked, process.mask, z0)
+        probability = torch.where(masked, t, 1 - t).prod(1)
+        mean += probability * process.bound(denoiser(z_t, t, None, z0), z0, z_t, t)
+    torch.testing.assert_close(mean, nll, atol=1e-5, rtol=1e-5)
+
+
+def test_each_block_is_destroyed_by_a_time_of_its_own_and_predicted_from_clean_ones():
+    """The objective against the bound of each block by itself, after the clean blocks before it."""
+    process = Absorbing(LogLinearSchedule(), VOCAB)
+    denoiser, z0, noise = model(2, process), data(), Noise(torch.arange(64), 3)
+    t = 1 - noise.at("time").uniform()
+    loss = TokenBound(process)(denoiser, z0, t, noise)["loss"]
+    times = block_times(t, 2, None, noise.at("blocks"))
+    z_t = process.sample(z0, times.repeat_interleave(2, 1), noise.at("noise")).z_t
+    expected = torch.zeros(64)
+    for block in range(2):
+        here = slice(2 * block, 2 * block + 2)
+        state = torch.cat([z0[:, : 2 * block], z_t[:, here]], 1)
+        nll = torch.nn.functional.cross_entropy(
+            denoiser.network(state, None)[:, here].flatten(0, 1), z0[:, here].flatten(), reduction="none"
+        ).view(64, 2)
+        expected += torch.where(z_t[:, here] == process.mask, nll, 0).sum(1) / times[:, block] / LENGTH
+    torch.testing.assert_close(loss, expected.float(), atol=1e-5, rtol=1e-5)
+    assert 0.2 < float((z_t == process.mask).double().mean()) < 0.8
