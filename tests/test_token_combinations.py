@@ -39,6 +39,7 @@ TYPED["sampler"]["ancestral"] = ("sampler=ancestral", "sampler.num_steps=6")
 for name in ("score_euler", "tweedie", "remasking"):
     TYPED["sampler"][name] += ("sampler.num_steps=6",)
 TYPED["sampler"]["confidence"] += ("sampler.num_steps=6",)
+TYPED["sampler"]["blocks"] += ("sampler@sampler.within=ancestral", "sampler.within.num_steps=3", "network.block_size=4")
 EVERY = {group: list(values) for group, values in TYPED.items()}
 
 
@@ -51,6 +52,7 @@ NOTHING_LEFT = ("survival_cosine", "log_linear", "polynomial")
 REFUSED = {
     "they do not fit together": pairs("process", ["uniform"], "parameterization", ["substitution"])
     | pairs("process", ["uniform"], "sampler", ["first_hitting", "confidence", "remasking"]),
+    "each block has a time of its own": pairs("sampler", ["blocks"], "told", ["time"]),
     "needs some tokens that survive": pairs("parameterization", ["log_scores"], "schedule", NOTHING_LEFT)
     | pairs("sampler", BY_SCORES, "schedule", NOTHING_LEFT),
 }

@@ -17,7 +17,7 @@ from diffusion_lab.config.tree import options
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.objectives import Weight
-from diffusion_lab.parameterizations import condition_kind
+from diffusion_lab.parameterizations import block_size, condition_kind
 from diffusion_lab.processes import Process
 from diffusion_lab.sampling import DenoiserTransform, Pipeline, TimeGrid
 from diffusion_lab.schedules import Schedule
@@ -116,8 +116,15 @@ def build(settings: TrainConfig) -> Parts:
             f"objective={name} is a mean over uniform times, which time_sampling={times} does not have: take "
             "time_sampling=uniform, stratified or importance"
         )
+    if block_size(network) is not None and not objective.by_blocks:
+        raise LabError(f"objective={type(objective).__name__} trains no network that sees blocks (network.block_size)")
     add("grid")
     sampler = add("sampler")
+    if block_size(network) is not None and not sampler.by_blocks:
+        raise LabError(
+            f"sampler={type(sampler).__name__} draws whole sequences, and network.block_size={block_size(network)} "
+            "sees blocks: take sampler=blocks, which draws each block by another sampler (sampler.within)"
+        )
     for group in TRANSFORMS:
         if node[group] and "_target_" not in node[group]:
             keys = ", ".join(f"{group}.{key}" for key in node[group])

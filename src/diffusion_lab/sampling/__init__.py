@@ -2,6 +2,7 @@
 
 from diffusion_lab.sampling.ancestral import Ancestral
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform, Sampler, State, Walk
+from diffusion_lab.sampling.blocks import Blocks
 from diffusion_lab.sampling.classifier_free import ClassifierFree
 from diffusion_lab.sampling.clip_x0 import ClipX0
 from diffusion_lab.sampling.confidence import Confidence
@@ -32,6 +33,7 @@ __all__ = [
     "DDIM",
     "IPNDM",
     "Ancestral",
+    "Blocks",
     "ClassifierFree",
     "ClipX0",
     "Confidence",

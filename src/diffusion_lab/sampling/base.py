@@ -59,9 +59,11 @@ class Sampler(Walk):
     Attributes:
         reversible: whether `step` adds no noise and leads from lower times to higher ones as well: such a sampler
             also runs backwards, from data to noise.
+        by_blocks: whether it goes with networks that see blocks (`Network.block_size`), and with no others.
     """
 
     reversible: bool = False
+    by_blocks: bool = False
 
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         t, s = (full_time(time, noise) for time in times)
@@ -79,6 +81,10 @@ class Sampler(Walk):
             denoiser: (z_t, t) → prediction, with the condition of the draw already bound.
             noise: this step's own.
         """
+
+    def of_length(self, length: int) -> Sampler:
+        """Return the same sampler for sequences of another length: here, itself, whose steps do not depend on it."""
+        return self
 
     def warning(self, bounded: bool) -> str | None:
         """Return a line about settings that are allowed and known to fail.

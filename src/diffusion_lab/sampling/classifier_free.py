@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.parameterizations import condition_kind
+from diffusion_lab.parameterizations import block_size, condition_kind
 from diffusion_lab.processes import DiscreteProcess, Gaussian, Prediction, Process, per_sample
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform
 
@@ -18,7 +18,8 @@ class ClassifierFree(DenoiserTransform):
 
     Two evaluations of the network for each sample, where it guides. Noise, v and score change by the same rule, since
     each is the data times a factor plus a part that does not depend on the label. Without a prompt means with its
-    tokens masked (Nie et al. 2025, LLaDA, appendix A.3), which a network for masks has learned with all the others.
+    tokens masked (Nie et al. 2025, LLaDA, appendix A.3), which a network for masks has learned with all the others, but
+    for one that sees blocks, which knows no masks before a block.
 
     Args:
         process: any; of tokens, logarithms of probabilities are guided.
@@ -46,7 +47,8 @@ class ClassifierFree(DenoiserTransform):
         rescale: float = 0.0,
     ) -> None:
         labelled = condition_kind(network) == "label" and num_classes is not None
-        if not labelled and (not isinstance(process, DiscreteProcess) or process.mask is None):
+        self.hides = isinstance(process, DiscreteProcess) and process.mask is not None and block_size(network) is None
+        if not labelled and not self.hides:
             raise ValueError(
                 f"guidance=cfg needs a network that takes labels, and {type(network).__name__} takes none "
                 "(network=unet network.labels=true does)"
@@ -78,7 +80,7 @@ class ClassifierFree(DenoiserTransform):
         low, high = self.interval
 
         def guided(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Prediction:
-            blank = None if constraint is None else constraint.without(z_t)
+            blank = constraint.without(z_t) if constraint is not None and self.hides else None
             if condition is None and blank is None:
                 raise LabError(
                     "guidance=cfg leads towards labels (network.labels=true) or towards a prompt in place of masks "

@@ -48,8 +48,12 @@ class Confidence(Sampler):
         super().__init__([(n / num_steps, (n - 1) / num_steps) for n in range(num_steps, 0, -1)])
         self.process = process
         self.num_steps = num_steps
+        self.block_length = block_length
         self.block = block
         self.by = by
+
+    def of_length(self, length: int) -> Confidence:
+        return Confidence(self.process, length, self.num_steps, self.block_length, self.by)
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z = state.z

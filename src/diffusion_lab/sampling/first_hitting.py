@@ -27,6 +27,9 @@ class FirstHitting(Sampler):
         super().__init__([(n / length, (n - 1) / length) for n in range(length, 0, -1)])
         self.process = process
 
+    def of_length(self, length: int) -> FirstHitting:
+        return FirstHitting(self.process, length)
+
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         schedule, z = self.process.schedule, state.z
         masked = z == self.process.mask

@@ -96,6 +96,7 @@ class Pipeline:
         start: Tensor | None = None,
         constraint: Constraint | None = None,
         first: int = 0,
+        length: int | None = None,
     ) -> Draw:
         """Draw samples.
 
@@ -113,22 +114,28 @@ class Pipeline:
             start: [num_samples, *D] the state to start from, as `invert` returns it; None for draws from the prior.
             constraint: what is known of the samples beforehand; None without any.
             first: the number of the first sample, to draw a part of the samples of a seed.
+            length: of each sample, for a network that sees blocks; None for that in training.
 
         Raises:
-            LabError: if the condition or `start` does not fit, or the draw ends in numbers that are not finite.
+            LabError: if the condition, `start` or `length` does not fit, or the draw ends in numbers that are not
+                finite.
         """
-        if start is not None and start.shape != (num_samples, *self.shape):
-            raise LabError(f"start must be [{num_samples}, {', '.join(map(str, self.shape))}], got {list(start.shape)}")
+        shape, sampler = self.shape, self.sampler
+        if length is not None:
+            shape = (self.whole_blocks(length),)
+            sampler = sampler.of_length(*shape)
+        if start is not None and start.shape != (num_samples, *shape):
+            raise LabError(f"start must be [{num_samples}, {', '.join(map(str, shape))}], got {list(start.shape)}")
 
         def first_state(noise: Noise) -> Tensor:
             if start is not None:
                 return start[noise.rows.to(start.device) - first].to(noise.rows.device)
-            return self.process.prior(self.shape, noise.at("prior"))
+            return self.process.prior(shape, noise.at("prior"))
 
         return self._walk(
-            self.sampler if constraint is None else constraint.walk(self.sampler),
+            sampler if constraint is None else constraint.walk(sampler),
             first_state,
-            self.codec.decode,
+            lambda z: self.codec.decode(z if length is None else z[:, :length]),
             num_samples,
             self.condition(num_samples, condition, first),
             first=first,
@@ -279,6 +286,20 @@ class Pipeline:
         for found in (self.process.facts, *(transform.facts for transform in self.transforms)):
             facts |= found
         return facts
+
+    def whole_blocks(self, length: int) -> int:
+        """Return how many positions are drawn for sequences of a length, in whole blocks.
+
+        Raises:
+            LabError: if the network sees no blocks, and so knows one length alone.
+        """
+        size = self.plain_denoiser.block_size
+        if size is None:
+            raise LabError(
+                f"length={length}: the run draws samples of the shape {list(self.shape)}, as in training; for any "
+                "length, train with network.block_size"
+            )
+        return -(-length // size) * size
 
     @property
     def labels(self) -> int | None:
