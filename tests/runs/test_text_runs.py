@@ -37,6 +37,14 @@ def run(tmp_path_factory):
         return train(read_typed(*TEXT, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}"), ["name=text"])
 
 
+@pytest.fixture(scope="module")
+def in_blocks(tmp_path_factory):
+    """The folder of a finished run in blocks."""
+    own = [one for one in TEXT if not one.startswith("sampler.")]
+    typed = ("sampler=blocks", "~sampler.num_steps", "network.block_size=4")
+    return train(read_typed(*own, *typed, f"paths.output_dir={tmp_path_factory.mktemp('outputs')}"), ["name=text"])
+
+
 @pytest.fixture
 def drawn(run):
     """A function from overrides to the record of a draw, its tokens and its texts."""
@@ -124,6 +132,34 @@ def test_texts_that_do_not_fit_are_refused(drawn, typed, message):
 def test_a_run_on_images_shows_no_sentence(copy):
     with pytest.raises(LabError, match="reconstruction=true: it is for tokens"):
         sample(read_typed(f"run_dir={copy.path}", "device=cpu", "reconstruction=true", config_name="sample"))
+
+@pytest.mark.parametrize("within", ["first_hitting", "confidence"])
+def test_a_run_in_blocks_is_drawn_from_for_any_length_with_prompts_and_blanks(drawn, in_blocks, within):
+    steps, kind = (["sampler.within.num_steps=2"], "Confidence") if within == "confidence" else ([], "FirstHitting")
+    typed = ["sampler=blocks", f"sampler@sampler.within={within}", *steps]
+    record, tokens, texts = drawn("length=38", "prompt='A prompt of more than 16.'", *typed, folder=in_blocks)
+    assert record["length"] == 38
+    assert record["sampler"]["within"]["_target_"] == f"diffusion_lab.sampling.{kind}"
+    assert tokens.shape == (2, 38)
+    assert all(text.startswith("A prompt of more than 16.") and "█" not in text for text in texts)
+    _, tokens, texts = drawn("length=38", "infill='a@@@ and so on @@@ later'", *typed, folder=in_blocks)
+    assert all(text.startswith("a") and text[4:15] == " and so on " for text in texts)
+
+
+def test_a_run_in_blocks_is_measured_by_both_estimators(in_blocks):
+    metrics = json.loads((in_blocks.path / "metrics.json").read_text())
+    assert metrics["bound"]["nats_per_token"] == pytest.approx(metrics["masked_count"]["nats_per_token"], rel=0.3)
+
+
+def test_another_length_and_another_sampler_are_refused_in_one_line(drawn, in_blocks):
+    with pytest.raises(LabError, match=r"length=30: .* as in training; for any length, train with network\.block_size"):
+        drawn("length=30")
+    with pytest.raises(LabError, match=r"sampler=Ancestral draws whole sequences, and network\.block_size=4"):
+        drawn("sampler=ancestral", "sampler.num_steps=4", folder=in_blocks)
+    with pytest.raises(LabError, match=r"sampler=blocks needs a network that sees blocks"):
+        drawn("sampler=blocks")
+    with pytest.raises(LabError, match="prompt has 11 tokens"):
+        drawn("length=8", "prompt='hello world'", folder=in_blocks)
 
 
 def test_a_run_on_images_takes_no_prompt(copy):

@@ -52,6 +52,7 @@ class SampleConfig:
     prompt: str | None
     infill: str | None
     blank: str
+    length: int | None
     device: str
     precision: str
     compile: bool
@@ -59,6 +60,8 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "num_samples", self.num_samples)
+        if self.length is not None:
+            at_least(1, "length", self.length)
         _check_draw(self)
         if self.labels == []:
             raise ValueError("labels must name at least one class, or be null for all in turn")
@@ -69,6 +72,8 @@ class SampleConfig:
         for name in ("jump_length", "resamplings"):
             if getattr(self.inpaint, name) is not None and (not chosen or self.invert is not None):
                 raise ValueError(f"inpaint.{name} needs inpaint.image and inpaint.mask, too, or a prompt or infill")
+        if self.length is not None and (self.invert is not None or self.inpaint.image is not None):
+            raise ValueError(f"length does not go together with {chosen[0]}")
         if len(self.blank) != 1:
             raise ValueError(f"blank must be a single sign, got {self.blank!r}")
         if self.prompt == "":

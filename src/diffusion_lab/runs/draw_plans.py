@@ -63,7 +63,20 @@ def make_plan(run: Run, settings: SampleConfig, progress: bool) -> DrawPlan:
     if settings.prompt is not None or settings.infill is not None:
         return _given_text(run, settings)
     labels = typed_labels(run, settings.labels, settings.num_samples)
-    return DrawPlan(settings.num_samples, labels, "grid", lambda drawn: _grid(drawn, run, settings))
+    options, given = _length(run, settings)
+    return DrawPlan(settings.num_samples, labels, "grid", lambda drawn: _grid(drawn, run, settings), options, given)
+
+
+def _length(run: Run, settings: SampleConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of the draw, and what goes on record, for a length that was typed.
+
+    Raises:
+        LabError: if the run draws no other length than that of its training.
+    """
+    if settings.length is None:
+        return {}, {}
+    run.parts.pipeline.whole_blocks(settings.length)
+    return {"length": settings.length}, {"length": settings.length}
 
 
 def typed_labels(run: Run, labels: Any, num_samples: int) -> list[int] | None:
@@ -158,10 +171,12 @@ def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
     typed = settings.prompt if settings.infill is None else settings.infill
     assert typed is not None
     tokens, given = checked_call(lambda: codec.with_blanks(typed, settings.blank if key == "infill" else None), key)
-    length, count = run.parts.data.shape[0], len(tokens)
+    options, of_length = _length(run, settings)
+    length, count = settings.length or run.parts.data.shape[0], len(tokens)
     if count > length:
         raise LabError(f"{key} has {count:,} tokens, and the run's sequences have {length:,}: shorten it")
-    tokens, given = (torch.nn.functional.pad(x, (0, length - count)) for x in (tokens, given))
+    drawn_length = length if settings.length is None else pipeline.whole_blocks(length)
+    tokens, given = (torch.nn.functional.pad(x, (0, drawn_length - count)) for x in (tokens, given))
     constraint, how = _constraint(pipeline, settings, key, tokens, given)
     shown = length if key == "prompt" else count
     labels = typed_labels(run, settings.labels, settings.num_samples)
@@ -170,8 +185,9 @@ def _given_text(run: Run, settings: SampleConfig) -> DrawPlan:
         title = f"Samples after {run.step:,} steps, seed {settings.seed}, given: {typed}"
         return grid_sheet(drawn.samples[:SHOWN, :shown], title)
 
-    record = {key: typed} | ({"blank": settings.blank} if key == "infill" else {}) | how
-    return DrawPlan(settings.num_samples, labels, key, sheet, {"constraint": constraint}, record)
+    record = {key: typed} | ({"blank": settings.blank} if key == "infill" else {}) | how | of_length
+    options = {"constraint": constraint, **options}
+    return DrawPlan(settings.num_samples, labels, key, sheet, options, record)
 
 
 def _constraint(
