@@ -133,6 +133,7 @@ def test_a_run_on_images_shows_no_sentence(copy):
     with pytest.raises(LabError, match="reconstruction=true: it is for tokens"):
         sample(read_typed(f"run_dir={copy.path}", "device=cpu", "reconstruction=true", config_name="sample"))
 
+
 @pytest.mark.parametrize("within", ["first_hitting", "confidence"])
 def test_a_run_in_blocks_is_drawn_from_for_any_length_with_prompts_and_blanks(drawn, in_blocks, within):
     steps, kind = (["sampler.within.num_steps=2"], "Confidence") if within == "confidence" else ([], "FirstHitting")

@@ -37,6 +37,10 @@ class Walk(ABC):
     def __init__(self, steps: Sequence[tuple[float, float]]) -> None:
         self.steps = steps
 
+    def drawn(self, times: tuple[float, float]) -> slice:
+        """Return the positions of the state that a step draws, whose predictions come last: here, all."""
+        return slice(None)
+
     @abstractmethod
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         """Return the state after a step.

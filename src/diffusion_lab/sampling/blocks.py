@@ -62,6 +62,10 @@ class Blocks(Sampler):
         other._lay_out(length // self.size)
         return other
 
+    def drawn(self, times: tuple[float, float]) -> slice:
+        number, _ = self._places[times]
+        return slice(number * self.size, (number + 1) * self.size)
+
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         number, pair = self._places[times]
         first, end = number * self.size, (number + 1) * self.size

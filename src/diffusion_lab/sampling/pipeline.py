@@ -14,7 +14,7 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
-from diffusion_lab.processes import Process
+from diffusion_lab.processes import Process, TokenPrediction
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform, Sampler, Walk
 from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.loop import Step, draw
@@ -251,7 +251,7 @@ class Pipeline:
                     start = first_state(noise)
                 if trajectory is not None and begin == 0:
                     trajectory.start(start)
-                    listeners.append(lambda step: trajectory.record(step, self._confidence(step)))
+                    listeners.append(lambda step: trajectory.record(step, self._confidence(walk, step)))
                 if on_step is not None:
                     listeners.append(on_step)
 
@@ -274,10 +274,20 @@ class Pipeline:
         result = torch.cat(done) if done else torch.empty(0, *self.shape)
         return Draw(result, condition, (self.plain_denoiser.evaluations - before) / max(count, 1))
 
-    def _confidence(self, step: Step) -> Tensor | None:
+    def _confidence(self, walk: Walk, step: Step) -> Tensor | None:
         if step.prediction is None or step.before is None:
             return None
-        return self.process.confidence(step.prediction, step.before, step.z)
+        here, prediction = walk.drawn((step.t, step.s)), step.prediction
+        if here == slice(None):
+            return self.process.confidence(prediction, step.before, step.z)
+        assert isinstance(prediction, TokenPrediction)
+        before, after = step.before[:, here], step.z[:, here]
+        found = self.process.confidence(prediction.last(after.shape[1]), before, after)
+        if found is None:
+            return None
+        whole = torch.full(step.z.shape, torch.nan, dtype=found.dtype, device=found.device)
+        whole[:, here] = found
+        return whole
 
     @property
     def facts(self) -> dict[str, float]:
