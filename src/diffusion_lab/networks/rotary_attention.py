@@ -74,11 +74,11 @@ class _TurnedHeads(torch.autograd.Function):
     def forward(ctx: Any, query_key_value: Tensor, turn: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         cos, sin = turn
         of_row = (torch.cat(both, dim=1).repeat(1, 2 * heads) for both in ((cos, cos), (-sin, sin)))
-        ctx.turn, ctx.heads = tuple(of_row), heads  # each [L, 2 · width]
+        cos, sin = ctx.turn = tuple(of_row)  # each [L, 2 · width]
         batch, length, width = query_key_value.shape
         result = query_key_value.new_empty(3, batch, heads, length, width // 3 // heads)
         for x, out in zip(query_key_value.split(_AT_A_TIME), result.split(_AT_A_TIME, 1), strict=True):
-            straight, crossed = _products(x, ctx.turn[0], ctx.turn[1], heads)
+            straight, crossed = _products(x, cos, sin, heads)
             turned = straight.add_(crossed).unflatten(2, (2, heads, -1))
             out[:2].copy_(turned.permute(2, 0, 3, 1, 4))
             out[2].copy_(x[..., -width // 3 :].unflatten(2, (heads, -1)).transpose(1, 2))

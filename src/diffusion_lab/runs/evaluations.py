@@ -14,7 +14,7 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.config.build import Parts
 from diffusion_lab.config.instantiate import checked_call, make
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.errors import RunInterrupted
+from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.evaluation import Evaluation, Result, Subject
 from diffusion_lab.figures import Sheet, save_figures
 from diffusion_lab.metrics.own_features import OwnFeatures
@@ -41,8 +41,13 @@ def check_evaluations(evaluations: Mapping[str, Evaluation | None], check: Calla
         LabError: naming the first that `check` refuses.
     """
     for name, evaluation in evaluations.items():
-        if evaluation is not None:
+        if evaluation is None:
+            continue
+        try:
             checked_call(functools.partial(check, evaluation), f"evaluation.{name}")
+        except LabError as error:
+            key = f"evaluation.{name}"
+            raise LabError(str(error) if str(error).startswith(key) else f"{key}: {error}") from error
 
 
 def run_evaluations(evaluations: Mapping[str, Evaluation | None], subject: Subject) -> dict[str, Result]:
