@@ -39,12 +39,18 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """Return all samplers that go with a discrete process, with each such process, from the config tree."""
+    """Return all samplers that go with a discrete process, with each such process, from the config tree.
+
+    Those that ask for the network draw whole blocks by the others, and have no step of their own.
+    """
     processes = {name: _target("process", name) for name in options("process")}
     discrete = {name: kind for name, kind in processes.items() if issubclass(kind, DiscreteProcess)}
     found = []
     for sampler in options("sampler"):
-        hint = type_hints(_target("sampler", sampler))["process"]
+        hints = type_hints(_target("sampler", sampler))
+        if "network" in hints:
+            continue
+        hint = hints["process"]
         for process, kind in discrete.items():
             if any(issubclass(kind, one) for one in get_args(hint) or (hint,)):
                 found.append(Case(sampler, process))
