@@ -43,6 +43,7 @@ def usual(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["deterministic", "trainer.deterministic"])
 def test_a_run_uses_deterministic_kernels_and_the_next_one_does_not(tiny, key, capsys):
     before, look, after = settings(), Look(), Look()

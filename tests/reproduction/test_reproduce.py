@@ -250,6 +250,7 @@ def test_an_unfinished_run_is_compared_as_far_as_it_came(compared, copy):
     assert compared(copy).line.startswith("differs: first at step 5 in train/loss_step")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ledger", ["ledger", "rows alone", "ends in NaN"])
 def test_an_unfinished_run_is_reproduced_up_to_its_last_step(reproduce, copy, ledger):
     cut(copy, 5)
@@ -273,6 +274,7 @@ def test_weights_that_were_saved_at_the_same_step_are_compared(compared, copy):
     assert compared(copy).line.startswith("differs: first in the final weights: ")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_resumed_is_reproduced_in_one_session(tiny, reproduce):
     folder = train(tiny("console=quiet", "trainer.max_epochs=1"), [])
     typed = [f"resume={folder.path}", "trainer.max_epochs=2"]

@@ -35,6 +35,7 @@ def weights(folder):
     return weights_hash(torch.load(folder.path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_a_run_says_once_if_float32_is_faster_and_ends_in_the_same_weights(precision, tiny, timed, capsys):
     typed = (f"trainer.precision={precision}", "network.dropout=0.2")

@@ -48,6 +48,7 @@ def resumed(tiny, folder, *changes):
     return train(tiny(f"resume={folder.path}"), [f"resume={folder.path}", *changes])
 
 
+@pytest.mark.slow
 def test_a_retention_rule_keeps_the_newest_states_and_null_keeps_all(tiny, tmp_path):
     saving = "callbacks.checkpoints.every_n_steps=1"
     one = train(tiny(saving, "callbacks.checkpoints.keep=1", f"paths.output_dir={tmp_path}/1"), [])
@@ -219,6 +220,7 @@ def test_a_limit_from_which_something_was_derived_is_not_raised(tiny):
         resumed(tiny, folder, "trainer.max_steps=8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [4, 6])
 def test_more_steps_are_those_that_a_longer_run_would_have_made(tiny, tmp_path, first):
     """A limit at an epoch's end, and one in its middle."""
@@ -232,6 +234,7 @@ def test_more_steps_are_those_that_a_longer_run_would_have_made(tiny, tmp_path, 
     assert epochs[0] == epochs[1]
 
 
+@pytest.mark.slow
 def test_epochs_that_a_limit_cuts_short_are_no_matter_to_a_run_that_is_trained_on(tiny, tmp_path):
     limited = "trainer.limit_train_batches=3"
     folder = train(tiny(limited, f"paths.output_dir={tmp_path}/1"), [])
@@ -241,6 +244,7 @@ def test_epochs_that_a_limit_cuts_short_are_no_matter_to_a_run_that_is_trained_o
     assert (read_step_losses(folder.path) == read_step_losses(whole.path)).all()
 
 
+@pytest.mark.slow
 def test_a_loader_that_is_made_anew_each_epoch_goes_on_with_the_next_one(tiny, tmp_path):
     once = train(tiny("trainer.max_epochs=3", f"paths.output_dir={tmp_path}/1"), [])
     anew = "+trainer.reload_dataloaders_every_n_epochs=1"
@@ -300,6 +304,7 @@ def slurm(monkeypatch, tmp_path):
     return control
 
 
+@pytest.mark.slow
 def test_slurm_s_signal_saves_and_requeues_and_the_job_goes_on_by_itself(tiny, tmp_path, slurm, monkeypatch):
     cfg = tiny(f"paths.output_dir={tmp_path}/runs")
     folder, ended = stopped(cfg, number=signal.SIGUSR1)

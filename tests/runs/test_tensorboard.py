@@ -110,6 +110,7 @@ def test_the_csv_has_the_same_numbers_under_one_header(folder, read):
     assert not any(tag.startswith("Final") for tag in table[0])
 
 
+@pytest.mark.slow
 def test_a_csv_that_lacks_columns_gets_them_when_its_run_is_resumed(tmp_path):
     """A run from before there was telemetry, say: its rows stay, and the new columns are empty in them."""
     plain = ("callbacks.telemetry=null", "callbacks.timestep_loss=null")

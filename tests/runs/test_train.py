@@ -186,6 +186,7 @@ def test_early_stopping_stops(tiny):
     assert len(folder.read_json("metrics.json")["epochs"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["fast", "overfit", "profiler"])
 def test_debug_options_run(tiny, option):
     extra = ["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1"] if option == "overfit" else []

@@ -18,6 +18,7 @@ def test_the_defaults_of_the_command_are_those_of_networks_that_are_trained_wher
         assert type(getattr(cfg, key)) is type(value)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_kept_and_found_again(tmp_path):
     ended = typed("train_features", [*QUICK, "paths.data_dir=data"], tmp_path)
     assert ended.status == 0, ended.err

@@ -134,6 +134,7 @@ def test_how_a_run_speaks_can_change_when_it_is_resumed(tiny, capsys):
     assert "console=json" not in (folder.path / "overrides.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "total"),
     [

@@ -213,6 +213,7 @@ def test_a_trial_as_good_as_the_others_is_not_pruned(planned, trials):
     assert trials(spec)[0][-1].state == TrialState.COMPLETE
 
 
+@pytest.mark.slow
 def test_losses_are_reported_by_validation_for_any_batch_size(planned, trials):
     spec = planned("trainer.max_epochs=3", space={"data.batch_size": "choice(50, 125)"}, sampler="grid", n_trials=2)
     run_trials(spec)
@@ -289,6 +290,7 @@ def test_a_run_that_was_finished_when_its_worker_was_lost_is_not_trained_again(p
     assert counted[1].user_attrs[RUN_FOLDER] == done.user_attrs[RUN_FOLDER]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_folder_is_gone_starts_anew(planned, trials, interfere):
     spec = planned()
     interfere(PressCtrlC(step=6))
@@ -302,6 +304,7 @@ def test_a_trial_whose_folder_is_gone_starts_anew(planned, trials, interfere):
     assert done.user_attrs[RUN_FOLDER] != trial.user_attrs[RUN_FOLDER]
 
 
+@pytest.mark.slow
 def test_a_run_outside_of_the_searchs_folder_is_not_resumed(planned, trials, tmp_path):
     spec = planned()
     elsewhere = train(compose_run([*spec.fixed, "name=elsewhere"])[0], [])

@@ -213,6 +213,7 @@ def with_config(tiny):
     return lambda folder: folder.write_config(tiny("seed=1").as_node(), [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "checkpoint", "rerun", "resumed"),
     [
