@@ -41,3 +41,8 @@ def test_samples_of_no_class_are_refused(data):
 def test_numbers_out_of_range_are_refused_by_their_key(key):
     with pytest.raises(ValueError, match=rf"evaluation\.cas\.{key} must be at least"):
         ClassificationAccuracy(**{key: 0})
+
+
+def test_a_share_of_the_target_is_below_1():
+    with pytest.raises(ValueError, match=r"evaluation\.cas\.label_smoothing must be from 0 to below 1, got 1\.5"):
+        ClassificationAccuracy(label_smoothing=1.5)

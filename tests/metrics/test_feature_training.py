@@ -109,11 +109,32 @@ def test_the_learning_rate_rises_once_and_falls_to_zero():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("steps", 0), ("batch_size", 1), ("shift", -1), ("seed", -1), ("lr", 0.0), ("weight_decay", -1.0)],
+    [
+        ("steps", 0),
+        ("batch_size", 1),
+        ("shift", -1),
+        ("seed", -1),
+        ("lr", 0.0),
+        ("weight_decay", -1.0),
+        ("label_smoothing", 1.0),
+    ],
 )
 def test_settings_that_cannot_be_are_refused_by_their_key(key, value):
     with pytest.raises(ValueError, match=rf"^{key} must be"):
         FeatureTraining(**{key: value})
+
+
+def test_smoothed_labels_are_not_believed_beyond_their_share():
+    """The best answer to a target of 1 − 0.5 + 0.5/10 for one class and 0.05 for the others is that target."""
+    data = digits()
+    sure, smooth = (
+        train_network(data, FeatureTraining(steps=120, batch_size=64, shift=0, label_smoothing=share))
+        for share in (0.0, 0.5)
+    )
+    images = data.to_batch(data.train.data[:200])
+    with torch.no_grad():
+        highest = [float(network(images)[1].softmax(1).amax(1).mean()) for network in (sure, smooth)]
+    assert highest[1] < 0.6 < highest[0]
 
 
 @pytest.mark.parametrize("lr", [math.nan, math.inf])

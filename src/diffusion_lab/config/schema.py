@@ -207,6 +207,7 @@ class TrainFeaturesConfig:
     lr: float
     weight_decay: float
     shift: int
+    label_smoothing: float
     seed: int
     device: str
     out: str | None

@@ -53,18 +53,27 @@ class ClassificationAccuracy(Evaluation):
     Args:
         num_samples: how many images are generated, of the first sampling seed; the classes in turn.
         steps: of the classifier's optimizer.
+        label_smoothing: see `FeatureTraining`; a few generated images are not of the class that they were drawn for.
         split: the real images to test on.
 
     Raises:
         ValueError: naming the key that is out of its range.
     """
 
-    def __init__(self, num_samples: int = 10_000, steps: int = 2500, split: Literal["val", "test"] = "val") -> None:
+    def __init__(
+        self,
+        num_samples: int = 10_000,
+        steps: int = 2500,
+        label_smoothing: float = 0.1,
+        split: Literal["val", "test"] = "val",
+    ) -> None:
         for key, value, least in (("num_samples", num_samples, 2), ("steps", steps, 1)):
             if value < least:
                 raise ValueError(f"evaluation.cas.{key} must be at least {least}, got {value}")
         self.num_samples = num_samples
-        self.training = FeatureTraining(steps=steps)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"evaluation.cas.label_smoothing must be from 0 to below 1, got {label_smoothing}")
+        self.training = FeatureTraining(steps=steps, label_smoothing=label_smoothing)
         self.split = split
 
     def check_parts(self, pipeline: Any, data: Splits) -> None:

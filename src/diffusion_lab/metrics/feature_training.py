@@ -34,6 +34,8 @@ class FeatureTraining:
         lr: the highest learning rate, which is reached after a quarter of the steps.
         weight_decay: of all weights.
         shift: each image is shifted at random by at most so many pixels, up or down and to a side.
+        label_smoothing: the share of the target that all classes have alike (Szegedy et al. 2016), where labels may be
+            wrong.
         seed: of the initial weights, the order of the images and the shifts.
     """
 
@@ -42,6 +44,7 @@ class FeatureTraining:
     lr: float = 0.1
     weight_decay: float = 5e-4
     shift: int = 2
+    label_smoothing: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class FeatureTraining:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be from 0 to below 1, got {self.label_smoothing}")
 
 
 def check_trainable(data: DataModule) -> None:
@@ -161,7 +166,7 @@ def _fit(
     for step, batch in enumerate(itertools.islice(_epochs(loader), training.steps), 1):
         optimizer.param_groups[0]["lr"] = training.lr * one_cycle((step - 0.5) / training.steps)
         _, logits = network(batch.x.to(memory_format=torch.channels_last))
-        loss = functional.cross_entropy(logits, _labels(batch))
+        loss = functional.cross_entropy(logits, _labels(batch), label_smoothing=training.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
