@@ -118,14 +118,19 @@ def test_the_sampler_is_named_with_what_was_changed_of_it_and_each_has_a_line_of
     path = recipe_run(tmp_path / "outputs")
     ddim = {"_target_": "diffusion_lab.sampling.DDIM", "num_steps": 10, "eta": 1.0}
     solver = {"_target_": "diffusion_lab.sampling.DPMSolverPP2M", "num_steps": 10, "stochastic": True}
-    guided = {"guidance": {"scale": 1.5, "max_log_snr": math.inf}}
+    kind = {"_target_": "diffusion_lab.sampling.ClassifierFree"}
+    guided = {"guidance": {**kind, "scale": 1.5, "min_log_snr": 0, "max_log_snr": math.inf, "rescale": 0.0}}
     evaluation(path, "a", {"quality": quality(4.0, 10)}, sampler=ddim, transforms={})
     evaluation(path, "b", {"quality": quality(3.0, 40)}, sampler=solver, transforms=guided)
     record_recipes([str(path)], settings)
     text = (tmp_path / "README.md").read_text()
-    assert "| `tutorial` | `dpmpp_2m_sde guidance.scale=1.5` | 3.000 ± 0.010 (40) | 4.000 ± 0.010 |" in text
+    assert (
+        "| `tutorial` | `dpmpp_2m_sde guidance.scale=1.5 guidance.min_log_snr=0` | 3.000 ± 0.010 (40) | 4.000 ± 0.010 |"
+        in text
+    )
     records = read_records(tmp_path / "records")
-    assert set(points(records.values())[0]) == {"tutorial, ddim eta=1.0", "tutorial, dpmpp_2m_sde guidance.scale=1.5"}
+    guided = "tutorial, dpmpp_2m_sde\n  guidance.scale=1.5\n  guidance.min_log_snr=0"
+    assert set(points(records.values())[0]) == {"tutorial, ddim eta=1.0", guided}
     written = (tmp_path / "records" / "tutorial.json").read_text()
     json.loads(written, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 

@@ -80,7 +80,12 @@ def points(records: Iterable[RecipeRecord]) -> tuple[dict[str, list[QualityPoint
             floors.append(result["fid_floor"])
             counts.add(result["num_samples"])
             # Between points of two samplers there is nothing that a line could stand for.
-            name = record.name if len(of_samplers) == 1 else f"{record.name}, {result['sampler']}"
+            # A long name would leave the lines no room beside it.
+            name = (
+                record.name
+                if len(of_samplers) == 1
+                else f"{record.name}, {result['sampler']}".replace(" guidance.", "\n  guidance.")
+            )
             point = QualityPoint(result["evaluations"], result["fid"], result.get("fid_spread"))
             lines.setdefault(name, []).append(point)
     return lines, statistics.fmean(floors), _one_count(counts)

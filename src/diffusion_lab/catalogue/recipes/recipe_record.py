@@ -290,16 +290,24 @@ def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
 
 
 def _sampler(asked: Mapping[str, Any]) -> str:
-    """Return the option of the sampler, with what was changed of it but its steps, and the scale of the guidance."""
+    """Return the option of the sampler, with what was changed of it but its steps, and what the guidance is."""
     node, transforms = asked.get("sampler"), asked.get("transforms")
     if not isinstance(node, dict) or "_target_" not in node:
         return ""
     option = option_of("sampler", node)
-    usual = read_option("sampler", option) if option in options("sampler") else {}
-    changed = [f"{key}={value}" for key, value in node.items() if key != "num_steps" and usual.get(key) != value]
+    changed = [f"{key}={value}" for key, value in _changed("sampler", node).items() if key != "num_steps"]
     guidance = transforms.get("guidance") if isinstance(transforms, dict) else None
-    scale = guidance.get("scale", 1) if isinstance(guidance, dict) else 1
-    return " ".join([option, *changed, *([] if scale == 1 else [f"guidance.scale={scale}"])])
+    if isinstance(guidance, dict) and guidance.get("scale", 1) != 1:
+        told = {"scale": guidance["scale"], **_changed("guidance", guidance)}
+        changed += [f"guidance.{key}={value}" for key, value in told.items()]
+    return " ".join([option, *changed])
+
+
+def _changed(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a node of a config has other than its option."""
+    option = option_of(group, node)
+    usual = read_option(group, option) if option in options(group) else {}
+    return {key: value for key, value in node.items() if str(usual.get(key)) != str(value)}
 
 
 def _command(script: str, arguments: Sequence[str]) -> str:
