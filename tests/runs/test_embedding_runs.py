@@ -55,6 +55,7 @@ def test_what_the_codec_learns_is_trained_averaged_stored_and_counted(run):
     assert manifest["parameters"] == of_codec + sum(p.numel() for p in parts.network.parameters())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_that_was_never_stopped(run, tmp_path, monkeypatch):
     save_coarsely(monkeypatch)
     half = trained(tmp_path, "trainer.max_steps=2")

@@ -154,6 +154,7 @@ def test_no_folder_of_data_is_made_because_a_run_folder_names_it(settings, tmp_p
     assert build(resume.resumed_settings(folder, [])).data.data_dir == tmp_path / "usual"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, cut])
 def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_it_used(tiny, tmp_path, damage, capsys):
     folder, _ = stopped(tiny("callbacks.checkpoints.every_n_steps=1", f"paths.output_dir={tmp_path}/stopped"))

@@ -57,6 +57,7 @@ def drawn(folder, settings):
     return of
 
 
+@pytest.mark.slow
 def test_every_draw_has_a_folder_of_its_own_and_says_what_made_it(drawn):
     places = [
         drawn(*overrides)

@@ -119,6 +119,7 @@ def test_accumulation_cuts_the_batch_and_leaves_the_result(tiny):
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.full), 3, pytest.param(5, marks=pytest.mark.full)])
 def test_an_interrupted_run_goes_on_to_where_it_would_have_come(tiny, tmp_path, step):
     """Mid-epoch, in the last step of an epoch, and in the second epoch."""

@@ -78,6 +78,7 @@ def test_contenders_take_turns_and_keep_their_state(tmp_path):
     assert all(len(c.seconds) == 3 and c.first > 0 for c in contenders)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("work", "says"), [(break_down, "out of order"), (vanish, "its process has ended")])
 def test_an_error_in_a_contender_ends_the_measurement(work, says):
     with pytest.raises(RuntimeError, match=rf"^\(a\): .*{says}"):

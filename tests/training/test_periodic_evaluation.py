@@ -18,6 +18,7 @@ from diffusion_lab.training.periodic_evaluation import PeriodicEvaluation
 JUDGED = ("evaluation=recognition", "evaluation.recognition.members=1", "evaluation.recognition.hidden=8")
 
 
+@pytest.mark.slow
 def test_evaluations_are_logged_every_few_epochs_and_change_no_loss(tiny):
     three = (*JUDGED, "trainer.max_epochs=3")
     folder = train(tiny(*three, "callbacks.evaluation.every_n_epochs=1"), [])

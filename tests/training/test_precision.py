@@ -70,6 +70,7 @@ def dtypes(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", DTYPES)
 def test_only_the_network_computes_in_low_precision(tiny, dtypes, precision):
     weight, convolved, state = DTYPES[precision]
