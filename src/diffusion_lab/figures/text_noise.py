@@ -235,5 +235,5 @@ def figure(gaussian: Sequence[GaussianRow], masked: Sequence[MaskRow], words: Se
     names = {"token": "the sentence's word", "no word": "id of no word", "other word": "another word"}
     handles = [Patch(facecolor=face, label=names.get(kind, kind)) for kind, (face, _) in _COLOURS.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=10.5)
-    fig.suptitle("Why Gaussian noise fails on token ids, and masking does not", fontsize=16, fontweight="bold")
+    fig.suptitle("Why noise on token ids fails, and masks do not", fontsize=16, fontweight="bold")
     return fig

@@ -85,7 +85,7 @@ def demonstration(
         caption: which run it is.
     """
     sentence = [words[i] for i in ids]
-    title = f"Why Gaussian noise fails on token ids, and masking does not\n{caption}"
+    title = f"Why noise on token ids fails, and masks do not\n{caption}"
     groups = [*_blocks(_noise(ids, words)), *_blocks(_masks(sentence, destroyed, states, guesses))]
     keys = [
         Key([_RIGHT], "the sentence's token"), Key([_WRONG], "another token"), Key([_KEPT], "as it was"),
