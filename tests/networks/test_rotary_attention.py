@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffusion_lab.networks.rotary_attention import _turned, attend_with_rotary
+from diffusion_lab.networks.rotary_attention import _turned, attend_turned, turned_heads
 
 
 def case(length, dtype=torch.float32, batch=5, heads=2, head=8):
@@ -11,6 +11,10 @@ def case(length, dtype=torch.float32, batch=5, heads=2, head=8):
     x = torch.randn(batch, length, 3 * heads * head, generator=generator).to(dtype).requires_grad_()
     angles = 6 * torch.rand(length, head // 2, generator=generator)
     return x, heads, torch.stack([angles.cos(), angles.sin()])
+
+
+def attend_with_rotary(x, heads, turn, mask=None):
+    return attend_turned(*turned_heads(x, heads, turn), mask)
 
 
 def written_out(x, heads, turn, mask=None):

@@ -16,21 +16,15 @@ _AT_A_TIME = 4
 _BY_PRODUCTS = range(128, 513)
 
 
-def attend_with_rotary(query_key_value: Tensor, heads: int, turn: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return what each position sees [B, L, width], with queries and keys turned by the angles of their positions.
+def turned_heads(query_key_value: Tensor, heads: int, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries and keys, turned by the angles of their positions, and values, each [B, heads, L, width/heads].
 
     Args:
         query_key_value: [B, L, 3 · width].
         heads: number of attention heads.
         turn: [2, L, width/heads/2], cosines and sines of the angles; each turns a pair of values, one of the first half
             of a head and one of the second.
-        mask: [L, L] bool, which position (row) may look at which (column); None for all at all.
     """
-    return attend_turned(*turned_heads(query_key_value, heads, turn), mask)
-
-
-def turned_heads(query_key_value: Tensor, heads: int, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries and keys, turned, and values, each [B, heads, L, width/heads]; see `attend_with_rotary`."""
     if query_key_value.device.type != "cpu" or torch.compiler.is_compiling():
         query, key, value = split_heads(query_key_value, heads)
         return _turned(query, turn), _turned(key, turn), value
