@@ -16,6 +16,7 @@ MATHS = {"schedules", "processes", "parameterizations", "objectives", "sampling"
 BESIDE = {"networks", "data", "metrics", "figures"}
 LAYERS = [
     "machine|schedules",
+    "vocabulary",
     "codecs",
     "processes",
     "parameterizations",
@@ -133,9 +134,10 @@ def test_codecs_import_little_else_of_the_lab():
 
 
 def test_noise_distributions_and_errors_import_no_package_of_the_lab():
-    for name in ("noise.py", "errors.py", "vocabulary.py"):
+    for name in ("noise.py", "errors.py"):
         assert not lab_packages(SOURCE / name)
     assert lab_packages(SOURCE / "distributions.py") == {"errors", "noise"}
+    assert used_by("vocabulary").keys() == {"vocabulary"}
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
