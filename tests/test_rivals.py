@@ -27,7 +27,7 @@ IMAGES = (
     "guidance=negative_label", "callbacks.samples.every_n_epochs=1",
 )  # fmt: skip
 WORDS = (
-    "data=letters", "codec=characters", "schedule=straight", "process=erasing", "parameterization=copying",
+    "data=letters", "codec=plain_letters", "schedule=straight", "process=erasing", "parameterization=copying",
     "objective=masked", "network=token_mlp", "sampler=unmasking", "callbacks.samples.every_n_epochs=1", "ema=default",
 )  # fmt: skip
 RUN = (

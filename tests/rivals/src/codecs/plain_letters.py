@@ -1,9 +1,9 @@
-"""Characters, which are their own codes."""
+"""Letters, which are their own codes."""
 
 from diffusion_lab.codecs import Codec
 
 
-class Characters(Codec):
+class PlainLetters(Codec):
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
         self.vocab_size = vocab_size
