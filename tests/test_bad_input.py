@@ -121,6 +121,8 @@ BAD = {
     "sampling.num_samples=0": ["sampling.num_samples must be at least 1"],
     "optimizer.lr=-1": ["optimizer", "learning rate: -1"],
     "optimizer.betas=[0.9,1.5]": ["optimizer", "1.5"],
+    "optimizer=muon optimizer.momentum=-1": ["optimizer", "momentum", "-1"],
+    "optimizer=muon optimizer.adamw_lr=-1": ["optimizer", "learning rate: -1"],
     "lr_schedule.warmup_steps=-5": ["lr_schedule.warmup_steps must not be negative"],
     "callbacks.checkpoints.every_n_epochs=0": ["callbacks.checkpoints.every_n_epochs", "at least 1"],
     "trainer.limit_val_batches=2.5": ["trainer", "2.5", "limit_val_batches"],

@@ -6,6 +6,7 @@ import torch
 from diffusion_lab.config.build import build
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.preflight import check_parts_fit
+from diffusion_lab.runs.validate import validated
 
 
 @pytest.fixture
@@ -64,3 +65,10 @@ def test_a_term_that_is_no_number_for_each_sample_is_refused(parts, monkeypatch)
     monkeypatch.setattr(objective, "__call__", lambda *args: plain(*args) | {"vlb": torch.zeros(())})
     with pytest.raises(LabError, match="the term vlb must have one number for each sample"):
         check_parts_fit(parts)
+
+
+@pytest.mark.parametrize("option", ["ema=default", "optimizer=muon"])
+def test_what_needs_whole_weights_does_not_go_with_fsdp(tiny, monkeypatch, option):
+    monkeypatch.setattr("diffusion_lab.runs.validate.check_hardware", lambda trainer: None)  # FSDP asks for GPUs
+    with pytest.raises(LabError, match=rf"{option.split('=')[0]}.* trainer.strategy=fsdp, .*: take trainer=ddp"):
+        validated(tiny(option, "trainer.strategy=fsdp"))

@@ -58,7 +58,12 @@ def validated(settings: TrainConfig) -> Parts:
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
     evaluations = make_evaluations(settings)
     _check_made(evaluations, "evaluation", Evaluation)
-    checked_call(lambda: parts.module.optimizer([torch.nn.Parameter(torch.zeros(1))]), "optimizer")
+    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (1, 1))]
+    optimizer = checked_call(lambda: parts.module.optimizer(weights), "optimizer")
+    if getattr(optimizer, "whole_weights", False) and settings.trainer.get("strategy") == "fsdp":
+        raise LabError(
+            "optimizer=muon does not go with trainer.strategy=fsdp, which cuts matrices up: take trainer=ddp"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
         quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "deterministic": None}

@@ -1,0 +1,69 @@
+"""Muon for the matrices of a network (Jordan et al. 2024), and AdamW for all its other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """`torch.optim.Muon` trains the weights with two axes, `torch.optim.AdamW` the rest: biases, norms, convolutions.
+
+    Muon makes the averaged gradient of a matrix nearly orthogonal before it is taken as a step, whose size is then
+    scaled to that of a step of AdamW (Liu et al. 2025, Moonlight, eq. 4), so that both have rates of the same order.
+
+    Args:
+        params: weights to train. The first group of the optimizer holds the matrices, if there are any.
+        lr: learning rate of the matrices.
+        momentum: share of the averaged gradient that a step of Muon keeps, with Nesterov's correction.
+        adamw_lr: learning rate of the rest.
+        betas, eps: of AdamW.
+        weight_decay: decoupled, of all weights.
+
+    Attributes:
+        whole_weights: that it cannot train parts of matrices, into which FSDP cuts them.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    whole_weights = True
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1e-2,
+        momentum: float = 0.95,
+        adamw_lr: float = 3e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        params = list(params)
+        matrices = [parameter for parameter in params if parameter.ndim == 2]
+        rest = [parameter for parameter in params if parameter.ndim != 2]
+        self._parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._parts.append(
+                torch.optim.Muon(matrices, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"),
+            )
+        if rest:
+            self._parts.append(torch.optim.AdamW(rest, adamw_lr, betas, eps, weight_decay))
+        defaults: dict[str, Any] = {}
+        for part in self._parts:
+            defaults |= part.defaults
+        super().__init__([group for part in self._parts for group in part.param_groups], defaults)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step with each of the two, and return the loss that `closure` computes, if it is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part, group in zip(self._parts, self.param_groups, strict=True):
+            part.param_groups, part.state = [group], self.state  # loading a state replaces them
+            part.step()
+        return loss
