@@ -105,18 +105,18 @@ class TextTransformer(LabelledNetwork):
         if self.told:
             self.modulation = nn.Linear(width, 2 * width)
         self.out = RowLinear(width, values)
-        self._initialize(depth)
+        self._initialize(width, depth)
 
-    def _initialize(self, depth: int) -> None:
-        """As GPT-2 does: normal weights, smaller where a branch ends. Modulations and the last layer start at 0."""
+    def _initialize(self, width: int, depth: int) -> None:
+        """Tokens of variance 1, matrices of 1/width, less where a branch ends; modulations and the last layer are 0."""
+        std = width**-0.5
         for layer in self.modules():
-            if isinstance(layer, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(layer.weight, std=0.02)
             if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=std)
                 nn.init.zeros_(layer.bias)
         for name, parameter in self.named_parameters():
             if name.endswith(("attended.weight", "mlp.2.weight", "mlp.out.weight")):
-                nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5)
+                nn.init.normal_(parameter, std=std / (2 * depth) ** 0.5)
             elif "modulation" in name or name == "out.weight":
                 nn.init.zeros_(parameter)
 
