@@ -205,6 +205,37 @@ def test_bounds_of_tokens_have_a_table_with_samples_of_text(tmp_path, settings):
     assert not list((tmp_path / "records").glob("*.png"))
 
 
+def text_quality(order, nats, **more):
+    found = {"ngram_model": f"{order}-gram@abc", "evaluations": 128.0, "num_samples": 100, "num_seeds": 3}
+    for name in ("ngram_nll_per_character", "entropy", "distinct_4", "overlap_8", "longest_copy"):
+        for end, value in {"": 2.5, "_spread": 0.02, "_floor": nats, "_floor_spread": 0.01}.items():
+            found[name + end] = value
+    return found | more
+
+
+def test_text_has_the_floors_of_n_gram_models_and_a_table_of_what_was_drawn(tmp_path, settings):
+    for name, nats in (("one", 2.0), ("two", 1.5)):
+        path = text_run(tmp_path / "outputs", name, "What")
+        per_character = {"nats_per_character": nats, "bits_per_character": 3.0}
+        per_character |= {"nats_per_character_error": 0.25, "bits_per_character_error": 0.25}
+        evaluation(path, "a", {"bound": token_bound(nats, **per_character)})
+        for order, floor in ((2, 2.5), (10, 1.75)):
+            evaluation(path, f"of {order}", {"text_quality": text_quality(order, floor)})
+        evaluation(path, "one seed", {"text_quality": text_quality(11, 1.0, num_seeds=1)})
+        record_recipes([str(path)], settings)
+    bounds, drawn = (part.splitlines() for part in (tmp_path / "README.md").read_text().split("| recipe |")[1:])
+    rows = [row.split(" | ")[:2] for row in bounds if row.startswith("| `") or row.startswith("| *")]
+    assert rows == [
+        ["| `two`", "1.50 ± 0.25"],
+        ["| *10-gram model*", "1.750 ± 0.010"],
+        ["| `one`", "2.00 ± 0.25"],
+        ["| *2-gram model*", "2.500 ± 0.010"],
+    ]
+    rows = [row.split(" | ")[:4] for row in drawn if row.startswith("| `") or row.startswith("| *")]
+    assert [row[0] for row in rows] == ["| `two`", "| `one`", "| *real text*"]
+    assert [row[2:] for row in rows] == [["128", "2.500 ± 0.020"]] * 2 + [["–", "1.750 ± 0.010"]]
+
+
 def test_bounds_of_tokens_that_are_no_text_are_those_of_a_token(tmp_path, settings):
     path = recipe_run(tmp_path / "outputs", "one")
     evaluation(path, "a", {"bound": token_bound(2.0)})

@@ -63,11 +63,29 @@ _OF_RECORD: Kinds = {
 }
 _SAMPLE: Kinds = {"sample": ("a text", matching(".*"))}
 _NUMBERS_OF_QUALITY = ("evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
+#: What is measured on samples of text, by the headings of its columns.
+TEXT_MEASURES = {
+    "ngram_nll_per_character": "NLL/character",
+    "entropy": "entropy",
+    "distinct_4": "distinct 4-grams",
+    "overlap_8": "copied 8-grams",
+    "longest_copy": "longest copy",
+}
+_NUMBERS_OF_TEXT = (
+    *(f"{name}{end}" for name in TEXT_MEASURES for end in ("", "_spread", "_floor", "_floor_spread")),
+    "evaluations",
+    "num_samples",
+    "num_seeds",
+)
 _OF_RESULTS: Mapping[str, Kinds] = {
     "quality": {EXTRACTOR: ("a text", matching(".*")), **dict.fromkeys(_NUMBERS_OF_QUALITY, _A_NUMBER)},
     "bound": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
     "ode": dict.fromkeys(("bits_per_dim", "bits_per_dim_error"), _A_NUMBER),
     "cas": {"accuracy": _A_NUMBER},
+    "text_quality": {
+        "ngram_model": ("the order of an n-gram model and its text", matching(r"\d+-gram@\w+")),
+        **dict.fromkeys(_NUMBERS_OF_TEXT, _A_NUMBER),
+    },
 }
 #: The evaluations that bound the likelihood of tokens, and what tables take from a result in nats.
 TOKEN_BOUNDS = ("bound", "masked_count")
@@ -256,7 +274,8 @@ def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
 
 def _is_of_seeds(evaluation: EvaluatedRun) -> bool:
     """Whether the numbers have a spread: those of a single sampling seed are not for reporting."""
-    return evaluation.content["results"].get("quality", {}).get("num_seeds") != 1
+    results = evaluation.content["results"]
+    return not any(results.get(name, {}).get("num_seeds") == 1 for name in ("quality", "text_quality"))
 
 
 def _stands_in_a_table(results: Mapping[str, Any]) -> bool:

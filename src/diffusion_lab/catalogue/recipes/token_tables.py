@@ -9,6 +9,7 @@ from typing import Any
 from diffusion_lab.catalogue.number_format import format_mean
 from diffusion_lab.catalogue.recipes.recipe_record import TOKEN_BOUNDS, RecipeRecord
 from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, of_most, places
+from diffusion_lab.catalogue.recipes.text_quality_tables import ngram_floors, text_quality_table
 
 _HEADINGS = (
     "recipe",
@@ -34,8 +35,11 @@ def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
     parts = []
     for (data, _), mine in found.items():
         mine.sort(key=lambda record: _bound(record)["nats_per_token"])
-        parts += [markdown_table(_HEADINGS, _TEXTS, [_row(record) for record in mine]), _below(data, mine)]
-        parts += [_samples(mine)]
+        rows = [(_bound(record)["nats_per_token"], _row(record)) for record in mine]
+        rows += [(nats, _floor_row(name, nats, spread)) for name, (nats, spread) in ngram_floors(mine).items()]
+        rows.sort(key=lambda pair: pair[0])
+        parts += [markdown_table(_HEADINGS, _TEXTS, [row for _, row in rows]), _below(data, mine)]
+        parts += [*text_quality_table(mine), _samples(mine)]
     return parts
 
 
@@ -58,6 +62,12 @@ def _row(record: RecipeRecord) -> dict[str, str]:
         "steps": f"{record.content['steps']:,}",
         "minutes of training": f"{record.content['minutes']:.0f}",
     }
+
+
+def _floor_row(name: str, nats: float, spread: float) -> dict[str, str]:
+    """Return the cells of an n-gram model."""
+    bits = format_mean(nats / math.log(2), spread / math.log(2))
+    return {"recipe": f"*{name}*", "nats/character": format_mean(nats, spread), "bits/character": bits}
 
 
 def _number(result: Mapping[str, Any], name: str) -> str:
