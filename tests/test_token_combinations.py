@@ -26,6 +26,7 @@ TYPED = {
     },
     "time": {"continuous": (), "steps": ("schedule.steps=8",)},
     "told": {"no": (), "time": ("network.time=true",)},
+    "labels": {"no": (), "yes": ("network.labels=true", "guidance=cfg", "guidance.scale=2")},
     "cross_entropy": {"no": (), "yes": ("objective.cross_entropy=0.1",)},
     **{
         group: {option: (f"{group}={option}",) for option in options(group) if of_tokens(f"{group}={option}")}
@@ -52,6 +53,7 @@ NOTHING_LEFT = ("survival_cosine", "log_linear", "polynomial")
 REFUSED = {
     "they do not fit together": pairs("process", ["uniform"], "parameterization", ["substitution"])
     | pairs("process", ["uniform"], "sampler", ["first_hitting", "confidence", "remasking"]),
+    "needs data with labels": pairs("labels", ["yes"], "data", ["text"]),
     "each block has a time of its own": pairs("sampler", ["blocks"], "told", ["time"]),
     "needs some tokens that survive": pairs("parameterization", ["log_scores"], "schedule", NOTHING_LEFT)
     | pairs("sampler", BY_SCORES, "schedule", NOTHING_LEFT),
@@ -84,7 +86,8 @@ def test_options_that_go_together_train_and_sample_a_step(settings, number):
     before = [weight.clone() for weight in parts.module.parameters()]
     noise = Noise(rows, 0, "train")
     t = parts.module.time_sampling(noise.at("time"))
-    terms = parts.module.objective(parts.module.denoiser, z0, t, noise, None)
+    labels = torch.arange(8) if ROWS[number]["labels"] == "yes" else None
+    terms = parts.module.objective(parts.module.denoiser, z0, t, noise, labels)
     terms["loss"].mean().backward()
     parts.module.optimizer(parts.module.parameters()).step()
     after = list(parts.module.parameters())
