@@ -1,5 +1,7 @@
 """Samplers of tokens against the joint distribution that an exact denoiser stands for."""
 
+import math
+
 import pytest
 import torch
 from scipy import stats
@@ -7,7 +9,7 @@ from scipy import stats
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Logits, Substitution
-from diffusion_lab.processes import Absorbing, Uniform
+from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
 from diffusion_lab.sampling import (
     Ancestral,
     Confidence,
@@ -21,7 +23,7 @@ from diffusion_lab.sampling import (
     draw,
 )
 from diffusion_lab.sampling.grids.trailing import Trailing
-from diffusion_lab.schedules import LogLinearSchedule
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule
 from oracles.markov_text import ExactMasked, ExactUniform, Joint
 
 COUNT = 20_000
@@ -76,10 +78,10 @@ def test_the_bias_of_parallel_steps_shrinks_with_their_number():
     assert near < 0.03
 
 
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(remaining=1e-3), GeometricSchedule()], ids=["to 0", "to 1e-4"])
 @pytest.mark.parametrize("kind", [Ancestral, Tweedie, ScoreEuler])
-def test_samplers_of_uniform_tokens_reach_the_joint(kind):
+def test_samplers_of_uniform_tokens_reach_the_joint(kind, schedule):
     joint = Joint.random(3, 3, sharpness=1.5)
-    schedule = LogLinearSchedule(remaining=1e-3)
     process = Uniform(schedule, joint.vocab_size)
     network = ExactUniform(joint, lambda c_noise: schedule.survival(c_noise / 1000))
     few, many = (
@@ -91,6 +93,33 @@ def test_samplers_of_uniform_tokens_reach_the_joint(kind):
     )
     assert many < 0.06
     assert many < 0.7 * few
+
+
+def test_the_step_to_clean_tokens_counts_what_stands_there():
+    """Of two equal tokens, mostly: exact for one position, and no mask where half of the tokens are destroyed."""
+    joint = Joint(torch.tensor([0.4, 0.1, 0.1, 0.4], dtype=torch.float64), 2, 2)
+    schedule = GeometricSchedule(low=math.log(2))
+    z, zero = torch.tensor([[0, 1]]), torch.zeros(1, dtype=torch.float64)
+    process, network = Uniform(schedule, 2), ExactUniform(joint, lambda c_noise: schedule.survival(c_noise / 1000))
+    prediction = Denoiser(network, Logits(process))(z, zero)
+    # p(x1 | z) by enumeration: q(z | x) is 3/4 where a token is that of the state, and 1/4 where it is not.
+    likelihood = torch.tensor([[3 / 16, 9 / 16], [1 / 16, 3 / 16]], dtype=torch.float64) * joint.probs.view(2, 2)
+    expected = torch.stack([likelihood.sum(1), likelihood.sum(0)]) / likelihood.sum()
+    found = process.clean_posterior(prediction, z, zero).exp()[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_the_step_to_clean_tokens_leaves_open_ones_as_they_are():
+    """Their logits are not trained: the bound has no weight there. And a truncation may leave them none."""
+    process = Absorbing(GeometricSchedule(), 3)
+    z = torch.tensor([[0, 1, 2, 3]]).expand(2000, 4)
+    log_probs = torch.tensor([0.2, 0.3, 0.5]).log().expand(2000, 4, 3).clone()
+    log_probs[:, :2] = torch.tensor([-torch.inf, -torch.inf, 0.0])
+    zero, noise = torch.zeros(2000, dtype=torch.float64), Noise(torch.arange(2000), 0)
+    drawn = process.clean(TokenLogProbs(log_probs), z, zero, noise)
+    assert torch.equal(drawn[:, :3], z[:, :3])
+    found = torch.bincount(drawn[:, 3], minlength=3).numpy()
+    assert stats.chisquare(found, [400, 600, 1000]).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("kind", [Tweedie, ScoreEuler])

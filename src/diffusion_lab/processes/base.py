@@ -61,6 +61,11 @@ class Process(ABC):
     def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Distribution:
         """Return q(z_s | z_t, z0) with the predicted data in the place of z0, for any times s < t."""
 
+    def clean(self, prediction: Prediction, z_t: Tensor, t: Tensor, noise: Noise) -> Tensor:
+        """Return clean states [B, *D], as a step from z_t to clean data leads to: here, the predicted data itself."""
+        x0: Tensor = prediction.x0
+        return x0
+
     def confidence(self, prediction: Prediction, z_t: Tensor, z_s: Tensor) -> Tensor | None:
         """Return the probability [B, *D] that the prediction for z_t gives to what z_s holds; None for numbers.
 

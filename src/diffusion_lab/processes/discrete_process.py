@@ -33,10 +33,6 @@ class TokenPrediction(Prediction):
         """Return the prediction of the last `count` positions of sequences [B, L]."""
         return TokenLogProbs(self.x0[:, -count:])
 
-    def clean(self, noise: Noise) -> Tensor:
-        """Return tokens [B, *D] int64, drawn each by itself."""
-        return Categorical(self.x0).sample(noise)
-
     def guided(self, free: Prediction, scale: float) -> Tensor:
         """Return log-probabilities of log û + scale (log ĉ − log û), as probabilities; −inf stays −inf."""
         given = self.x0
@@ -157,6 +153,22 @@ class DiscreteProcess(Process):
         forward = keep * z + (1 - keep) * limit[z_t][..., None]  # q(z_t | z_s) over z_s
         joint = forward * (at_s * x0 + (1 - at_s) * limit)
         return Categorical((joint / joint.sum(-1, keepdim=True)).log())
+
+    def clean(self, prediction: Prediction, z_t: Tensor, t: Tensor, noise: Noise) -> Tensor:
+        """Draw clean tokens [B, *D] int64 from `clean_posterior`, each by itself."""
+        return Categorical(self.clean_posterior(prediction, z_t, t)).sample(noise)
+
+    def clean_posterior(self, prediction: Prediction, z_t: Tensor, t: Tensor) -> Tensor:
+        """Return log q(x | z_t) [B, *D, V] float64 of clean tokens, which is proportional to p(x) q(z_t | x).
+
+        What is predicted for a position follows from the others alone; what stands there counts as well.
+        """
+        survival = per_sample(self.schedule.survival(t), z_t).expand(z_t.shape)[..., None]
+        own = functional.one_hot(z_t, self.num_states)[..., : self.vocab_size].double()
+        seen = survival * own + (1 - survival) * self.limit.to(z_t.device)[z_t][..., None]
+        joint = prediction.x0.double() + seen.log()
+        # A truncation may leave no probability to a token that cannot be another one.
+        return torch.where((joint > -torch.inf).any(-1, keepdim=True), joint, own.log()).log_softmax(-1)
 
     def confidence(self, prediction: Prediction, z_t: Tensor, z_s: Tensor) -> Tensor:
         """Return the probability [B, *D] of the tokens of z_s, NaN at masks and at what no step changes any more."""

@@ -7,8 +7,6 @@ from typing import Self
 
 from torch import Tensor
 
-from diffusion_lab.noise import Noise
-
 
 class Prediction(ABC):
     """The prediction of a denoiser for a state z_t [B, *D]."""
@@ -17,10 +15,6 @@ class Prediction(ABC):
     @abstractmethod
     def x0(self) -> Tensor:
         """The predicted clean state [B, *D]; for categories, the logarithms of their probabilities [B, *D, V]."""
-
-    def clean(self, noise: Noise) -> Tensor:
-        """Return clean states [B, *D], as a step to clean data leads to: here, x0 itself."""
-        return self.x0
 
     def guided(self, free: Prediction, scale: float) -> Tensor:
         """Return the x0 that lies `scale` times as far from that of `free` as this one: û + scale (ĉ − û)."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
+from diffusion_lab.processes import Process
 
 #: (z_t [B, *D], t [B], condition or None) → prediction: a Denoiser, or one that has been transformed.
 DenoiserFn = Callable[..., Any]
@@ -61,18 +62,20 @@ class Sampler(Walk):
             clean; it is the same for every sampler.
 
     Attributes:
+        process: whose states it walks through; set by each sampler.
         reversible: whether `step` adds no noise and leads from lower times to higher ones as well: such a sampler
             also runs backwards, from data to noise.
         by_blocks: whether it goes with networks that see blocks (`Network.block_size`), and with no others.
     """
 
+    process: Process
     reversible: bool = False
     by_blocks: bool = False
 
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         t, s = (full_time(time, noise) for time in times)
         if times[0] == times[1]:
-            return State(denoiser(state.z, t).clean(noise))
+            return State(self.process.clean(denoiser(state.z, t), state.z, t, noise))
         return self.step(state, t, s, denoiser, noise)
 
     @abstractmethod
