@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     chain = example()
     steps = sorted(set(options.steps))
-    found, rows = {}, {}
+    found, rows = [], {}
     samplers = sorted({case.sampler for case in measure.cases()})
     for case in measure.cases():
         numbers = steps if measure.takes_steps(case) else [chain.length]
@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
         drawn = {n: measure.drawn_distance(case, chain, n, options.samples) for n in few or numbers[:1]}
         known = {n: value for n, value in exact.items() if value is not None}
         rows[case] = known or drawn
-        dashed = case.process != "absorbing"
-        found[str(case)] = SamplerDistances(known, drawn, dashed, samplers.index(case.sampler))
+        panel = f"process={case.process}"
+        found.append(SamplerDistances(case.sampler, panel, known, drawn, samplers.index(case.sampler)))
     expected = measure.sampling_error(chain, options.samples)
     distances_over_steps(found, expected, options.samples).savefig(options.out, dpi=110)
     print(measure.table(sorted({*steps, chain.length}), rows))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
@@ -16,6 +18,8 @@ from diffusion_lab.figures.log_axes import set_log_scale_if_wide
 
 #: Okabe and Ito's colours, which people with any kind of colour vision tell apart, without yellow, which is too light.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: Smaller distances are drawn at this one.
+_LOWEST_DISTANCE = 1e-4
 _MARKERS = "osD^vPX*"  # one more than colours, so that points that stand alone differ in a second round, too
 
 
@@ -167,58 +171,61 @@ class SamplerDistances:
     """Distances of a sampler's samples from the data, by number of steps.
 
     Attributes:
+        name: of the sampler.
+        panel: the title of the panel it is drawn in.
         exact: without an error of sampling.
         drawn: of a number of samples.
-        dashed: whether the line is dashed.
         colour: samplers of equal number have the same colour.
     """
 
+    name: str
+    panel: str
     exact: Mapping[int, float]
     drawn: Mapping[int, float]
-    dashed: bool
     colour: int
 
 
-def distances_over_steps(
-    samplers: Mapping[str, SamplerDistances], error: tuple[float, float], num_samples: int
-) -> Figure:
+def distances_over_steps(samplers: Sequence[SamplerDistances], error: tuple[float, float], num_samples: int) -> Figure:
     """Draw total variations over steps: exact ones as lines, those of samples as marks, and their error as a band.
 
     Args:
-        samplers: by their names. Distances below 1e-4 are drawn there.
+        samplers: of one panel or more. Distances below 1e-4 are drawn there, with their size beside them.
         error: the total variation of as many draws from the data itself, from and to.
         num_samples: how many samples each mark is of.
     """
-    lowest = 1e-4
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    axes = figure.subplots()
-    for name, found in samplers.items():
-        colour, marker = (shown[found.colour % len(shown)] for shown in (_COLOURS, _MARKERS))
-        inner = "white" if found.dashed else colour
-        kind: dict[str, Any] = {"color": colour, "markersize": 5, "markerfacecolor": inner}
-        line = "--" if found.dashed else "-"
-        axes.plot([], [], marker=marker, linestyle=line, label=name, **kind)
-        values = [max(value, lowest) for value in found.exact.values()]
-        alone: dict[str, Any] = {"marker": "_", "markersize": 22, "markeredgewidth": 2} if len(values) == 1 else {}
-        axes.plot(list(found.exact), values, color=colour, linestyle=line, **alone)
-        axes.plot(list(found.drawn), [max(v, lowest) for v in found.drawn.values()], marker, **kind)
-    label = f"{num_samples:,} draws from the data itself, 5 to 95 %"
-    axes.axhspan(*error, color="0.8", zorder=0, label=label)
-    axes.set(
-        title="Distance of samples from the data, with an exact denoiser",
-        xlabel="steps",
-        ylabel="total variation",
-        xscale="log",
-        yscale="log",
-        ylim=(lowest * 0.8, 1),
-    )
-    axes.set_xticks(sorted({n for found in samplers.values() for n in found.exact}))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.3)
-    note = f"lines: exact; marks: {num_samples:,} samples"
-    figure.legend(frameon=False, loc="outside right upper", title=note)
+    panels = list(dict.fromkeys(found.panel for found in samplers))
+    figure = Figure(figsize=(5 * len(panels), 5), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        for found in samplers:
+            if found.panel == panel:
+                _draw_distances(axes, found)
+        axes.axhspan(*error, color="0.8", zorder=0, label=f"{num_samples:,} draws from the data itself, 5 to 95 %")
+        axes.set(title=panel, xlabel="steps", xscale="log", yscale="log", ylim=(_LOWEST_DISTANCE * 0.8, 1))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.06), fontsize=8)
+    all_axes[0].set_ylabel("total variation from the data (0: the same, 1: apart)")
+    all_axes[0].set_xticks(sorted({n for found in samplers for n in found.exact}))
+    all_axes[0].xaxis.set_major_formatter("{x:g}")
+    figure.suptitle(f"Samplers with an exact denoiser (lines: exact; marks: {num_samples:,} samples)")
     return figure
+
+
+def _draw_distances(axes: Axes, found: SamplerDistances) -> None:
+    colour, marker = (shown[found.colour % len(shown)] for shown in (_COLOURS, _MARKERS))
+    kind: dict[str, Any] = {"color": colour, "markersize": 5}
+    axes.plot([], [], marker=marker, linestyle="-", label=found.name, **kind)
+    values = [max(value, _LOWEST_DISTANCE) for value in found.exact.values()]
+    alone: dict[str, Any] = {"marker": "_", "markersize": 22, "markeredgewidth": 2} if len(values) == 1 else {}
+    axes.plot(list(found.exact), values, color=colour, **alone)
+    axes.plot(list(found.drawn), [max(v, _LOWEST_DISTANCE) for v in found.drawn.values()], marker, **kind)
+    for steps, value in found.exact.items():
+        if value < _LOWEST_DISTANCE:
+            size = f"below 1e{math.ceil(math.log10(max(value, 1e-16)))}"
+            axes.annotate(
+                size, (steps, _LOWEST_DISTANCE), (14, 4), textcoords="offset points", color=colour, fontsize=8
+            )
 
 
 def nearest_distance_histogram(samples: Tensor, held_out: Tensor, threshold: float, item: str) -> Figure:
