@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations import LogScores
+from diffusion_lab.parameterizations import Logits, LogScores
 from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
 from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule
 
@@ -134,6 +134,39 @@ def test_the_score_entropy_is_0_at_the_true_ratio_and_above_elsewhere():
         entropies.append(prediction.bound_rate(process, z0, z_t, t))
     assert entropies[0].abs().max() < 1e-5
     assert min(float(e.min()) for e in entropies[1:]) > 1e-3
+
+
+def test_the_weight_of_a_mask_is_exponent_over_time_however_early():
+    process = Absorbing(PolynomialSchedule(5.0), V)
+    early, masked = times(1e-10), torch.tensor([[process.mask]])
+    tokens = TokenLogProbs(torch.full((1, 1, V), 1 / V).log())
+    rate = float(process.bound_rate(tokens, torch.tensor([[1]]), masked, early))
+    assert rate == pytest.approx(5e10 * torch.tensor(float(V)).log().item(), rel=1e-6)
+    opened = process.posterior(masked, tokens, early, early / 2).log_probs.exp()[0, 0]
+    torch.testing.assert_close(opened, times(*[31 / 32 / V] * V, 1 / 32), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("exponent", [5.0, 40.0])  # with 40, what is destroyed is 0 in floating point
+@pytest.mark.parametrize("parameterization", [Logits, LogScores])
+def test_what_is_open_adds_nothing_to_the_bound_however_early(parameterization, exponent):
+    process = Absorbing(PolynomialSchedule(exponent, remaining=1e-3), V)
+    z0, early = torch.tensor([[0, 1, 2]]), times(1e-10)
+    raw = torch.randn(1, 3, V, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    bound = process.bound(parameterization(process).prediction(raw, z0, early), z0, z0, early)
+    bound.sum().backward()
+    assert bound.tolist() == [0]
+    assert not raw.grad.any()
+
+
+def test_another_token_early_on_is_told_from_the_data_by_scores_and_posterior():
+    """Of uniform tokens, where what is destroyed is below the rounding of 1: t^5 = 1e-20."""
+    process = Uniform(PolynomialSchedule(5.0, remaining=1e-3), V)
+    t, z_t, known = times(1e-4), torch.tensor([[2]]), process.known(torch.tensor([[0]]))
+    gone = 0.999e-20
+    scores = process.log_scores_of(known, z_t, t).exp()[0, 0]
+    torch.testing.assert_close(scores, times(V / gone, 1, 1, 1), rtol=1e-9, atol=0)
+    back = process.posterior(z_t, known, t, 0 * t).log_probs.exp()[0, 0]
+    torch.testing.assert_close(back, times(1, 0, 0, 0))
 
 
 def test_gradients_are_finite_with_all_and_with_no_token_masked():

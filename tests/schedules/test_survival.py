@@ -18,6 +18,7 @@ CASES = {
     "log_linear": (LogLinearSchedule(), lambda t: 1 - t),
     "log_linear, remaining": (LogLinearSchedule(remaining=1e-3), lambda t: 1 - mpmath.mpf("0.999") * t),
     "polynomial": (PolynomialSchedule(3.0), lambda t: 1 - t**3),
+    "polynomial, steep": (PolynomialSchedule(5.0, remaining=0.25), lambda t: 1 - mpmath.mpf("0.75") * t**5),
     "cosine": (SurvivalCosineSchedule(), lambda t: 1 - mpmath.cos(mpmath.pi / 2 * (1 - t))),
     "geometric": (
         GeometricSchedule(1e-4, 20.0),
@@ -35,6 +36,24 @@ def test_survival_and_its_derivative_have_their_digits(name):
         slopes = [float(mpmath.diff(exact, mpmath.mpf(time))) for time in TIMES]
     assert schedule.survival(t).tolist() == pytest.approx(survival, rel=1e-6, abs=1e-18)
     assert schedule.d_survival(t).tolist() == pytest.approx(slopes, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_destroyed_has_its_digits_near_clean_data(name):
+    schedule, exact = CASES[name]
+    times = (1e-50, 1e-10, 5e-4, 0.1, 0.9, 1 - 1e-9)
+    t = torch.tensor(times, dtype=torch.float64)
+    with mpmath.workdps(300):
+        points = [mpmath.mpf(time) for time in times]
+        gone = [1 - exact(point) for point in points]
+        log_odds = [float(mpmath.log(share / (1 - share))) for share in gone]
+        weights = [float(-mpmath.diff(exact, point, h=point * 1e-40) / (1 - exact(point))) for point in points]
+        between = [float((1 - exact(point) / exact(point * 3 / 4)) / (1 - exact(point))) for point in points]
+    assert schedule.gone(t).tolist() == pytest.approx([float(share) for share in gone], rel=1e-12, abs=0)
+    assert (-schedule.log_snr(t)).tolist() == pytest.approx(log_odds, rel=1e-7)
+    assert (-schedule.d_survival(t) / schedule.gone(t)).tolist() == pytest.approx(weights, rel=1e-6, abs=0)
+    ratio = schedule.gone_between(0.75 * t, t) / schedule.gone(t)
+    assert ratio.tolist() == pytest.approx(between, rel=1e-9, abs=1e-14)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -41,17 +41,20 @@ class Absorbing(DiscreteProcess):
 
     def bound_rate(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return −α'/(1 − α) times the cross-entropy at masks (MDLM, eq. 10), which is 1/t for α = 1 − t; else 0."""
-        weight = -self.schedule.d_survival(t) / (1 - self.schedule.survival(t))
-        return per_sample(weight, z_t) * torch.where(z_t == self.mask, prediction.nll(z0), 0)
+        weight = per_sample(-self.schedule.d_survival(t) / self.schedule.gone(t), z_t)
+        masked = z_t == self.mask
+        # Where `gone` is 0 in floating point the weight is not finite, and nothing is masked.
+        return torch.where(masked, weight, 0) * torch.where(masked, prediction.nll(z0), 0)
 
     def log_scores_of(self, prediction: Prediction, z_t: Tensor, t: Tensor) -> Tensor:
         """Return log p(y) − log(e^σ − 1) at masks, with σ the total rate (SEDD, eq. 20); what is open has no scores."""
-        scores = prediction.x0.double() - per_sample(self._log_odds(t), z_t).expand(z_t.shape)[..., None]
+        scores = prediction.x0.double() + per_sample(self.schedule.log_snr(t), z_t).expand(z_t.shape)[..., None]
         return torch.where((z_t == self.mask)[..., None], scores, -torch.inf)
 
     def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
-        """Return raw − log(e^σ − 1) − log V (SEDD, appendix C)."""
-        return raw - per_sample(self._log_odds(t) + math.log(self.vocab_size), raw)
+        """Return raw − log(e^σ − 1) − log V at masks (SEDD, appendix C); what is open has no scores."""
+        scores = raw + per_sample(self.schedule.log_snr(t) - math.log(self.vocab_size), raw)
+        return torch.where((z_t == self.mask)[..., None], scores, -torch.inf)
 
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         open_ = functional.one_hot(z_t, self.num_states)[..., : self.mask].to(log_scores).log()
@@ -62,15 +65,10 @@ class Absorbing(DiscreteProcess):
         """Return 1 at masks, which every token becomes; 0 elsewhere."""
         return (z_t == self.mask).double()
 
-    def _log_odds(self, t: Tensor) -> Tensor:
-        """Return log(e^σ − 1) = log((1 − α)/α) at times t."""
-        survival = self.schedule.survival(t)
-        return (1 - survival).log() - survival.log()
-
     def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Unmasking:
         """Return q(z_s | z_t, z0): tokens stay, masks open with probability (α_s − α_t) / (1 − α_t) (MDLM, eq. 7)."""
-        at_s, at_t = self.schedule.survival(s), self.schedule.survival(t)
-        share = torch.where(at_t < 1, (at_s - at_t) / (1 - at_t), 0)
+        at_s, at_t = self.schedule.gone(s), self.schedule.gone(t)
+        share = torch.where(at_t > 0, (at_t - at_s) / at_t, 0)
         return Unmasking(z_t, prediction, per_sample(share, z_t).expand(z_t.shape), self.mask)
 
 

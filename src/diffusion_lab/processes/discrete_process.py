@@ -136,9 +136,11 @@ class DiscreteProcess(Process):
         return torch.full((len(z0),), float(kl) * z0[0].numel(), dtype=torch.float64, device=z0.device)
 
     def transition(self, z_s: Tensor, s: Tensor, t: Tensor) -> Categorical:
-        keep = per_sample(self.schedule.survival(t) / self.schedule.survival(s), z_s)[..., None]
+        schedule = self.schedule
+        keep = per_sample(schedule.survival(t) / schedule.survival(s), z_s)[..., None]
+        lost = per_sample(schedule.gone_between(s, t), z_s)[..., None]
         known = functional.one_hot(z_s, self.num_states).double()
-        return Categorical((keep * known + (1 - keep) * self.limit.to(z_s.device)).log())
+        return Categorical((keep * known + lost * self.limit.to(z_s.device)).log())
 
     def posterior(self, z_t: Tensor, prediction: Prediction, t: Tensor, s: Tensor) -> Any:
         """Return q(z_s | z_t, z0) with the predicted distribution of z0 in the place of its one-hot vector.
@@ -146,12 +148,14 @@ class DiscreteProcess(Process):
         That is what is proportional to Σ_x p(x) q(z_t | z_s) q(z_s | x), as in D3PM, eq. 4.
         """
         limit = self.limit.to(z_t.device)
-        at_s, at_t = (per_sample(self.schedule.survival(time), z_t)[..., None] for time in (s, t))
+        schedule = self.schedule
+        shares = (schedule.survival(s), schedule.survival(t), schedule.gone(s), schedule.gone_between(s, t))
+        at_s, at_t, gone, lost = (per_sample(share, z_t)[..., None] for share in shares)
         x0 = self._as_states(prediction.x0.double().exp())
         z = functional.one_hot(z_t, self.num_states).double()
         keep = torch.where(at_s > 0, at_t / at_s, 0)
-        forward = keep * z + (1 - keep) * limit[z_t][..., None]  # q(z_t | z_s) over z_s
-        joint = forward * (at_s * x0 + (1 - at_s) * limit)
+        forward = keep * z + lost * limit[z_t][..., None]  # q(z_t | z_s) over z_s
+        joint = forward * (at_s * x0 + gone * limit)
         return Categorical((joint / joint.sum(-1, keepdim=True)).log())
 
     def clean(self, prediction: Prediction, z_t: Tensor, t: Tensor, noise: Noise) -> Tensor:

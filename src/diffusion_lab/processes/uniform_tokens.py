@@ -34,7 +34,7 @@ class Uniform(DiscreteProcess):
         size = self.vocab_size
         # Where nothing survives, the sum is 0 and the rate infinite; their product tends to 0.
         survival = per_sample(self.schedule.survival(t).clamp(min=1e-10), z_t).expand(z_t.shape)
-        gone = 1 - survival
+        gone = per_sample(self.schedule.gone(t).clamp(max=1 - 1e-10), z_t).expand(z_t.shape)
         predicted = size * survival[..., None] * prediction.x0.double().exp() + gone[..., None]  # [B, *D, N]
         logs = predicted.log()
         here, there = (logs.gather(-1, index[..., None])[..., 0] for index in (z_t, z0))
@@ -50,8 +50,8 @@ class Uniform(DiscreteProcess):
 
     def log_scores_of(self, prediction: Prediction, z_t: Tensor, t: Tensor) -> Tensor:
         """Return log x̄_y − log x̄_i, with x̄ = N α p + 1 − α of the predicted probabilities p, and i the state."""
-        survival = per_sample(self.schedule.survival(t), z_t).expand(z_t.shape)[..., None]
-        logs = (self.vocab_size * survival * prediction.x0.double().exp() + 1 - survival).log()
+        survival, gone = self._shares(t, z_t)
+        logs = (self.vocab_size * survival * prediction.x0.double().exp() + gone).log()
         return logs - logs.gather(-1, z_t[..., None])
 
     def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
@@ -60,9 +60,8 @@ class Uniform(DiscreteProcess):
 
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return p = (x̄ − 1 + α)/(N α) with x̄ = N s/Σ s, as near to probabilities as scores allow."""
-        survival = per_sample(self.schedule.survival(t), z_t).expand(z_t.shape)[..., None]
-        smoothed = self.vocab_size * log_scores.double().softmax(-1)
-        probs = (smoothed - 1 + survival).clamp(min=0)
+        _, gone = self._shares(t, z_t)
+        probs = (self.vocab_size * log_scores.double().softmax(-1) - gone).clamp(min=0)
         return (probs / probs.sum(-1, keepdim=True)).log().to(log_scores.dtype)
 
     def jump_rate(self, z_t: Tensor) -> Tensor:
@@ -71,3 +70,9 @@ class Uniform(DiscreteProcess):
 
     def destroyed(self, u: Tensor) -> Tensor:
         return self._uniform_tokens(u)
+
+    def _shares(self, t: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shares α and 1 − α of positions that survive and that are destroyed, [B, *D, 1]."""
+        shares = (self.schedule.survival(t), self.schedule.gone(t))
+        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
+        return survival, gone

@@ -147,6 +147,16 @@ class RateSchedule(Schedule):
     def time(self, survival: Tensor) -> Tensor:
         """Return the inverse of `survival`, for values between its last and its first."""
 
+    def gone(self, t: Tensor) -> Tensor:
+        """Return 1 − `survival`. Near t = 0 the difference has no digits: schedules give the closed form that has."""
+        return 1 - self.survival(t)
+
+    def gone_between(self, s: Tensor, t: Tensor) -> Tensor:
+        """Return the probability that a position is destroyed by t if it survived until s < t; 1 if none survives."""
+        at_s, at_t = self.survival(s), self.survival(t)
+        early = (self.gone(t) - self.gone(s)) / at_s  # has its digits while most survive, and the ratio has them later
+        return torch.where(at_s > 0, torch.where(at_t > 0.5, early, 1 - at_t / at_s), 1)
+
     def rate(self, t: Tensor) -> Tensor:
         """Return the derivative of `total` with respect to t: −d_survival / survival, which may be infinite."""
         return -self.d_survival(t) / self.survival(t)
@@ -158,6 +168,10 @@ class RateSchedule(Schedule):
     def signal(self, t: Tensor) -> Tensor:
         """Return `survival`."""
         return self.survival(t)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """Return the logit of `survival`, which is −log(e^total − 1)."""
+        return self.survival(t).log() - self.gone(t).log()
 
     def curves(self) -> list[Curve]:
         t = torch.linspace(0, 1, 501, dtype=torch.float64)[:-1]

@@ -30,6 +30,9 @@ class GeometricSchedule(RateSchedule):
     def survival(self, t: Tensor) -> Tensor:
         return (-self.total(t)).exp()
 
+    def gone(self, t: Tensor) -> Tensor:
+        return -torch.expm1(-self.total(t))
+
     def d_survival(self, t: Tensor) -> Tensor:
         return -self.rate(t) * self.survival(t)
 

@@ -31,7 +31,10 @@ class PolynomialSchedule(RateSchedule):
         self.remaining = remaining
 
     def survival(self, t: Tensor) -> Tensor:
-        return 1 - (1 - self.remaining) * t**self.exponent
+        return 1 - self.gone(t)
+
+    def gone(self, t: Tensor) -> Tensor:
+        return (1 - self.remaining) * t**self.exponent
 
     def d_survival(self, t: Tensor) -> Tensor:
         return -(1 - self.remaining) * self.exponent * t ** (self.exponent - 1)

@@ -26,6 +26,9 @@ class SurvivalCosineSchedule(RateSchedule):
     def survival(self, t: Tensor) -> Tensor:
         return 2 * torch.sin(math.pi / 4 * (1 - t)).square()  # = 1 − cos(π/2 (1 − t)), with its digits near t = 1
 
+    def gone(self, t: Tensor) -> Tensor:
+        return torch.sin(math.pi / 2 * t)  # = cos(π/2 (1 − t)), with its digits near t = 0
+
     def d_survival(self, t: Tensor) -> Tensor:
         return -math.pi / 2 * torch.sin(math.pi / 2 * (1 - t))
 
