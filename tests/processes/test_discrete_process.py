@@ -5,7 +5,8 @@ import torch
 from scipy import stats
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations import Logits, LogScores
+from diffusion_lab.objectives import TokenBound
+from diffusion_lab.parameterizations import Denoiser, Logits, LogScores
 from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
 from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule
 
@@ -167,6 +168,50 @@ def test_another_token_early_on_is_told_from_the_data_by_scores_and_posterior():
     torch.testing.assert_close(scores, times(V / gone, 1, 1, 1), rtol=1e-9, atol=0)
     back = process.posterior(z_t, known, t, 0 * t).log_probs.exp()[0, 0]
     torch.testing.assert_close(back, times(1, 0, 0, 0))
+
+
+def test_scores_that_allow_a_token_nowhere_leave_it_a_small_probability():
+    process = Uniform(LogLinearSchedule(), 3)
+    scores = torch.tensor([[[1.0, 0.1, 1.0]]]).log()  # x̄ of the second token is 1/7, and 1 − α is 1/2
+    probs = process.x0_of(scores, torch.tensor([[0]]), times(0.5)).exp()[0, 0]
+    torch.testing.assert_close(probs, torch.tensor([0.5, 0.0, 0.5]), atol=1e-6, rtol=0)
+    assert 1e-8 < float(probs[1]) < 1e-7
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 2.0, 5.0])
+def test_guidance_by_scores_that_allow_a_token_nowhere_is_of_probabilities(scale):
+    process = Uniform(LogLinearSchedule(remaining=1e-3), 3)
+    t, z_t = times(0.5), torch.tensor([[0]])
+    free, given = (
+        LogScores(process).prediction(torch.tensor([[scores]]).log(), z_t, t)
+        for scores in ([1.0, 0.1, 1.0], [1.0, 1.0, 1.0])
+    )
+    for prediction, other in ((given, free), (free, given)):
+        torch.testing.assert_close(prediction.guided(other, scale).exp().sum(-1), torch.ones(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [(0.5, [1.0, 0.0, 0.0]), (1.0, [0.5, 0.5, 0.0]), (2.0, [0.0, 1.0, 0.0])]
+)
+def test_guidance_towards_what_is_impossible_without_a_label_takes_the_limit(scale, expected):
+    free, given = (TokenLogProbs(torch.tensor([[probs]]).log()) for probs in ([0.4, 0.0, 0.6], [0.5, 0.5, 0.0]))
+    torch.testing.assert_close(given.guided(free, scale).exp()[0, 0], torch.tensor(expected), atol=1e-6, rtol=1e-4)
+    only = TokenLogProbs(torch.tensor([[[0.0, 1.0, 0.0]]]).log())
+    assert only.guided(free, scale).exp().tolist() == [[[0, 1, 0]]]
+
+
+@pytest.mark.parametrize("steps", [None, 16])
+def test_losses_of_uniform_tokens_by_scores_are_finite(steps):
+    """With scores that fit no probabilities, as a network has them; in steps the time before the first is 0."""
+    process = Uniform(LogLinearSchedule(steps, remaining=1e-3), V)
+    generator = torch.Generator().manual_seed(5)
+    z0, t = torch.randint(V, (512, 4), generator=generator), (torch.arange(512) % 16 + 1).double() / 16
+    raw = (2 * torch.randn(512, 4, V, generator=generator)).requires_grad_()
+    denoiser = Denoiser(lambda *_: raw, LogScores(process))
+    terms = TokenBound(process, 0.01)(denoiser, z0, t, Noise(torch.arange(512), 6))
+    terms["loss"].sum().backward()
+    assert all(bool(term.isfinite().all()) for term in terms.values())
+    assert bool(raw.grad.isfinite().all())
 
 
 def test_gradients_are_finite_with_all_and_with_no_token_masked():

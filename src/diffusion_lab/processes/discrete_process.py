@@ -17,6 +17,9 @@ from diffusion_lab.processes.base import Noised, Process, per_sample
 from diffusion_lab.processes.prediction import Prediction
 from diffusion_lab.schedules import RateSchedule
 
+#: Stands for the log-probability −inf where it would make infinite differences; no network's own is as low.
+_LOG_ZERO = -1000.0
+
 
 class TokenPrediction(Prediction):
     """The prediction of clean tokens for a state z_t [B, *D] int64."""
@@ -34,9 +37,9 @@ class TokenPrediction(Prediction):
         return TokenLogProbs(self.x0[:, -count:])
 
     def guided(self, free: Prediction, scale: float) -> Tensor:
-        """Return log-probabilities of log û + scale (log ĉ − log û), as probabilities; −inf stays −inf."""
-        given = self.x0
-        mixed = free.x0 + scale * (given - free.x0)
+        """Return log-probabilities of log û + scale (log ĉ − log û), as probabilities; −inf in log ĉ stays −inf."""
+        given, without = self.x0, free.x0.clamp(min=_LOG_ZERO)
+        mixed = without + scale * (given - without)
         return torch.where(given > -torch.inf, mixed, -torch.inf).log_softmax(-1)
 
     def log_scores(self, process: DiscreteProcess, z_t: Tensor, t: Tensor) -> Tensor:

@@ -59,9 +59,11 @@ class Uniform(DiscreteProcess):
         return raw.scatter(-1, z_t[..., None], 0.0)
 
     def x0_of(self, log_scores: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
-        """Return p = (x̄ − 1 + α)/(N α) with x̄ = N s/Σ s, as near to probabilities as scores allow."""
+        """Return p = (x̄ − 1 + α)/(N α) with x̄ = N s/Σ s, as near to probabilities above 0 as scores allow."""
         _, gone = self._shares(t, z_t)
         probs = (self.vocab_size * log_scores.double().softmax(-1) - gone).clamp(min=0)
+        # Of 0 a loss would be infinite; less than this, p = 1e-7/N, is lost in the rounding of float32 scores.
+        probs = probs.clamp(min=torch.finfo(torch.float32).eps * probs.mean(-1, keepdim=True))
         return (probs / probs.sum(-1, keepdim=True)).log().to(log_scores.dtype)
 
     def jump_rate(self, z_t: Tensor) -> Tensor:
