@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import per_sample
 from diffusion_lab.sampling.base import DenoiserFn, State
@@ -16,7 +15,8 @@ from diffusion_lab.sampling.score_sampler import ScoreSampler
 class ScoreEuler(ScoreSampler):
     """Each position jumps to a token with a probability of its score times the rate and the length of the step.
 
-    Where these probabilities add up to more than 1, which coarse steps early on lead to, they are scaled to 1.
+    Where these probabilities add up to more than 1, which coarse steps early on lead to, they are scaled to 1. A last
+    step to t = 0 leaves no mask: there they are scaled to 1 as well if they add up to less, as learned scores do.
 
     Arguments as in `ScoreSampler`.
     """
@@ -31,4 +31,4 @@ class ScoreEuler(ScoreSampler):
         jumps = jumps / total.clamp(min=1)
         stays = functional.one_hot(z, process.num_states) * (1 - total.clamp(max=1))
         probs = functional.pad(jumps, (0, process.num_states - process.vocab_size)) + stays
-        return State(Categorical(probs.log()).sample(noise))
+        return State(self.next_states(probs, s, noise))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from diffusion_lab.distributions import Categorical
+from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations.log_scores import check_survivors
-from diffusion_lab.processes import DiscreteProcess
+from diffusion_lab.processes import DiscreteProcess, per_sample
 from diffusion_lab.sampling.base import Sampler
 from diffusion_lab.sampling.grids import TimeGrid
 
@@ -24,3 +29,9 @@ class ScoreSampler(Sampler):
         super().__init__(grid.steps(num_steps))
         check_survivors(process, f"sampler={type(self).__name__}")
         self.process = process
+
+    def next_states(self, probs: Tensor, s: Tensor, noise: Noise) -> Tensor:
+        """Draw states [B, *D] at times s from probabilities [B, *D, S], scaled to sum to 1; at s = 0 only tokens."""
+        tokens, masks = probs.tensor_split([self.process.vocab_size], dim=-1)
+        probs = torch.cat([tokens, masks * per_sample(s > 0, tokens)], dim=-1)
+        return Categorical((probs / probs.sum(-1, keepdim=True)).log()).sample(noise)

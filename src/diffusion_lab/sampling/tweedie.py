@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import per_sample
 from diffusion_lab.sampling.base import DenoiserFn, State
@@ -28,11 +27,9 @@ class Tweedie(ScoreSampler):
         here = functional.one_hot(z, process.num_states)
         scores = torch.where(here > 0, 1.0, functional.pad(tokens, (0, extra)))  # [B, *D, S]
         keep = per_sample(process.schedule.survival(t) / process.schedule.survival(s), z)[..., None]  # e^{−Δσ}
+        lost = per_sample(process.schedule.gone_between(s, t), z)[..., None]  # 1 − e^{−Δσ}
         limit = process.limit.to(z.device)
-        # The transition matrix is keep·I + (1 − keep) 1·limit, and its inverse I/keep + (1 − 1/keep) 1·limit.
-        back = scores / keep + (1 - 1 / keep) * limit * scores.sum(-1, keepdim=True)
-        forward = keep * here + (1 - keep) * limit[z][..., None]
-        probs = (back * forward).clamp(min=0)
-        if extra and bool((s == 0).all()):
-            probs[..., process.vocab_size :] = 0
-        return State(Categorical((probs / probs.sum(-1, keepdim=True)).log()).sample(noise))
+        # The transition matrix is keep·I + lost·1·limit, and its inverse (I − lost·1·limit)/keep.
+        back = (scores - lost * limit * scores.sum(-1, keepdim=True)) / keep
+        forward = keep * here + lost * limit[z][..., None]
+        return State(self.next_states((back * forward).clamp(min=0), s, noise))
