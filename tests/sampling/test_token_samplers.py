@@ -138,7 +138,7 @@ def test_samplers_by_scores_reach_the_joint_of_masked_tokens(kind):
 
 
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(remaining=1e-3), PolynomialSchedule(6.0, remaining=1e-3)])
-@pytest.mark.parametrize("kind", [Ancestral, Tweedie, ScoreEuler])
+@pytest.mark.parametrize("kind", [Ancestral, Tweedie, ScoreEuler, Remasking])
 def test_the_last_step_leaves_no_mask_where_scores_do_not_sum_to_1(kind, schedule):
     """Scores are 0.9 of what probabilities give; and from t = 1/1000 on, 1 − α is 0 in floating point, or nearly."""
     process = Absorbing(schedule, 3)

@@ -48,10 +48,10 @@ class Remasking(Sampler):
 
     def step(self, state: State, t: Tensor, s: Tensor, denoiser: DenoiserFn, noise: Noise) -> State:
         z, process = state.z, self.process
-        at_t, at_s = process.schedule.survival(t), process.schedule.survival(s)
-        largest = ((1 - at_s) / at_t.clamp(min=1e-300)).clamp(max=1)  # at_t = 0 leaves no tokens to mask
+        at_t, gone_t, gone_s = process.schedule.survival(t), process.schedule.gone(t), process.schedule.gone(s)
+        largest = (gone_s / at_t.clamp(min=1e-300)).clamp(max=1)  # at_t = 0 leaves no tokens to mask
         again = largest * self.strength if self.rule == "rescale" else largest.clamp(max=self.strength)
-        opening = (at_s - (1 - again) * at_t) / (1 - at_t)
+        opening = (gone_t - gone_s + again * at_t) / gone_t  # = (α_s − (1 − σ) α_t)/(1 − α_t)
         masked = z == process.mask
         u = noise.at("moves").uniform(z.shape[1:])
         tokens = draw_tokens(denoiser(z, t), noise.at("token"))
