@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.noise import Noise
-from diffusion_lab.processes import Process
 
 #: (z_t [B, *D], t [B], condition or None) → prediction: a Denoiser, or one that has been transformed.
 DenoiserFn = Callable[..., Any]
@@ -68,7 +67,7 @@ class Sampler(Walk):
         by_blocks: whether it goes with networks that see blocks (`Network.block_size`), and with no others.
     """
 
-    process: Process
+    process: Any
     reversible: bool = False
     by_blocks: bool = False
 

@@ -31,8 +31,6 @@ class Remasking(Sampler):
         ValueError: naming the key that is out of its range.
     """
 
-    process: Absorbing
-
     def __init__(
         self,
         process: Absorbing,

@@ -25,8 +25,6 @@ class ScoreSampler(Sampler):
         ValueError: if nothing survives at t = 1, where there are no scores.
     """
 
-    process: DiscreteProcess
-
     def __init__(self, process: DiscreteProcess, grid: TimeGrid, num_steps: int = 64) -> None:
         super().__init__(grid.steps(num_steps))
         check_survivors(process, f"sampler={type(self).__name__}")
