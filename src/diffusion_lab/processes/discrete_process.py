@@ -25,9 +25,14 @@ class TokenPrediction(Prediction):
     def nll(self, z0: Tensor) -> Tensor:
         """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
 
+    @property
+    def untempered(self) -> TokenPrediction:
+        """The prediction before a temperature or a truncation, as the network and its guidance gave it."""
+        return self
+
     def confidence(self, tokens: Tensor) -> Tensor:
-        """Return the probability [B, *D] float32 of tokens [B, *D] int64, as the network and its guidance gave it."""
-        return (-self.nll(tokens)).exp()
+        """Return the probability [B, *D] float32 of tokens [B, *D] int64 in what is `untempered`."""
+        return (-self.untempered.nll(tokens)).exp()
 
     def last(self, count: int) -> TokenPrediction:
         """Return the prediction of the last `count` positions of sequences [B, L]."""
@@ -69,8 +74,9 @@ class TokenLogProbs(TokenPrediction):
     def nll(self, z0: Tensor) -> Tensor:
         return -self.log_probs.gather(-1, z0[..., None])[..., 0]
 
-    def confidence(self, tokens: Tensor) -> Tensor:
-        return super().confidence(tokens) if self.original is None else self.original.confidence(tokens)
+    @property
+    def untempered(self) -> TokenPrediction:
+        return self if self.original is None else self.original.untempered
 
 
 class DiscreteProcess(Process):

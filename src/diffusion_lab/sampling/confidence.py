@@ -16,7 +16,8 @@ from diffusion_lab.sampling.unmask import best, draw_tokens
 class Confidence(Sampler):
     """Each step draws a token for every mask, and keeps those of which the network is surest; the others stay masked.
 
-    Equally many are kept at each step of a block. What is drawn is not a sample of the network's process: sure tokens
+    Equally many are kept at each step of a block. A temperature or a truncation changes which tokens are drawn, and not
+    how sure the network, with its guidance, is of them: at temperature 0 all would look equally sure. What is drawn is not a sample of the network's process: sure tokens
     come first, and repetitions with them. Show the entropy of the samples beside their quality.
 
     Args:
@@ -65,7 +66,7 @@ class Confidence(Sampler):
         left = here.flatten(1).sum(1)
         prediction = denoiser(z, t)
         tokens = draw_tokens(prediction, noise)
-        score = torch.where(here, self._sureness(prediction.x0, tokens), -torch.inf)
+        score = torch.where(here, self._sureness(prediction.untempered.x0, tokens), -torch.inf)
         count = -(-left // (per_block - of_block))  # rounded up, so that the last step opens all that are left
         return State(torch.where(best(score, count) & here, tokens, z))
 
