@@ -78,6 +78,10 @@ class TokenLogProbs(TokenPrediction):
     def untempered(self) -> TokenPrediction:
         return self if self.original is None else self.original.untempered
 
+    def last(self, count: int) -> TokenLogProbs:
+        original = None if self.original is None else self.original.last(count)
+        return TokenLogProbs(self.log_probs[:, -count:], original)
+
 
 class DiscreteProcess(Process):
     """A token stays what it is until it is destroyed, at a random time; then it is a draw from a fixed distribution.
