@@ -24,7 +24,7 @@ from diffusion_lab.sampling import (
     draw,
 )
 from diffusion_lab.sampling.grids.trailing import Trailing
-from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule, SurvivalCosineSchedule
 from oracles.markov_text import ExactMasked, ExactUniform, Joint
 
 COUNT = 20_000
@@ -184,6 +184,32 @@ def test_the_surest_token_is_opened_first():
     top = probs.topk(2, dim=-1).values
     surest = int((top[:, 0] - top[:, 1]).argmax())
     assert bool((first[0][:, surest] != process.mask).all())
+
+
+@pytest.mark.parametrize(
+    "schedule", [LogLinearSchedule(), PolynomialSchedule(3.0), GeometricSchedule(0.1, 5.0), SurvivalCosineSchedule()]
+)
+def test_by_confidence_the_network_is_told_the_time_of_the_share_that_is_masked(schedule):
+    """Without a prompt, with a token of it, and where all is given; at the ends of a schedule, the nearest time."""
+    joint = Joint.random(3, 4)
+    process = Absorbing(schedule, joint.vocab_size)
+    given = torch.tensor([[False] * 4, [True] + [False] * 3, [True] * 4])
+    start = torch.where(given, torch.zeros(3, 4, dtype=torch.int64), process.mask)
+    asked = []
+
+    def denoiser(z, t, condition=None):
+        asked.append((z, t))
+        return Denoiser(ExactMasked(joint), Substitution(process))(z, t)
+
+    draw(denoiser, Confidence(process, 4, num_steps=4, block_length=2), start, Noise(torch.arange(3), 0))
+    for z, t in asked:
+        share = (z == process.mask).double().mean(1).clamp(min=1 / 4)  # what is complete is asked for nothing
+        zero, one = torch.zeros_like(share), torch.ones_like(share)
+        expected = share.clamp(1 - schedule.survival(zero), 1 - schedule.survival(one))
+        torch.testing.assert_close(1 - schedule.survival(t), expected)
+        assert bool(((t >= 0) & (t <= 1)).all())
+    if isinstance(schedule, LogLinearSchedule):
+        assert [float(t[0]) for _, t in asked] == pytest.approx([1, 0.75, 0.5, 0.25])  # the steps' own
 
 
 SURENESS = {
