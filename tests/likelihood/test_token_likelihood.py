@@ -60,6 +60,27 @@ def test_both_estimators_of_the_bound_agree():
     assert times.mean == pytest.approx(counts.mean, abs=3.5 * error)
 
 
+def test_what_survives_at_the_end_is_paid_for_where_times_are_drawn_and_not_where_counts_are():
+    """Counts start where all is masked: −log p(x). Times start at z_1, of which the prior knows but its marginals."""
+    survival, x = 0.2, CHAIN.draw(4000)
+    states = torch.cartesian_prod(*[torch.arange(4)] * 4)  # 3 is the mask
+    masks = states == 3
+    fits = ((states[:, None] == CHAIN.sequences) | masks[:, None]).all(-1).double()
+    shares = torch.where(masks, 1 - survival, survival).double().prod(1)
+    real = shares * (fits @ CHAIN.probs)
+    prior = shares * 3.0 ** -(~masks).sum(1).double()
+    apart = float((real * (real / prior).log()).sum()) / 4  # KL(q(z_1) ‖ p(z_1)), in nats per token
+    assert apart > 0.005
+    schedule = LogLinearSchedule(remaining=survival)
+    times, counts = (
+        kind(num_times=16, batch_size=4000).of(masked(CHAIN, schedule), x) for kind in (TokenBoundNLL, MaskedCountNLL)
+    )
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    assert counts.mean == pytest.approx(float(exact.mean()), abs=4 * float((counts.bits - exact).std()) / 4000**0.5)
+    difference = (times.bits - counts.bits) * math.log(2)
+    assert float(difference.mean()) == pytest.approx(apart, abs=4 * float(difference.std()) / 4000**0.5)
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("kind", [TokenBoundNLL, MaskedCountNLL])
 def test_the_bound_of_exact_blocks_is_the_probability_of_each_sequence(kind, size):

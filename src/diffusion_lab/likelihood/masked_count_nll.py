@@ -24,6 +24,9 @@ class MaskedCountNLL(TokenLikelihood):
     time, for a network that is not told the time, by another way: the two must agree within their errors. A network
     that sees blocks is asked for each given the clean ones before it, with a count of masks for each.
 
+    The counts go from all masks to none, whatever the schedule leaves at t = 1 or has destroyed at t = 0, where the two
+    bounds then differ by a little.
+
     Args:
         num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
     """

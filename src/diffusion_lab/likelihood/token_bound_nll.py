@@ -36,3 +36,6 @@ class TokenBoundNLL(TokenLikelihood):
             prediction = denoiser(z_t, t, condition, z0)
             assert isinstance(prediction, TokenPrediction)
             yield process.bound(prediction, z0, z_t, t).double()
+
+    def prior(self, process: DiscreteProcess, z0: Tensor) -> Tensor:
+        return process.prior_kl(z0) / z0[0].numel()

@@ -113,7 +113,14 @@ class TokenLikelihood(LikelihoodEstimator):
     def terms(
         self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
     ) -> Iterator[Tensor]:
-        """Yield `num_times` terms [B] float64 in nats per token, whose mean estimates the bound without bias."""
+        """Yield `num_times` terms [B] float64 in nats per token.
+
+        Their mean and `prior` are an estimate of the bound without bias.
+        """
+
+    def prior(self, process: Any, z0: Tensor) -> Tensor:
+        """Return what the state costs that a draw starts from, [B] float64 in nats per token: 0 if there is but one."""
+        return torch.zeros(len(z0), dtype=torch.float64, device=z0.device)
 
     def estimate(
         self, pipeline: Pipeline, process: Any, items: Items, device: torch.device, bar: tqdm
@@ -131,7 +138,7 @@ class TokenLikelihood(LikelihoodEstimator):
                 for term in self.terms(process, denoiser, z0, condition, noise):
                     nats += term / self.num_times
                     bar.update(len(z0))
-                nats += process.prior_kl(z0) / z0[0].numel()
+                nats += self.prior(process, z0)
             found.append(nats.cpu() / math.log(2))
         bits = torch.cat(found).clone()
         evaluations = (denoiser.evaluations - before) / len(items)
