@@ -1,6 +1,7 @@
 """Bounds of discrete diffusion against distributions whose entropy is known."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.likelihood import MaskedCountNLL, TokenBoundNLL
+from diffusion_lab.likelihood.token_likelihood import TokenResult
 from diffusion_lab.parameterizations import Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import Ancestral, Pipeline
@@ -196,3 +198,16 @@ def test_a_network_of_scores_is_told_no_time_at_which_nothing_survives():
     x = torch.randint(3, (50, 4), generator=torch.Generator().manual_seed(0))
     result = MaskedCountNLL(num_times=8, batch_size=50).of(pipeline(process, LogScores(process), Constant(), 4), x)
     assert bool(result.bits.isfinite().all())
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite_and_recorded_as_none():
+    few, many = (
+        TokenResult(bits, torch.arange(2), 4, 8.0, None, "a bound")
+        for bits in (torch.tensor([1.0, 3.0]), torch.tensor([1100.0, 1200.0]))
+    )
+    assert few.as_dict()["perplexity"] == few.perplexity == pytest.approx(4)
+    assert many.perplexity == math.inf
+    assert "nats per token, perplexity inf," in many.summary()
+    recorded = json.loads(json.dumps(many.as_dict(), allow_nan=False))
+    assert recorded["perplexity"] is None
+    assert recorded["bits_per_token"] == 1150

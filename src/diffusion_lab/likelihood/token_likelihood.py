@@ -43,6 +43,14 @@ class TokenResult(LikelihoodResult):
         spread = standard_error(nats - mean * self.characters) / float(self.characters.double().mean())
         return mean, spread
 
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the nats per token; infinite above 709 of them, as a network that learned nothing has."""
+        try:
+            return math.exp(self.mean * math.log(2))
+        except OverflowError:
+            return math.inf
+
     def as_dict(self) -> dict[str, float | str | None]:
         nats, error = self.mean * math.log(2), self.standard_error * math.log(2)
         numbers: dict[str, float | str | None] = {
@@ -50,7 +58,7 @@ class TokenResult(LikelihoodResult):
             "nats_per_token_error": error,
             "bits_per_token": self.mean,
             "bits_per_token_error": self.standard_error,
-            "perplexity": math.exp(nats),
+            "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,  # JSON has no infinity
         }
         if self.nats_per_character is not None:
             mean, spread = self.nats_per_character
@@ -64,7 +72,7 @@ class TokenResult(LikelihoodResult):
 
     def summary(self) -> str:
         nats, error = self.mean * math.log(2), self.standard_error * math.log(2)
-        text = f"at most {nats:.4f} ± {error:.4f} nats per token, perplexity {math.exp(nats):.4g}"
+        text = f"at most {nats:.4f} ± {error:.4f} nats per token, perplexity {self.perplexity:.4g}"
         if self.nats_per_character is None:
             text += f", {self.mean:.4f} ± {self.standard_error:.4f} bits per token"
         else:
