@@ -15,7 +15,7 @@ from diffusion_lab.parameterizations import Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import Ancestral, Pipeline
 from diffusion_lab.sampling.grids.trailing import Trailing
-from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, SurvivalCosineSchedule
 from oracles.markov_text import ExactBlocks, ExactMasked, ExactUniform, Joint
 
 
@@ -81,6 +81,41 @@ def test_what_survives_at_the_end_is_paid_for_where_times_are_drawn_and_not_wher
     assert counts.mean == pytest.approx(float(exact.mean()), abs=4 * float((counts.bits - exact).std()) / 4000**0.5)
     difference = (times.bits - counts.bits) * math.log(2)
     assert float(difference.mean()) == pytest.approx(apart, abs=4 * float(difference.std()) / 4000**0.5)
+
+
+@pytest.mark.parametrize("name", ["absorbing", "uniform"])
+def test_what_is_destroyed_at_the_start_is_paid_for(name):
+    """−log p(x), and what is lost where all tokens are read at once from z_0: Σ_l H(x_l | z_0) − H(x | z_0)."""
+    schedule = GeometricSchedule(low=0.5)  # 39 % of the tokens are destroyed at t = 0
+    joint = Joint.random(3, 2)
+    if name == "absorbing":
+        parts = masked(joint, schedule)
+    else:
+        process = Uniform(schedule, 3)
+        network = ExactUniform(joint, lambda c_noise: schedule.survival(c_noise / 1000))
+        parts = pipeline(process, Logits(process), network, 2)
+    survival, limit = math.exp(-0.5), parts.process.limit
+    each = survival * torch.eye(3, len(limit), dtype=torch.float64) + (1 - survival) * limit  # q(z | x) [V, S]
+    # Over pairs of states and pairs of tokens; a sequence is 3 a + b.
+    both = joint.probs.view(3, 3, 1, 1) * each[:, None, :, None] * each[None, :, None, :]
+    states = both.sum((0, 1))
+    joint_cost, first, second = (
+        torch.xlogy(part, states / part.clamp(min=1e-300)).sum() for part in (both, both.sum(1), both.sum(0))
+    )
+    expected = joint.entropy + float(first + second - joint_cost) / 2
+    assert expected > joint.entropy + 0.01
+    x = joint.draw(6000)
+    times = TokenBoundNLL(num_times=16, batch_size=6000).of(parts, x)
+    exact = -joint.probs[(x * torch.tensor([3, 1])).sum(1)].log() / 2 / math.log(2)
+    error = float((times.bits - exact).std()) / 6000**0.5 * math.log(2)
+    excess = float((times.bits - exact).mean()) * math.log(2)
+    assert error < 0.01
+    assert excess == pytest.approx(expected - joint.entropy, abs=4 * error)
+    assert times.evaluations == 17
+    if name == "absorbing":  # counts go down to one mask, and leave nothing to be read at once
+        counts = MaskedCountNLL(num_times=16, batch_size=6000).of(parts, x)
+        error = float((counts.bits - exact).std()) / 6000**0.5
+        assert counts.mean == pytest.approx(float(exact.mean()), abs=4 * error)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

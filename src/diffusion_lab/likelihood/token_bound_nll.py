@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
-from diffusion_lab.processes import DiscreteProcess, TokenPrediction, position_times
+from diffusion_lab.processes import DiscreteProcess, TokenPrediction, per_sample, position_times
+
+#: Of the decoder; scores may lead to probabilities of 0, with which a rare token would make the bound infinite.
+_UNIFORM_SHARE = 1e-9
 
 
 class TokenBoundNLL(TokenLikelihood):
     """The mean of `DiscreteProcess.bound` over uniform times, and the term of the prior.
+
+    Where a schedule has destroyed some tokens at t = 0 already, the data given such a state is paid for, too: one more
+    evaluation of the network, at t = 0, or the first of T steps.
 
     A network that sees blocks is asked for each block given the clean ones before it, at a time of its own.
 
@@ -37,5 +44,32 @@ class TokenBoundNLL(TokenLikelihood):
             assert isinstance(prediction, TokenPrediction)
             yield process.bound(prediction, z0, z_t, t).double()
 
-    def prior(self, process: DiscreteProcess, z0: Tensor) -> Tensor:
-        return process.prior_kl(z0) / z0[0].numel()
+    def ends(
+        self, process: DiscreteProcess, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
+    ) -> Tensor:
+        prior = process.prior_kl(z0) / z0[0].numel()
+        if process.schedule.ends_clean:
+            return prior
+        start = torch.zeros(len(z0), dtype=torch.float64, device=z0.device)
+        z = process.sample(z0, start, noise).z_t
+        known = start + (1 / process.schedule.steps if process.schedule.steps else 0)  # the first time of training
+        t = known if denoiser.block_size is None else known[:, None].expand(z0.shape)
+        prediction = denoiser(z, t, condition, z0)
+        assert isinstance(prediction, TokenPrediction)
+        return prior + _decoder_nll(process, prediction, z0, z, start).flatten(1).mean(1)
+
+
+def _decoder_nll(process: DiscreteProcess, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
+    """Return −log of the probability of the clean tokens given a state, proportional to p(x) q(z_t | x): [B, *D].
+
+    p are the predicted probabilities, and a share of 1e-9 of uniform ones, so that no token is impossible.
+    """
+    survival = per_sample(process.schedule.survival(t), z_t)
+    destroyed = (1 - survival) * process.limit.to(z_t.device)[z_t]
+
+    def predicted(tokens: Tensor) -> Tensor:
+        return (1 - _UNIFORM_SHARE) * (-prediction.nll(tokens).double()).exp() + _UNIFORM_SHARE / process.vocab_size
+
+    kept = torch.where(z_t < process.vocab_size, survival * predicted(z_t.clamp(max=process.vocab_size - 1)), 0)
+    of_data = predicted(z0) * (destroyed + survival * (z_t == z0))
+    return (destroyed + kept).log() - of_data.log()

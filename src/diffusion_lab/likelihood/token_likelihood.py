@@ -123,11 +123,14 @@ class TokenLikelihood(LikelihoodEstimator):
     ) -> Iterator[Tensor]:
         """Yield `num_times` terms [B] float64 in nats per token.
 
-        Their mean and `prior` are an estimate of the bound without bias.
+        Their mean and `ends` are an estimate of the bound without bias.
         """
 
-    def prior(self, process: Any, z0: Tensor) -> Tensor:
-        """Return what the state costs that a draw starts from, [B] float64 in nats per token: 0 if there is but one."""
+    def ends(self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise) -> Tensor:
+        """Return what the first and the last state of a draw cost, [B] float64 in nats per token.
+
+        That is 0, as here, for a draw that starts from one and the same state and ends at clean data.
+        """
         return torch.zeros(len(z0), dtype=torch.float64, device=z0.device)
 
     def estimate(
@@ -146,7 +149,7 @@ class TokenLikelihood(LikelihoodEstimator):
                 for term in self.terms(process, denoiser, z0, condition, noise):
                     nats += term / self.num_times
                     bar.update(len(z0))
-                nats += self.prior(process, z0)
+                nats += self.ends(process, denoiser, z0, condition, noise.at("ends"))
             found.append(nats.cpu() / math.log(2))
         bits = torch.cat(found).clone()
         evaluations = (denoiser.evaluations - before) / len(items)

@@ -189,9 +189,10 @@ class DiscreteProcess(Process):
     def bound(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return the term [B] float32 of the negative evidence lower bound at times t [B], in nats per token.
 
-        Its mean over uniform times is the bound, without `prior_kl`. In continuous time it is a rate; for T steps it is
-        T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) with s = t − 1/T (D3PM, eq. 1), where the KL for s = 0 is −log
-        of the probability of the data.
+        Its mean over uniform times is the bound, without `prior_kl`, and without what the data costs given the state at
+        t = 0: nothing where all tokens survive there (`Schedule.ends_clean`). In continuous time it is a rate; for T
+        steps it is T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) with s = t − 1/T (D3PM, eq. 1), where the KL for
+        s = 0 is −log of the probability of the data, if all tokens survive there.
 
         Args:
             prediction: for z_t.
