@@ -49,6 +49,16 @@ def test_the_likelihood_is_that_of_a_head_that_is_tied_to_the_vectors():
     torch.testing.assert_close(found, torch.stack([logs[b, range(4), TOKENS[b]].sum() for b in range(2)]))
 
 
+def test_the_likelihood_is_computed_in_single_precision_under_half_too():
+    made = codec()
+    codes = Normal(made.encode(TOKENS) + 0.1 * torch.randn(2, 4, 5), torch.zeros(2, 4, 5))
+    full = made.log_likelihood(TOKENS, codes)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = made.log_likelihood(TOKENS, codes)
+    assert half.dtype == torch.float32
+    assert torch.equal(half, full)
+
+
 @pytest.mark.parametrize(("wrong", "key"), [({"dim": 0}, "dim"), ({"noise": 0.0}, "noise")])
 def test_arguments_out_of_range_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"codec\.{key}"):

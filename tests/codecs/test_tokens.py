@@ -1,8 +1,14 @@
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from diffusion_lab.codecs import PixelTokens, Tokens
 from diffusion_lab.distributions import Categorical
+from diffusion_lab.errors import LabError
 from diffusion_lab.figures import grid_sheet, strip_sheet
 from diffusion_lab.vocabulary import BytePairs, Bytes, Characters, Words
 
@@ -44,6 +50,21 @@ def test_samples_are_saved_as_ids_and_as_text(tmp_path):
     assert [file.name for file in files] == ["samples.npy", "samples.txt"]
     assert np.load(files[0]).tolist() == [[0, 1, 2], [2, 2, 3]]
     assert files[1].read_text(encoding="utf-8") == "[0]\nabc\n\n[1]\ncc█\n"
+
+
+def test_texts_that_cannot_be_written_are_one_clear_line(tmp_path, monkeypatch):
+    """A disk that is full after the ids."""
+    opened = Path.open
+
+    def full(path, *arguments, **keywords):
+        if ".txt" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(LabError, match=r"cannot write .*samples\.txt: No space left on device"):
+        codec().save(torch.tensor([[0, 1, 2]]), tmp_path / "samples.npy")
+    assert [file.name for file in tmp_path.iterdir()] == ["samples.npy"]
 
 
 def test_blanks_stand_for_one_token_each_and_the_rest_is_given():

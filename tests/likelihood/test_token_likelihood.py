@@ -1,6 +1,7 @@
 """Bounds of discrete diffusion against distributions whose entropy is known."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -9,11 +10,12 @@ from torch import nn
 
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.likelihood import MaskedCountNLL, TokenBoundNLL
+from diffusion_lab.likelihood.token_likelihood import TokenResult
 from diffusion_lab.parameterizations import Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import Ancestral, Pipeline
 from diffusion_lab.sampling.grids.trailing import Trailing
-from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, SurvivalCosineSchedule
 from oracles.markov_text import ExactBlocks, ExactMasked, ExactUniform, Joint
 
 
@@ -58,6 +60,62 @@ def test_both_estimators_of_the_bound_agree():
     )
     error = float((times.bits - counts.bits).std()) / 2000**0.5
     assert times.mean == pytest.approx(counts.mean, abs=3.5 * error)
+
+
+def test_what_survives_at_the_end_is_paid_for_where_times_are_drawn_and_not_where_counts_are():
+    """Counts start where all is masked: −log p(x). Times start at z_1, of which the prior knows but its marginals."""
+    survival, x = 0.2, CHAIN.draw(4000)
+    states = torch.cartesian_prod(*[torch.arange(4)] * 4)  # 3 is the mask
+    masks = states == 3
+    fits = ((states[:, None] == CHAIN.sequences) | masks[:, None]).all(-1).double()
+    shares = torch.where(masks, 1 - survival, survival).double().prod(1)
+    real = shares * (fits @ CHAIN.probs)
+    prior = shares * 3.0 ** -(~masks).sum(1).double()
+    apart = float((real * (real / prior).log()).sum()) / 4  # KL(q(z_1) ‖ p(z_1)), in nats per token
+    assert apart > 0.005
+    schedule = LogLinearSchedule(remaining=survival)
+    times, counts = (
+        kind(num_times=16, batch_size=4000).of(masked(CHAIN, schedule), x) for kind in (TokenBoundNLL, MaskedCountNLL)
+    )
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    assert counts.mean == pytest.approx(float(exact.mean()), abs=4 * float((counts.bits - exact).std()) / 4000**0.5)
+    difference = (times.bits - counts.bits) * math.log(2)
+    assert float(difference.mean()) == pytest.approx(apart, abs=4 * float(difference.std()) / 4000**0.5)
+
+
+@pytest.mark.parametrize("name", ["absorbing", "uniform"])
+def test_what_is_destroyed_at_the_start_is_paid_for(name):
+    """−log p(x), and what is lost where all tokens are read at once from z_0: Σ_l H(x_l | z_0) − H(x | z_0)."""
+    schedule = GeometricSchedule(low=0.5)  # 39 % of the tokens are destroyed at t = 0
+    joint = Joint.random(3, 2)
+    if name == "absorbing":
+        parts = masked(joint, schedule)
+    else:
+        process = Uniform(schedule, 3)
+        network = ExactUniform(joint, lambda c_noise: schedule.survival(c_noise / 1000))
+        parts = pipeline(process, Logits(process), network, 2)
+    survival, limit = math.exp(-0.5), parts.process.limit
+    each = survival * torch.eye(3, len(limit), dtype=torch.float64) + (1 - survival) * limit  # q(z | x) [V, S]
+    # Over pairs of states and pairs of tokens; a sequence is 3 a + b.
+    both = joint.probs.view(3, 3, 1, 1) * each[:, None, :, None] * each[None, :, None, :]
+    states = both.sum((0, 1))
+    joint_cost, first, second = (
+        torch.xlogy(part, states / part.clamp(min=1e-300)).sum() for part in (both, both.sum(1), both.sum(0))
+    )
+    expected = joint.entropy + float(first + second - joint_cost) / 2
+    assert expected > joint.entropy + 0.01
+    x = joint.draw(6000)
+    times = TokenBoundNLL(num_times=16, batch_size=6000).of(parts, x)
+    exact = -joint.probs[(x * torch.tensor([3, 1])).sum(1)].log() / 2 / math.log(2)
+    error = float((times.bits - exact).std()) / 6000**0.5 * math.log(2)
+    excess = float((times.bits - exact).mean()) * math.log(2)
+    assert error < 0.01
+    assert excess == pytest.approx(expected - joint.entropy, abs=4 * error)
+    assert times.evaluations == 17
+    if name == "absorbing":  # counts go down to one mask, and leave nothing to be read at once
+        counts = MaskedCountNLL(num_times=16, batch_size=6000).of(parts, x)
+        error = float((counts.bits - exact).std()) / 6000**0.5
+        assert counts.mean == pytest.approx(float(exact.mean()), abs=4 * error)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -175,3 +233,16 @@ def test_a_network_of_scores_is_told_no_time_at_which_nothing_survives():
     x = torch.randint(3, (50, 4), generator=torch.Generator().manual_seed(0))
     result = MaskedCountNLL(num_times=8, batch_size=50).of(pipeline(process, LogScores(process), Constant(), 4), x)
     assert bool(result.bits.isfinite().all())
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite_and_recorded_as_none():
+    few, many = (
+        TokenResult(bits, torch.arange(2), 4, 8.0, None, "a bound")
+        for bits in (torch.tensor([1.0, 3.0]), torch.tensor([1100.0, 1200.0]))
+    )
+    assert few.as_dict()["perplexity"] == few.perplexity == pytest.approx(4)
+    assert many.perplexity == math.inf
+    assert "nats per token, perplexity inf," in many.summary()
+    recorded = json.loads(json.dumps(many.as_dict(), allow_nan=False))
+    assert recorded["perplexity"] is None
+    assert recorded["bits_per_token"] == 1150

@@ -23,6 +23,7 @@ from diffusion_lab.sampling import (
     Nucleus,
     Pipeline,
     Remasking,
+    Trajectory,
     Tweedie,
 )
 from diffusion_lab.sampling.grids.trailing import Trailing
@@ -191,6 +192,21 @@ def test_temperature_scores_and_uniform_tokens_go_with_blocks():
             samples = pipeline(network, sampler, process, parameterization).draw(20, length=8).samples
             assert samples.shape == (20, 8)
             assert bool((samples < VOCAB).all())
+
+
+def test_the_confidence_in_tokens_of_blocks_is_that_before_the_temperature():
+    """At temperature 0 every token is certain; a trajectory shows how likely the network found it."""
+    process, network = absorbing(), Table()
+    parts = pipeline(network, by_first_hitting(process, network), process, transforms=[Nucleus(process, 0.0)])
+    trajectory, states = Trajectory(frames=4, keep=1), []
+    parts.draw(1, trajectory=trajectory, on_step=lambda step: states.append((step.before, step.z)))
+    expected = torch.full((1, LENGTH), torch.nan)
+    for before, after in states:
+        place = int((before != after).nonzero()[0, 1])
+        known = before[:, : place // SIZE * SIZE + SIZE]
+        expected[0, place] = network(known, None)[0, place].softmax(-1)[after[0, place]]
+    torch.testing.assert_close(trajectory.confidence[-1], expected)
+    assert float(expected.max()) < 0.999
 
 
 def test_guidance_leads_towards_labels_and_not_towards_a_prompt():

@@ -63,6 +63,7 @@ class Recorder(Sampler):
 
     def __init__(self):
         super().__init__([(1.0, 0.6), (0.6, 0.5), (0.5, 0.0)])
+        self.process = Gaussian(LinearSchedule())
         self.seen = []
 
     def step(self, state, t, s, denoiser, noise):

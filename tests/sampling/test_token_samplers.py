@@ -12,6 +12,7 @@ from diffusion_lab.parameterizations import Denoiser, Logits, LogScores, Substit
 from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
 from diffusion_lab.sampling import (
     Ancestral,
+    ClassifierFree,
     Confidence,
     FirstHitting,
     GivenTokens,
@@ -24,7 +25,7 @@ from diffusion_lab.sampling import (
     draw,
 )
 from diffusion_lab.sampling.grids.trailing import Trailing
-from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule
+from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule, SurvivalCosineSchedule
 from oracles.markov_text import ExactMasked, ExactUniform, Joint
 
 COUNT = 20_000
@@ -197,6 +198,65 @@ def test_the_surest_token_is_opened_first():
     top = probs.topk(2, dim=-1).values
     surest = int((top[:, 0] - top[:, 1]).argmax())
     assert bool((first[0][:, surest] != process.mask).all())
+
+
+@pytest.mark.parametrize(
+    "schedule", [LogLinearSchedule(), PolynomialSchedule(3.0), GeometricSchedule(0.1, 5.0), SurvivalCosineSchedule()]
+)
+def test_by_confidence_the_network_is_told_the_time_of_the_share_that_is_masked(schedule):
+    """Without a prompt, with a token of it, and where all is given; at the ends of a schedule, the nearest time."""
+    joint = Joint.random(3, 4)
+    process = Absorbing(schedule, joint.vocab_size)
+    given = torch.tensor([[False] * 4, [True] + [False] * 3, [True] * 4])
+    start = torch.where(given, torch.zeros(3, 4, dtype=torch.int64), process.mask)
+    asked = []
+
+    def denoiser(z, t, condition=None):
+        asked.append((z, t))
+        return Denoiser(ExactMasked(joint), Substitution(process))(z, t)
+
+    draw(denoiser, Confidence(process, 4, num_steps=4, block_length=2), start, Noise(torch.arange(3), 0))
+    for z, t in asked:
+        share = (z == process.mask).double().mean(1).clamp(min=1 / 4)  # what is complete is asked for nothing
+        zero, one = torch.zeros_like(share), torch.ones_like(share)
+        expected = share.clamp(1 - schedule.survival(zero), 1 - schedule.survival(one))
+        torch.testing.assert_close(1 - schedule.survival(t), expected)
+        assert bool(((t >= 0) & (t <= 1)).all())
+    if isinstance(schedule, LogLinearSchedule):
+        assert [float(t[0]) for _, t in asked] == pytest.approx([1, 0.75, 0.5, 0.25])  # the steps' own
+
+
+SURENESS = {
+    "confidence": lambda probs: probs.max(-1).values,
+    "entropy": lambda probs: torch.xlogy(probs, probs).sum(-1),
+    "margin": lambda probs: probs.topk(2, dim=-1).values @ torch.tensor([1.0, -1.0], dtype=probs.dtype),
+}
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("by", list(SURENESS))
+def test_at_temperature_0_the_order_is_that_of_the_untempered_prediction(by, scale):
+    """The likeliest token of each position, the surest first: by the probabilities of the network and its guidance."""
+    orders = set()
+    for seed in range(6):
+        joint = Joint.random(3, 4, seed=seed)
+        process, parameterization, network = masked(joint)
+        prompt = GivenTokens(torch.tensor([2, 0, 0, 0]), torch.tensor([True, False, False, False]), process.mask)
+        transforms = (ClassifierFree(process, network, None, scale=scale), Nucleus(process, 0.0))
+        sampler = Confidence(process, 4, num_steps=4, by=by)
+        pipeline = Pipeline(network, parameterization, process, Tokens(3, None), sampler, transforms, (4,))
+        states = []
+        pipeline.draw(1, constraint=prompt, on_step=lambda step, states=states: states.append(step.z[0].tolist()))
+        state, expected = torch.tensor([2, 3, 3, 3]), []
+        for _ in range(3):
+            given, free = (network(z[None], None)[0] for z in (state, prompt.without(state)))
+            probs = (free + scale * (given - free)).softmax(-1)
+            surest = int(torch.where(state == process.mask, SURENESS[by](probs), -torch.inf).argmax())
+            state[surest] = probs[surest].argmax()
+            expected.append(state.tolist())
+        assert [*expected, expected[-1]] == states  # the last step finds no mask
+        orders.add(tuple(token == process.mask for token in expected[0]))
+    assert len(orders) > 1
 
 
 def test_given_tokens_stay_and_the_rest_is_drawn_given_them():

@@ -67,5 +67,6 @@ class TokenEmbedding(Tokens):
         The head, softmax(E z0 + bias), learns from codes with their noise; the standard deviation of z0 is not used.
         """
         assert isinstance(z0, Normal)
-        logits = nn.functional.linear(z0.mean.to(self.vectors.dtype), self.vectors, self.bias)  # [B, L, V]
-        return logits.float().log_softmax(-1).gather(-1, x[..., None]).flatten(1).sum(1)
+        with torch.autocast(x.device.type, enabled=False):  # half precision has too few digits for near vectors
+            logits = nn.functional.linear(z0.mean.float(), self.vectors.float(), self.bias.float())  # [B, L, V]
+        return logits.log_softmax(-1).gather(-1, x[..., None]).flatten(1).sum(1)

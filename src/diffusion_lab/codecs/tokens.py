@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffusion_lab.codecs.base import Codec, Reconstruct
 from diffusion_lab.distributions import Categorical, Distribution
-from diffusion_lab.machine.atomic_write import atomic_write
+from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -111,6 +111,5 @@ class Tokens(Codec):
         """Write token ids [N, L] to the NumPy file `path`, and their texts to a text file beside it."""
         files = super().save(samples, path)
         texts = path.with_suffix(".txt")
-        with atomic_write(texts) as file:
-            file.write("\n\n".join(f"[{n}]\n{self.text(tokens)}" for n, tokens in enumerate(samples)).encode() + b"\n")
+        write_text(texts, "\n\n".join(f"[{n}]\n{self.text(tokens)}" for n, tokens in enumerate(samples)) + "\n")
         return [*files, texts]

@@ -14,7 +14,7 @@ from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
 from diffusion_lab.processes import Absorbing, TokenPrediction, block_times
-from diffusion_lab.sampling.unmask import random_masked
+from diffusion_lab.sampling.unmask import random_masked, time_of_share
 
 
 class MaskedCountNLL(TokenLikelihood):
@@ -23,6 +23,9 @@ class MaskedCountNLL(TokenLikelihood):
     The cross-entropy of the masked tokens has the weight L/l. It is the same bound as that of all times in continuous
     time, for a network that is not told the time, by another way: the two must agree within their errors. A network
     that sees blocks is asked for each given the clean ones before it, with a count of masks for each.
+
+    The counts go from all masks to none, whatever the schedule leaves at t = 1 or has destroyed at t = 0, where the two
+    bounds then differ by a little.
 
     Args:
         num_times, num_items, split, batch_size, seed: see `TokenLikelihood`.
@@ -42,15 +45,14 @@ class MaskedCountNLL(TokenLikelihood):
     def terms(
         self, process: Absorbing, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
     ) -> Iterator[Tensor]:
-        size, schedule = denoiser.block_size or z0.shape[1], process.schedule
+        size = denoiser.block_size or z0.shape[1]
         everywhere = torch.ones_like(z0, dtype=torch.bool)
         for number in range(self.num_times):
             u = (number + noise.at("count", number).uniform()) / self.num_times
             u = block_times(u, z0.shape[1] // size, None, noise.at("blocks", number))
             count = 1 + (u * size).long().clamp(max=size - 1)  # [B, blocks], of which there is one without blocks
             masked = random_masked(everywhere, count, noise.at("masked", number))
-            # A network that is told the time is told the one at which as many are masked in the mean.
-            t = schedule.time(1 - count / size).clamp(0, 1)
+            t = time_of_share(process.schedule, count / size)
             t = t[:, 0] if denoiser.block_size is None else t.repeat_interleave(size, dim=1)
             z_t = torch.where(masked, process.mask, z0)
             prediction = denoiser(z_t, t, condition, z0)

@@ -43,6 +43,14 @@ class TokenResult(LikelihoodResult):
         spread = standard_error(nats - mean * self.characters) / float(self.characters.double().mean())
         return mean, spread
 
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the nats per token; infinite above 709 of them, as a network that learned nothing has."""
+        try:
+            return math.exp(self.mean * math.log(2))
+        except OverflowError:
+            return math.inf
+
     def as_dict(self) -> dict[str, float | str | None]:
         nats, error = self.mean * math.log(2), self.standard_error * math.log(2)
         numbers: dict[str, float | str | None] = {
@@ -50,7 +58,7 @@ class TokenResult(LikelihoodResult):
             "nats_per_token_error": error,
             "bits_per_token": self.mean,
             "bits_per_token_error": self.standard_error,
-            "perplexity": math.exp(nats),
+            "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,  # JSON has no infinity
         }
         if self.nats_per_character is not None:
             mean, spread = self.nats_per_character
@@ -64,7 +72,7 @@ class TokenResult(LikelihoodResult):
 
     def summary(self) -> str:
         nats, error = self.mean * math.log(2), self.standard_error * math.log(2)
-        text = f"at most {nats:.4f} ± {error:.4f} nats per token, perplexity {math.exp(nats):.4g}"
+        text = f"at most {nats:.4f} ± {error:.4f} nats per token, perplexity {self.perplexity:.4g}"
         if self.nats_per_character is None:
             text += f", {self.mean:.4f} ± {self.standard_error:.4f} bits per token"
         else:
@@ -113,7 +121,17 @@ class TokenLikelihood(LikelihoodEstimator):
     def terms(
         self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
     ) -> Iterator[Tensor]:
-        """Yield `num_times` terms [B] float64 in nats per token, whose mean estimates the bound without bias."""
+        """Yield `num_times` terms [B] float64 in nats per token.
+
+        Their mean and `ends` are an estimate of the bound without bias.
+        """
+
+    def ends(self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise) -> Tensor:
+        """Return what the first and the last state of a draw cost, [B] float64 in nats per token.
+
+        That is 0, as here, for a draw that starts from one and the same state and ends at clean data.
+        """
+        return torch.zeros(len(z0), dtype=torch.float64, device=z0.device)
 
     def estimate(
         self, pipeline: Pipeline, process: Any, items: Items, device: torch.device, bar: tqdm
@@ -131,7 +149,7 @@ class TokenLikelihood(LikelihoodEstimator):
                 for term in self.terms(process, denoiser, z0, condition, noise):
                     nats += term / self.num_times
                     bar.update(len(z0))
-                nats += process.prior_kl(z0) / z0[0].numel()
+                nats += self.ends(process, denoiser, z0, condition, noise.at("ends"))
             found.append(nats.cpu() / math.log(2))
         bits = torch.cat(found).clone()
         evaluations = (denoiser.evaluations - before) / len(items)

@@ -28,9 +28,14 @@ class TokenPrediction(Prediction):
     def nll(self, z0: Tensor) -> Tensor:
         """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
 
+    @property
+    def untempered(self) -> TokenPrediction:
+        """The prediction before a temperature or a truncation, as the network and its guidance gave it."""
+        return self
+
     def confidence(self, tokens: Tensor) -> Tensor:
-        """Return the probability [B, *D] float32 of tokens [B, *D] int64, as the network and its guidance gave it."""
-        return (-self.nll(tokens)).exp()
+        """Return the probability [B, *D] float32 of tokens [B, *D] int64 in what is `untempered`."""
+        return (-self.untempered.nll(tokens)).exp()
 
     def last(self, count: int) -> TokenPrediction:
         """Return the prediction of the last `count` positions of sequences [B, L]."""
@@ -72,8 +77,13 @@ class TokenLogProbs(TokenPrediction):
     def nll(self, z0: Tensor) -> Tensor:
         return -self.log_probs.gather(-1, z0[..., None])[..., 0]
 
-    def confidence(self, tokens: Tensor) -> Tensor:
-        return super().confidence(tokens) if self.original is None else self.original.confidence(tokens)
+    @property
+    def untempered(self) -> TokenPrediction:
+        return self if self.original is None else self.original.untempered
+
+    def last(self, count: int) -> TokenLogProbs:
+        original = None if self.original is None else self.original.last(count)
+        return TokenLogProbs(self.log_probs[:, -count:], original)
 
 
 class DiscreteProcess(Process):
@@ -186,9 +196,10 @@ class DiscreteProcess(Process):
     def bound(self, prediction: TokenPrediction, z0: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
         """Return the term [B] float32 of the negative evidence lower bound at times t [B], in nats per token.
 
-        Its mean over uniform times is the bound, without `prior_kl`. In continuous time it is a rate; for T steps it is
-        T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) with s = t − 1/T (D3PM, eq. 1), where the KL for s = 0 is −log
-        of the probability of the data.
+        Its mean over uniform times is the bound, without `prior_kl`, and without what the data costs given the state at
+        t = 0: nothing where all tokens survive there (`Schedule.ends_clean`). In continuous time it is a rate; for T
+        steps it is T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) with s = t − 1/T (D3PM, eq. 1), where the KL for
+        s = 0 is −log of the probability of the data, if all tokens survive there.
 
         Args:
             prediction: for z_t.

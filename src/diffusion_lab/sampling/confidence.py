@@ -10,14 +10,19 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.unmask import best, draw_tokens
+from diffusion_lab.sampling.unmask import best, draw_tokens, time_of_share
 
 
 class Confidence(Sampler):
     """Each step draws a token for every mask, and keeps those of which the network is surest; the others stay masked.
 
-    Equally many are kept at each step of a block. What is drawn is not a sample of the network's process: sure tokens
-    come first, and repetitions with them. Show the entropy of the samples beside their quality.
+    Equally many are kept at each step of a block. A temperature or a truncation changes which tokens are drawn, and not
+    how sure the network, with its guidance, is of them: at temperature 0 all would look equally sure. What is drawn is
+    not a sample of the network's process: sure tokens come first, and repetitions with them. Show the entropy of the
+    samples beside their quality.
+
+    The pairs of times that the sampler visits are nominal: a network that is told the time is told for each sample the
+    one at which as many of its positions are masked in the mean.
 
     Args:
         process: the absorbing process.
@@ -61,11 +66,14 @@ class Confidence(Sampler):
         done = self.num_steps - round(float(t[0]) * self.num_steps)  # steps before this one
         number, of_block = divmod(done, per_block)
         place = torch.arange(z[0].numel(), device=z.device).view(z.shape[1:])
-        here = (z == self.process.mask) & (place < (number + 1) * self.block)
+        masked = z == self.process.mask
+        here = masked & (place < (number + 1) * self.block)
         left = here.flatten(1).sum(1)
-        prediction = denoiser(z, t)
+        # One at least: of a sample without masks nothing is asked, and at t = 0 some predictions have no limit.
+        share = masked.flatten(1).sum(1).clamp(min=1).double() / z[0].numel()
+        prediction = denoiser(z, time_of_share(self.process.schedule, share))
         tokens = draw_tokens(prediction, noise)
-        score = torch.where(here, self._sureness(prediction.x0, tokens), -torch.inf)
+        score = torch.where(here, self._sureness(prediction.untempered.x0, tokens), -torch.inf)
         count = -(-left // (per_block - of_block))  # rounded up, so that the last step opens all that are left
         return State(torch.where(best(score, count) & here, tokens, z))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion_lab.distributions import Categorical
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Prediction
+from diffusion_lab.schedules import RateSchedule
 
 
 def draw_tokens(prediction: Prediction, noise: Noise) -> Tensor:
@@ -16,6 +17,14 @@ def draw_tokens(prediction: Prediction, noise: Noise) -> Tensor:
     Gumbel noise in float32 ends near 16.6, and so draws at a lower temperature than it says (Zheng et al. 2024).
     """
     return Categorical(prediction.x0).sample(noise)
+
+
+def time_of_share(schedule: RateSchedule, masked: Tensor) -> Tensor:
+    """Return the times in [0, 1] at which these shares of the positions are masked in the mean, or nearly as many.
+
+    A network that is told the time has seen about as many masks at that time in training.
+    """
+    return schedule.time(1 - masked).clamp(0, 1)
 
 
 def random_masked(masked: Tensor, count: Tensor, noise: Noise) -> Tensor:
