@@ -180,9 +180,10 @@ class DiscreteProcess(Process):
 
         What is predicted for a position follows from the others alone; what stands there counts as well.
         """
-        survival = per_sample(self.schedule.survival(t), z_t).expand(z_t.shape)[..., None]
+        shares = (self.schedule.survival(t), self.schedule.gone(t))
+        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
         own = functional.one_hot(z_t, self.num_states)[..., : self.vocab_size].double()
-        seen = survival * own + (1 - survival) * self.limit.to(z_t.device)[z_t][..., None]
+        seen = survival * own + gone * self.limit.to(z_t.device)[z_t][..., None]
         joint = prediction.x0.double() + seen.log()
         # A truncation may leave no probability to a token that cannot be another one.
         return torch.where((joint > -torch.inf).any(-1, keepdim=True), joint, own.log()).log_softmax(-1)
