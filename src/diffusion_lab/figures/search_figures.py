@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from diffusion_lab.figures.log_axes import plain_log_ticks, set_log_scale_if_wide
 
+#: The most letters of choices that stand side by side below a panel; more are turned.
+_MOST_LETTERS = 28
 _FINISHED, _BEST, _BEATEN = "tab:blue", "tab:red", "0.6"
 
 
@@ -185,7 +187,10 @@ def _x_positions(axes: Axes, key_slice: Slice) -> np.ndarray:
             axes.set_xticks(sorted(set(key_slice.values)))
         return np.asarray(key_slice.values, dtype=float)
     choices = list(key_slice.choices)
-    axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
+    names = [str(choice) for choice in choices]
+    axes.set_xticks(range(len(choices)), names)
+    if sum(map(len, names)) > _MOST_LETTERS:
+        axes.tick_params(axis="x", labelrotation=25)
     axes.set_xlim(-0.6, len(choices) - 0.4)
     spread = np.random.default_rng(0).uniform(-0.18, 0.18, len(key_slice.values))
     return np.asarray([choices.index(value) for value in key_slice.values]) + spread

@@ -69,6 +69,17 @@ def test_every_row_and_run_is_there(tmp_path):
     assert found["groups"][0]["runs"][0]["val/loss"] == [[10, 1.506], [20, 0.251], [30, 0.502]]
 
 
+def test_samples_that_are_text_are_shown_as_text(tmp_path):
+    for path in fake_sweep(tmp_path):
+        (path / "samples").mkdir()
+        (path / "samples" / "final.txt").write_text("[0]\nHark! <b>\x1b[1m\n\n  who\n\n[1]\nthe second\n")
+    text = made(tmp_path)
+    assert Elements(text)._open == []
+    assert text.count("<pre>Hark! &lt;b&gt;[1m\n\n  who</pre>") == 12
+    assert "the second" not in text
+    assert "No run has samples" not in text
+
+
 def test_nothing_is_fetched_and_nothing_but_the_shipped_script_may_run(tmp_path):
     fake_sweep(tmp_path, samples=1)
     text = made(tmp_path)

@@ -20,14 +20,15 @@ import jinja2
 
 from diffusion_lab.catalogue.comparison.comparison import Comparison
 from diffusion_lab.catalogue.comparison.groups import Group, shared_config
-from diffusion_lab.catalogue.comparison.sample_sheets import sample_sheet
+from diffusion_lab.catalogue.comparison.sample_sheets import sample_sheet, sample_text
 from diffusion_lab.catalogue.comparison.tables import INTERVAL_HEADING, interval_text
 from diffusion_lab.catalogue.number_format import decimals_for_spread, format_number
 from diffusion_lab.console import duration
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
 _MAX_CURVE_POINTS = 200
-_MAX_PICTURES = 120
+_MAX_SAMPLES = 120
+_MAX_CHARACTERS = 240  # of a text
 _COLOURS = 10
 _DEFAULT_METRICS = 4  # columns of the results, unless more metrics were asked for
 _CURVE_LABELS = {"val/loss": "validation", "train/loss": "training"}
@@ -41,8 +42,8 @@ def render_page(comparison: Comparison) -> str:
     metrics = _result_metrics(comparison)
     curves = [name for name in _CURVE_LABELS if any(name in run.curves for run in runs)]
     rows = [
-        _row(comparison, metrics, index, group, pictures)
-        for index, (group, pictures) in enumerate(zip(comparison.rows, _pictures(comparison), strict=True))
+        _row(comparison, metrics, index, group, samples)
+        for index, (group, samples) in enumerate(zip(comparison.rows, _samples(comparison), strict=True))
     ]
     any_tags, any_notes = any(run.tags for run in runs), any(run.notes for run in runs)
     script = _read_resource("page.js")
@@ -61,7 +62,7 @@ def render_page(comparison: Comparison) -> str:
         rows=rows,
         remarks=comparison.remarks,
         curves=[{"name": name, "label": _CURVE_LABELS[name]} for name in curves],
-        any_pictures=any(row["pictures"] for row in rows),
+        any_samples=any(row["samples"] for row in rows),
         same_sampling_seed="sampling.seed" in shared,
         run_columns=_run_columns(comparison, any_tags, any_notes),
         runs=[
@@ -132,7 +133,7 @@ def _run_columns(comparison: Comparison, any_tags: bool, any_notes: bool) -> lis
 
 
 def _row(
-    comparison: Comparison, metrics: Sequence[str], index: int, group: Group, pictures: list[dict[str, Any]]
+    comparison: Comparison, metrics: Sequence[str], index: int, group: Group, samples: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """A row of the results, with what the chart's legend and the samples show of it."""
     summary = group.summary(metrics[0])
@@ -147,7 +148,7 @@ def _row(
         "interval": interval_text(group, metrics[0]),
         "interval_sort_value": summary.low if summary and summary.n > 1 else "",
         "run_count": len(group.runs),
-        "pictures": pictures,
+        "samples": samples,
     }
 
 
@@ -182,24 +183,29 @@ def _plot(comparison: Comparison, group: Group, metric: str) -> dict[str, Any] |
     }
 
 
-def _pictures(comparison: Comparison) -> list[list[dict[str, Any]]]:
-    """For each row, a sheet of samples of each run that has any; at most `_MAX_PICTURES` in all."""
-    pictures: list[list[dict[str, Any]]] = []
+def _samples(comparison: Comparison) -> list[list[dict[str, Any]]]:
+    """For each row, a sheet or a text of samples of each run that has any; at most `_MAX_SAMPLES` in all."""
+    samples: list[list[dict[str, Any]]] = []
     for group in comparison.rows:
-        pictures.append([])
+        samples.append([])
         for run in group.runs.values():
-            full = sum(map(len, pictures)) >= _MAX_PICTURES
-            sheet = None if full else sample_sheet(run.path / "samples" / "final.npy")
-            if sheet is not None:
-                pictures[-1].append(
-                    {
-                        "folder": plain(run.path.name),
-                        "png": base64.b64encode(sheet).decode(),
-                        "seed": plain(run.seed, 20),
-                        "value": format_number(run.metrics.get(comparison.metrics[0], math.nan)),
-                    }
-                )
-    return pictures
+            if sum(map(len, samples)) >= _MAX_SAMPLES:
+                break
+            folder = run.path / "samples"
+            sheet = sample_sheet(folder / "final.npy")
+            text = sample_text(folder / "final.txt", _MAX_CHARACTERS) if sheet is None else None
+            if sheet is None and not text:
+                continue
+            samples[-1].append(
+                {
+                    "folder": plain(run.path.name),
+                    "png": None if sheet is None else base64.b64encode(sheet).decode(),
+                    "text": text,
+                    "seed": plain(run.seed, 20),
+                    "value": format_number(run.metrics.get(comparison.metrics[0], math.nan)),
+                }
+            )
+    return samples
 
 
 def _run(comparison: Comparison, row: dict[str, Any], run: RunRecord) -> dict[str, Any]:

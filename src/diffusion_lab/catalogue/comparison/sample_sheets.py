@@ -1,4 +1,4 @@
-"""A run's samples as one small picture. The array file is untrusted: its type, shape and size may be anything."""
+"""A run's samples, as one small picture or as text. The files are untrusted: their type, shape and size may be any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.bounded_read import open_bounded
+from diffusion_lab.machine.bounded_read import open_bounded, read_bounded
 
 MAX_SIDE = 320  # pixels
 _MAX_COLUMNS = 6
@@ -66,3 +66,17 @@ def as_pixels(images: np.ndarray) -> np.ndarray:
     finite = np.nan_to_num(np.asarray(images, dtype=np.float32))
     pixels: np.ndarray = np.rint((np.clip(finite, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
     return pixels
+
+
+def sample_text(path: Path, most: int) -> str | None:
+    """Return the start of the first sample in ``samples/final.txt``, of at most so many characters; None for none.
+
+    Characters that cannot be printed are left out, but for line ends.
+    """
+    try:
+        content = read_bounded(path).decode(errors="replace")
+    except (LabError, OSError):
+        return None
+    _, _, text = content.partition("\n")  # the first line is its number
+    text, _, _ = text.partition("\n\n[1]\n")
+    return "".join(sign for sign in text[:most] if sign == "\n" or sign.isprintable()).rstrip()

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from diffusion_lab.catalogue.comparison.sample_sheets import as_pixels, stored_images
+from diffusion_lab.catalogue.comparison.sample_sheets import as_pixels, sample_text, stored_images
 from diffusion_lab.config.tree import option_of, options, read_option
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.bounded_read import read_bounded, read_json
+from diffusion_lab.machine.bounded_read import read_json
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EXTRACTOR, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
@@ -196,7 +196,7 @@ def record_of(run: RunRecord) -> RecipeRecord:
         "config": {key: value for key, value in run.config.items() if not _decides_nothing(key)},
         "evaluations": [_evaluation(one, run) for one in evaluations],
     }
-    if text := _sample_text(run):
+    if text := sample_text(run.path / "samples" / "final.txt", _NUM_CHARACTERS):
         content["sample"] = text
     record = RecipeRecord(name, content)
     _check(record, run.path / EVALUATIONS)
@@ -218,16 +218,6 @@ def sample_row(run: RunRecord) -> np.ndarray | None:
             f"{path} holds neither images nor text: a recipe is recorded with the samples that are drawn after training"
         )
     return None
-
-
-def _sample_text(run: RunRecord) -> str | None:
-    """Return the start of the first sample that was drawn after training; None if it is no text."""
-    path = run.path / "samples" / "final.txt"
-    if not path.is_file():
-        return None
-    _, _, text = read_bounded(path).decode(errors="replace").partition("\n")  # the first line is its number
-    text, _, _ = text.partition("\n\n[1]\n")
-    return text[:_NUM_CHARACTERS].rstrip()
 
 
 def written(record: RecipeRecord) -> str:
