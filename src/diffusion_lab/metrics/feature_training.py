@@ -67,7 +67,9 @@ def check_trainable(data: DataModule) -> None:
     """
     name = type(data).__name__
     if not isinstance(data, ImageDataModule):
-        raise LabError(f"a feature network is for images, and data={name} has none")
+        raise LabError(
+            f"a feature network is for images, and data={name} has none (text: evaluation=text_quality or token_bound)"
+        )
     if data.num_classes is None or data.num_classes < 2:
         raise LabError(
             f"a feature network learns from labels, and data={name} has none: take features=inception with "
