@@ -236,7 +236,8 @@ def test_a_program_that_starts_the_script_reads_events_alone(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=110)
     assert (done.returncode, done.stderr) == (0, "")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["start", "epoch", "epoch", "note", "end"]
+    # A note more says that half precision is slow here, if it is when it is timed.
+    assert [event["event"] for event in events if event["event"] != "note"] == ["start", "epoch", "epoch", "end"]
     assert events[0]["device"]["processes"] == 2
     (profile, *_) = events[-1]["profile"]
     assert "run_training_epoch" in Path(profile).read_text()
