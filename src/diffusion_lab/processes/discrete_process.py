@@ -180,8 +180,7 @@ class DiscreteProcess(Process):
 
         What is predicted for a position follows from the others alone; what stands there counts as well.
         """
-        shares = (self.schedule.survival(t), self.schedule.gone(t))
-        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
+        survival, gone = self._shares(t, z_t)
         own = functional.one_hot(z_t, self.num_states)[..., : self.vocab_size].double()
         seen = survival * own + gone * self.limit.to(z_t.device)[z_t][..., None]
         joint = prediction.x0.double() + seen.log()
@@ -245,6 +244,12 @@ class DiscreteProcess(Process):
     def _marginal(self, x0: Tensor, t: Tensor) -> Tensor:
         survival = self.schedule.survival(t)
         return survival * x0 + (1 - survival) * self.limit
+
+    def _shares(self, t: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shares α and 1 − α of positions that survive and that are destroyed, [B, *D, 1]."""
+        shares = (self.schedule.survival(t), self.schedule.gone(t))
+        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
+        return survival, gone
 
     def _as_states(self, tokens: Tensor) -> Tensor:
         """Return a distribution over tokens [..., V] as one over states [..., S], of which tokens are the first."""

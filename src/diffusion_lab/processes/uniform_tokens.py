@@ -72,9 +72,3 @@ class Uniform(DiscreteProcess):
 
     def destroyed(self, u: Tensor) -> Tensor:
         return self._uniform_tokens(u)
-
-    def _shares(self, t: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the shares α and 1 − α of positions that survive and that are destroyed, [B, *D, 1]."""
-        shares = (self.schedule.survival(t), self.schedule.gone(t))
-        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
-        return survival, gone
