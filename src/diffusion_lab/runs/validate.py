@@ -15,6 +15,7 @@ from diffusion_lab.config.annotations import describe
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.instantiate import check_arguments, checked_call
 from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.tree import option_of
 from diffusion_lab.config.value_checks import at_least
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
@@ -61,8 +62,9 @@ def validated(settings: TrainConfig) -> Parts:
     weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1,), (1, 1))]
     optimizer = checked_call(lambda: parts.module.optimizer(weights), "optimizer")
     if getattr(optimizer, "whole_weights", False) and settings.trainer.get("strategy") == "fsdp":
+        name = option_of("optimizer", settings.optimizer)
         raise LabError(
-            "optimizer=muon does not go with trainer.strategy=fsdp, which cuts matrices up: take trainer=ddp"
+            f"optimizer={name} does not go with trainer.strategy=fsdp, which cuts matrices up: take trainer=ddp"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
