@@ -36,9 +36,10 @@ def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
     for (data, _), mine in found.items():
         mine.sort(key=lambda record: _bound(record)["nats_per_token"])
         rows = [(_bound(record)["nats_per_token"], _row(record)) for record in mine]
-        rows += [(nats, _floor_row(name, nats, spread)) for name, (nats, spread) in ngram_floors(mine).items()]
+        floors = ngram_floors(mine)
+        rows += [(nats, _floor_row(name, nats, spread)) for name, (nats, spread) in floors.items()]
         rows.sort(key=lambda pair: pair[0])
-        parts += [markdown_table(_HEADINGS, _TEXTS, [row for _, row in rows]), _below(data, mine)]
+        parts += [markdown_table(_HEADINGS, _TEXTS, [row for _, row in rows]), _below(data, mine, bool(floors))]
         parts += [*text_quality_table(mine), _samples(mine)]
     return parts
 
@@ -74,13 +75,14 @@ def _number(result: Mapping[str, Any], name: str) -> str:
     return format_mean(result[name], result[f"{name}_error"]) if name in result else ""
 
 
-def _below(data: str, records: Sequence[RecipeRecord]) -> str:
+def _below(data: str, records: Sequence[RecipeRecord], with_floors: bool) -> str:
     """Return the sentence on how the numbers of a table came about."""
     counts = {(bound["num_items"], bound["tokens"]) for bound in map(_bound, records)}
     sequences = ", ".join(f"{items:,} sequences of {tokens:,} tokens" for items, tokens in sorted(counts))
+    of_floors = "; of n-gram models it is the standard deviation over choices of test sequences" if with_floors else ""
     return (
         f"*Bounds on the negative log-likelihood of test data of {data}: {sequences}; ± is the standard error over "
-        f"sequences, and says nothing of another training. Trained on {places(records)}.*"
+        f"sequences, and says nothing of another training{of_floors}. Trained on {places(records)}.*"
     )
 
 
