@@ -9,7 +9,7 @@ import pytest
 import yaml
 from matplotlib import image
 
-from diffusion_lab.catalogue.recipes import recipe_record
+from diffusion_lab.catalogue.recipes import recipe_of_run
 from diffusion_lab.catalogue.recipes.quality_tables import points
 from diffusion_lab.catalogue.recipes.recipe_record import read_records
 from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
@@ -45,7 +45,7 @@ def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num
 def recipes(monkeypatch):
     """There are three recipes."""
     monkeypatch.setattr(
-        recipe_record, "options", lambda group: ["tutorial", "one", "two"] if group == "experiment" else options(group)
+        recipe_of_run, "options", lambda group: ["tutorial", "one", "two"] if group == "experiment" else options(group)
     )
 
 

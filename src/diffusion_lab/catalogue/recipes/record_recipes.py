@@ -9,7 +9,8 @@ from pathlib import Path
 
 from diffusion_lab.catalogue.find import find_runs
 from diffusion_lab.catalogue.recipes.quality_tables import best, comparable, points
-from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, record_of, sample_row, written
+from diffusion_lab.catalogue.recipes.recipe_of_run import record_of, sample_row
+from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, written
 from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import options
