@@ -27,6 +27,7 @@ TYPED = {
     "time": {"continuous": (), "steps": ("schedule.steps=8",)},
     "told": {"no": (), "time": ("network.time=true",)},
     "labels": {"no": (), "yes": ("network.labels=true", "guidance=cfg", "guidance.scale=2")},
+    "convolution": {"none": (), "of five": ("network.convolution=5",)},
     "cross_entropy": {"no": (), "yes": ("objective.cross_entropy=0.1",)},
     **{
         group: {option: (f"{group}={option}",) for option in options(group) if of_tokens(f"{group}={option}")}

@@ -21,8 +21,9 @@ def inputs():
 @pytest.mark.parametrize("norm", ["rms", "layer"])
 @pytest.mark.parametrize("mlp", ["gelu", "swiglu"])
 @pytest.mark.parametrize("time", [False, True])
-def test_every_position_sees_every_other_in_its_own_sample_alone(norm, mlp, time):
-    network = small(norm=norm, mlp=mlp, time=time)
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_every_position_sees_every_other_in_its_own_sample_alone(norm, mlp, time, convolution):
+    network = small(norm=norm, mlp=mlp, time=time, convolution=convolution)
     x, t = inputs()
     before = network(x, t)
     assert before.shape == (3, 4, 5)
@@ -74,19 +75,21 @@ def test_order_matters_and_a_shift_does_not():
 
 
 @pytest.mark.parametrize("time", [False, True])
-def test_it_starts_with_no_opinion_and_every_weight_is_trained(time):
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_it_starts_with_no_opinion_and_every_weight_is_trained(time, convolution):
     torch.manual_seed(0)
-    asleep = TextTransformer(6, 5, width=16, depth=2, heads=2, time=time)
+    asleep = TextTransformer(6, 5, width=16, depth=2, heads=2, time=time, convolution=convolution)
     x, t = inputs()
     assert not bool(asleep(x, t).any())
-    network = small(time=time).train()
+    network = small(time=time, convolution=convolution).train()
     network(x, t).square().sum().backward()
     assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
 
 
 @pytest.mark.parametrize(
     ("wrong", "key"),
-    [({"width": 18, "heads": 4}, "width"), ({"depth": 0}, "depth"), ({"dropout": 1.0}, "dropout")],
+    [({"width": 18, "heads": 4}, "width"), ({"depth": 0}, "depth"), ({"dropout": 1.0}, "dropout"),
+     ({"convolution": 4}, "convolution"), ({"convolution": -3}, "convolution")],
 )  # fmt: skip
 def test_sizes_that_do_not_fit_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"network\.{key}"):
@@ -108,8 +111,13 @@ def moved(network, one, other):
     return ((raws[0] - raws[1]).abs().amax((0, 2)) > 1e-6).tolist()
 
 
-def test_a_later_token_changes_no_earlier_block():
-    network, (_, x) = in_blocks(), sequences()
+#: None, one that reaches no further than a block, and one that reaches beyond several.
+CONVOLUTIONS = [0, 5, 9]
+
+
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_a_later_token_changes_no_earlier_block(convolution):
+    network, (_, x) = in_blocks(convolution=convolution), sequences()
     before = network(x, None)
     for place in range(6):
         changed = x.clone()
@@ -118,8 +126,9 @@ def test_a_later_token_changes_no_earlier_block():
         assert differs.tolist() == [n // 2 >= place // 2 for n in range(6)]
 
 
-def test_a_noisy_block_sees_the_clean_blocks_before_it_and_itself():
-    network, (clean, noisy) = in_blocks(), sequences()
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_a_noisy_block_sees_the_clean_blocks_before_it_and_itself(convolution):
+    network, (clean, noisy) = in_blocks(convolution=convolution), sequences()
     for place in range(6):
         here = [n // 2 == place // 2 for n in range(6)]
         later = [n // 2 > place // 2 for n in range(6)]
@@ -132,8 +141,11 @@ def test_a_noisy_block_sees_the_clean_blocks_before_it_and_itself():
 
 
 @pytest.mark.parametrize("labels", [False, True])
-def test_all_blocks_at_once_are_as_each_by_itself_after_the_clean_ones(labels):
-    network, (clean, noisy) = in_blocks(labels=labels, num_classes=3 if labels else None), sequences()
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_all_blocks_at_once_are_as_each_by_itself_after_the_clean_ones(labels, convolution):
+    classes = 3 if labels else None
+    network = in_blocks(labels=labels, num_classes=classes, convolution=convolution)
+    clean, noisy = sequences()
     condition = torch.tensor([0, 3, 2]) if labels else None
     at_once = network(noisy, None, condition, clean=clean)
     seen = []
@@ -148,11 +160,12 @@ def test_all_blocks_at_once_are_as_each_by_itself_after_the_clean_ones(labels):
         assert seen[0].count == first + 2
 
 
-def test_one_block_is_the_network_without_blocks():
+@pytest.mark.parametrize("convolution", CONVOLUTIONS)
+def test_one_block_is_the_network_without_blocks(convolution):
     clean, noisy = sequences()
-    network, plain = in_blocks(6), small()
-    torch.testing.assert_close(network(noisy, None, clean=clean), plain(noisy, None), atol=1e-5, rtol=1e-5)
-    assert torch.equal(network(noisy, None), plain(noisy, None))
+    network, plain = in_blocks(6, convolution=convolution), small(convolution=convolution)
+    for out in (network(noisy, None, clean=clean), network(noisy, None)):
+        torch.testing.assert_close(out, plain(noisy, None), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +182,10 @@ def test_blocks_that_do_not_fit_are_refused(wrong, message):
 
 
 @pytest.mark.slow
-def test_in_blocks_it_is_one_graph_for_a_compiler():
-    network, (clean, noisy), seen = in_blocks(dropout=0.1).train(), sequences(), []
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_in_blocks_it_is_one_graph_for_a_compiler(convolution):
+    network = in_blocks(dropout=0.1, convolution=convolution).train()
+    (clean, noisy), seen = sequences(), []
     with torch.no_grad():
         network(clean, None, seen=seen)
     for given in ({"clean": clean}, {"seen": seen}):

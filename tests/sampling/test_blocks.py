@@ -131,9 +131,10 @@ WITHIN = {
 
 
 @pytest.mark.parametrize("name", list(WITHIN))
-def test_a_draw_is_the_same_with_and_without_memory_and_any_sampler_draws_a_block(name):
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_a_draw_is_the_same_with_and_without_memory_and_any_sampler_draws_a_block(name, convolution):
     process = Absorbing(LogLinearSchedule(remaining=1e-3), VOCAB)
-    network = transformer(process)
+    network = transformer(process, convolution=convolution)
     sampler = Blocks(process, network, LENGTH, WITHIN[name](process, Trailing(process.schedule)))
     parts = pipeline(network, sampler, process)
     given = GivenTokens(torch.tensor([0, 1, 0, 0, 2, 0]), torch.tensor([False, True, False, False, True, False]))
@@ -157,9 +158,10 @@ def test_a_block_is_asked_for_alone_with_what_is_known_of_those_before():
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 9])
-def test_a_draw_goes_on_for_any_length_and_begins_the_same(length):
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_a_draw_goes_on_for_any_length_and_begins_the_same(length, convolution):
     process = absorbing()
-    network = transformer(process)
+    network = transformer(process, convolution=convolution)
     parts = pipeline(network, by_first_hitting(process, network), process)
     drawn, longer = parts.draw(20, length=length).samples, parts.draw(20, length=length + 2).samples
     assert drawn.shape == (20, length)

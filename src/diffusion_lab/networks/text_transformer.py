@@ -44,6 +44,8 @@ class TextTransformer(LabelledNetwork):
         norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
         mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters: two thirds
             of the hidden size.
+        convolution: how many neighbouring positions are summed, with weights of their own, before attention and before
+            each perceptron (`LocalConvolution`): an odd number, or 0 for none.
         time: whether it is told the time, which then modulates each block (adaLN-Zero; Peebles & Xie 2023). A masked
             state shows its own time nearly, by how much of it is masked.
         labels, condition_dropout: see `LabelledNetwork`; labels modulate each block as well.
@@ -70,6 +72,7 @@ class TextTransformer(LabelledNetwork):
         dropout: float = 0.0,
         norm: Literal["layer", "rms"] = "rms",
         mlp: Literal["gelu", "swiglu"] = "gelu",
+        convolution: int = 0,
         time: bool = False,
         labels: bool = False,
         condition_dropout: float = 0.1,
@@ -99,7 +102,8 @@ class TextTransformer(LabelledNetwork):
             self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
             self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told, RowLinear) for _ in range(depth)
+            TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told, RowLinear, convolution, block_size)
+            for _ in range(depth)
         )
         self.norm = plain_norm(norm, width) if self.told else weighted_norm(norm, width)
         if self.told:
@@ -148,7 +152,7 @@ class TextTransformer(LabelledNetwork):
             mask = _sees(self.block_size, before, x)
         turn = _turn(self.head, tokens, before)
         for number, block in enumerate(self.blocks):
-            tokens = block(tokens, told, turn, mask, seen[number] if seen else None)
+            tokens = block(tokens, told, turn, mask, seen[number] if seen else None, before)
         tokens = self.norm(tokens)
         if told is not None:
             shift, scale = self.modulation(told)[:, None].chunk(2, dim=-1)
@@ -163,7 +167,7 @@ class TextTransformer(LabelledNetwork):
         *blocks, last = zip(self.blocks, seen, strict=True)
         for block, part in blocks:
             tokens = block(tokens, told, turn, mask, part)
-        last[0].look(tokens, told, turn, last[1])  # type: ignore[operator]  # what it makes of them is not needed
+        last[0].look(tokens, told, turn, mask, last[1])  # type: ignore[operator]  # its result is not needed
         return seen
 
     def _told(self, tokens: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor | None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from diffusion_lab.networks.layers import attend, split_heads
+from diffusion_lab.networks.local_convolution import LocalConvolution
 from diffusion_lab.networks.rotary_attention import attend_turned, turned_heads
 from diffusion_lab.networks.row_layers import RowRMSNorm
+
+#: Shift, scale and gate, each [B, 1, width].
+_Modulation: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass
 class Seen:
-    """Keys and values [B, heads, C, width/heads] of the C positions before those that a block is given; None for none.
+    """What a block computed of the C positions before those that it is given; it adds its own to them.
 
-    A block that is given it sees these positions, too, and adds its own to them.
+    Attributes:
+        key, value: [B, heads, C, width/heads], at which a position may look; None for none.
+        inputs: [B, C, width], those of the convolution before attention (0) and of that before the perceptron (1).
     """
 
     key: Tensor | None = None
     value: Tensor | None = None
+    inputs: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -34,15 +42,28 @@ class Seen:
         self.key, self.value = key, value
         return key, value
 
+    def around(self, place: int, inputs: Tensor, first: int) -> Tensor:
+        """Return a convolution's inputs of all positions, of which `inputs` begin at `first`, and keep them.
+
+        Where more positions were seen than lie before them, inputs are those of a noisy copy: it sees the clean ones.
+        """
+        seen = self.inputs.get(place)
+        if seen is not None and seen.shape[1] > first:
+            return seen
+        self.inputs[place] = inputs if seen is None else torch.cat([seen, inputs], dim=1)
+        return self.inputs[place]
+
     def part(self, rows: Tensor | slice, count: int) -> Seen:
         """Return the first `count` positions of these rows of the batch."""
         if self.key is None or self.value is None or count == 0:
             return Seen()
-        return Seen(self.key[rows, :, :count], self.value[rows, :, :count])
+        inputs = {place: x[rows, :count] for place, x in self.inputs.items()}
+        return Seen(self.key[rows, :, :count], self.value[rows, :, :count], inputs)
 
     def copy(self) -> Seen:
         """Return a copy, in memory of its own."""
-        return Seen(*(None if x is None else x.clone() for x in (self.key, self.value)))
+        key, value = (None if x is None else x.clone() for x in (self.key, self.value))
+        return Seen(key, value, {place: x.clone() for place, x in self.inputs.items()})
 
 
 class TransformerBlock(nn.Module):
@@ -60,6 +81,8 @@ class TransformerBlock(nn.Module):
         mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters.
         modulated: whether something is told.
         linear: the kind of its linear layers.
+        convolution: the size of the `LocalConvolution` of the inputs of attention and of the perceptron; 0 for none.
+        block_size: see `Network`; needed with a convolution alone.
     """
 
     def __init__(
@@ -72,10 +95,16 @@ class TransformerBlock(nn.Module):
         mlp: str = "gelu",
         modulated: bool = True,
         linear: type[nn.Linear] = nn.Linear,
+        convolution: int = 0,
+        block_size: int | None = None,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
+        self.block_size = block_size
+        self.convolves = convolution != 0
+        if convolution:
+            self.convolution_1, self.convolution_2 = (LocalConvolution(width, convolution) for _ in range(2))
         if modulated:
             self.norm = plain_norm(norm, width)
             self.modulation = nn.Linear(width, 6 * width)
@@ -96,29 +125,59 @@ class TransformerBlock(nn.Module):
         turn: Tensor | None = None,
         mask: Tensor | None = None,
         seen: Seen | None = None,
+        first: int = 0,
     ) -> Tensor:
         """Map tokens [B, L, width] and what is told of time and label [B, width] (or None) to tokens [B, L, width].
 
         `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions, and `mask` [L, C + L] says which
-        position may look at which, after the C positions of `seen`; None without.
+        position may look at which, after the C positions of `seen`; None without. `first` is the position of the first.
         """
-        if told is None:
-            tokens = tokens + self._dropped(self._attention(self.norm_1(tokens), turn, mask, seen))
-            return tokens + self._dropped(self.mlp(self.norm_2(tokens)))
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
-        attended = self._attention(torch.addcmul(shift_1, self.norm(tokens), 1 + scale_1), turn, mask, seen)
-        tokens = torch.addcmul(tokens, gate_1, self._dropped(attended))
-        hidden = self.mlp(torch.addcmul(shift_2, self.norm(tokens), 1 + scale_2))
-        return torch.addcmul(tokens, gate_2, self._dropped(hidden))
+        modulation_1, modulation_2 = self._modulations(told)
+        inputs = self._inputs(0, tokens, modulation_1, seen, first)
+        tokens = self._added(tokens, self._attention(inputs, turn, mask, seen), modulation_1)
+        inputs = self._inputs(1, tokens, modulation_2, seen, first)
+        return self._added(tokens, self.mlp(inputs), modulation_2)
 
-    def look(self, tokens: Tensor, told: Tensor | None, turn: Tensor | None, seen: Seen) -> None:
-        """Add the keys and values of tokens to those that were seen, and compute nothing else; see `forward`."""
+    def look(self, tokens: Tensor, told: Tensor | None, turn: Tensor | None, mask: Tensor | None, seen: Seen) -> None:
+        """Add what it computes of tokens, as the first positions, to what was seen, and nothing else; see `forward`."""
+        modulation_1, modulation_2 = self._modulations(told)
+        inputs = self._inputs(0, tokens, modulation_1, seen, 0)
+        if not self.convolves:
+            self._heads(inputs, turn, seen)
+            return
+        tokens = self._added(tokens, self._attention(inputs, turn, mask, seen), modulation_1)
+        self._inputs(1, tokens, modulation_2, seen, 0)
+
+    def _modulations(self, told: Tensor | None) -> tuple[_Modulation | None, _Modulation | None]:
+        """Return the shift, scale and gate [B, 1, width] of attention, and of the perceptron, if something is told."""
         if told is None:
-            tokens = self.norm_1(tokens)
+            return None, None
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = self.modulation(told)[:, None].chunk(6, dim=-1)
+        return (shift_1, scale_1, gate_1), (shift_2, scale_2, gate_2)
+
+    def _inputs(
+        self, place: int, tokens: Tensor, modulation: _Modulation | None, seen: Seen | None, first: int
+    ) -> Tensor:
+        """Return the inputs of attention (place 0) or of the perceptron (1), as `forward` has the other arguments."""
+        if modulation is None:
+            inputs = (self.norm_1, self.norm_2)[place](tokens)
         else:
-            shift, scale = self.modulation(told)[:, None].chunk(6, dim=-1)[:2]
-            tokens = torch.addcmul(shift, self.norm(tokens), 1 + scale)
-        self._heads(tokens, turn, seen)
+            shift, scale, _ = modulation
+            inputs = torch.addcmul(shift, self.norm(tokens), 1 + scale)
+        if not self.convolves:
+            return inputs
+        convolution = (self.convolution_1, self.convolution_2)[place]
+        if self.block_size is None:
+            return convolution(inputs)
+        around = inputs if seen is None else seen.around(place, inputs, first)
+        count = inputs.shape[1] // self.block_size
+        return convolution(inputs, convolution.before_blocks(around, first, count, self.block_size))
+
+    def _added(self, tokens: Tensor, result: Tensor, modulation: _Modulation | None) -> Tensor:
+        """Return tokens with the result of attention or of the perceptron."""
+        if self.dropout:
+            result = nn.functional.dropout(result, self.dropout, self.training)
+        return tokens + result if modulation is None else torch.addcmul(tokens, modulation[2], result)
 
     def _heads(self, tokens: Tensor, turn: Tensor | None, seen: Seen | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries [B, heads, L, width/heads], and keys and values after those that were seen."""
@@ -134,9 +193,6 @@ class TransformerBlock(nn.Module):
     def _attention(self, tokens: Tensor, turn: Tensor | None, mask: Tensor | None, seen: Seen | None) -> Tensor:
         heads = self._heads(tokens, turn, seen)
         return self.attended(attend(*heads, mask) if turn is None else attend_turned(*heads, mask))
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
 class SwiGLU(nn.Module):
