@@ -45,9 +45,13 @@ def test_in_blocks_it_sums_those_before_and_those_of_the_same_block(size, first)
     torch.testing.assert_close(found, expected[:, first:])
 
 
-def test_it_adds_nothing_at_first():
-    x = tokens(4)
-    assert torch.equal(LocalConvolution(3, 5)(x), x)
+@pytest.mark.parametrize("size", [3, 7])
+def test_it_adds_as_much_as_there_is_at_first(size):
+    torch.manual_seed(0)
+    x = torch.randn(1, 50, 20_000)
+    with torch.no_grad():
+        added = LocalConvolution(20_000, size)(x) - x
+    assert float(added[:, size:-size].std()) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("size", [4, 0, -1])

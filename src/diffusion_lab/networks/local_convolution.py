@@ -10,7 +10,7 @@ from torch.nn import functional
 class LocalConvolution(nn.Module):
     """Adds to each position a weighted sum of those around it, with weights of its own for each of their values.
 
-    Beyond the ends there are zeros. At first all weights are 0, and nothing is added.
+    Beyond the ends there are zeros. The weights begin with a variance of 1/size: as much is added as there is.
 
     Args:
         width: size of a token.
@@ -25,7 +25,8 @@ class LocalConvolution(nn.Module):
         if size < 1 or size % 2 == 0:
             raise ValueError(f"network.convolution must be an odd number, or 0 for none, got {size}")
         self.reach = size // 2
-        self.weight = nn.Parameter(torch.zeros(width, 1, size))
+        self.weight = nn.Parameter(torch.empty(width, 1, size))
+        nn.init.normal_(self.weight, std=size**-0.5)
 
     def forward(self, tokens: Tensor, before: Tensor | None = None) -> Tensor:
         """Map tokens [B, L, width] to the same shape.
