@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_lab import console
 from diffusion_lab.config import cli
-from diffusion_lab.console import Console, Json, Quiet, Row, Text, duration, use
+from diffusion_lab.console import Console, Json, Quiet, Row, Text, duration, loss, use
 from diffusion_lab.errors import LabError, RunInterrupted
 
 ROWS = [Row("data", "some digits", {"train": 3}), Row("run folder", "outputs/a", "/x/outputs/a")]
@@ -110,6 +110,11 @@ def test_no_bar_but_for_people_at_a_terminal(monkeypatch):
     assert Text().bar
     assert not Quiet().bar
     assert not Json().bar
+
+
+def test_losses_of_any_size_can_be_read():
+    found = [loss(value) for value in (0.0, 0.04271, 2.5, 22302.07, 2.75e16, -3e-5)]
+    assert found == ["0.0000", "0.0427", "2.5000", "22302.0700", "2.750e+16", "-3.000e-05"]
 
 
 def test_durations_as_people_say_them():

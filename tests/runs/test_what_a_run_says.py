@@ -11,6 +11,7 @@ import pytest
 from lightning_utilities.core.imports import RequirementCache
 
 from conftest import TINY
+from diffusion_lab.console import loss
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Evaluation, Result
 from diffusion_lab.runs.sample import sample
@@ -91,7 +92,7 @@ def test_a_person_sees_a_table_epochs_an_end_and_two_commands(tiny, tmp_path, mo
     assert lines[13].startswith("read with more than 90% confidence: ")
     recorded = folder.read_json("metrics.json")["epochs"][-1]
     assert lines[15].startswith(
-        f"training loss {recorded['train/loss']:.4f}, validation loss {recorded['val/loss']:.4f}, in "
+        f"training loss {loss(recorded['train/loss'])}, validation loss {loss(recorded['val/loss'])}, in "
     )
     assert lines[-2].endswith(f"sample.py run_dir={shown} num_samples=64 seed=7")
     assert lines[-1] == "tensorboard --logdir ."

@@ -176,11 +176,11 @@ def _fit(
         bar.update()
         if steps % _LOOK == 0 or step == training.steps:
             mean = float(total) / steps
-            bar.set_postfix_str(f"loss {mean:.4f}", refresh=False)
+            bar.set_postfix_str(f"loss {console.loss(mean)}", refresh=False)
             if not math.isfinite(mean):
                 raise LabError(f"the loss of the feature network is not finite at step {step}: take a smaller lr")
             if time.monotonic() >= line_due or step == training.steps:
-                text = f"step {step:,}/{training.steps:,}  loss {mean:.4f}"
+                text = f"step {step:,}/{training.steps:,}  loss {console.loss(mean)}"
                 console.current().event("step", text, step=step, loss=mean)
                 line_due, start = time.monotonic() + _LINE_SECONDS, step
                 total.zero_()

@@ -46,8 +46,8 @@ class LocalConvolution(nn.Module):
 
         These are [B, count, reach, width], zeros where there are none.
         """
-        ends = torch.arange(first, first + count * block_size, block_size, device=tokens.device)
-        places = ends[:, None] + torch.arange(self.reach, device=tokens.device)
+        starts = torch.arange(first, first + count * block_size, block_size, device=tokens.device)
+        places = starts[:, None] + torch.arange(self.reach, device=tokens.device)
         return functional.pad(tokens, (0, 0, self.reach, 0))[:, places]
 
     def _summed(self, tokens: Tensor, padding: int) -> Tensor:

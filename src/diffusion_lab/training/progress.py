@@ -77,7 +77,7 @@ class RunProgress(pl.Callback):
             self._drawn = now
             self._bar.set_description(f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}", refresh=False)
             rate = self._seen / (now - self._epoch_start)
-            self._bar.set_postfix_str(f"loss {float(outputs['loss']):.4f}, {rate:,.0f} {self._items}/s")
+            self._bar.set_postfix_str(f"loss {console.loss(float(outputs['loss']))}, {rate:,.0f} {self._items}/s")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -93,7 +93,7 @@ class RunProgress(pl.Callback):
         if self._validated or now >= self._line_due:
             self._line_due = now + self.line_seconds
             line = f"epoch {trainer.current_epoch + 1}{_of(trainer.max_epochs)}  "
-            line += "  ".join(f"{name.partition('/')[0]} {value:.4f}" for name, value in values.items())
+            line += "  ".join(f"{name.partition('/')[0]} {console.loss(value)}" for name, value in values.items())
             line += f"  {speed:,.0f} {self._items}/s  {seconds:.0f} s"
         self._validated = False
         epoch = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
