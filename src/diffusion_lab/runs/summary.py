@@ -25,7 +25,7 @@ def show_summary(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], s
     epochs = metrics["epochs"]
     # The last epoch may not have been validated.
     losses = {key: next((row[key] for row in reversed(epochs) if key in row), None) for key in _LOSSES}
-    reached = [f"{name} {console.loss(losses[key])}" for key, name in _LOSSES.items() if losses[key] is not None]
+    reached = [f"{name} {console.loss(loss)}" for key, name in _LOSSES.items() if (loss := losses[key]) is not None]
     places = {
         "figures": sorted(folder.figures.iterdir()) if folder.figures.is_dir() else [],
         "samples": sorted(folder.samples.iterdir()) if folder.samples.is_dir() else [],
