@@ -65,7 +65,8 @@ def test_its_positions_differ_from_each_other():
 def test_a_block_is_that_of_the_library_with_its_weights():
     """nn.MultiheadAttention with the same weights, and the modulation by hand."""
     torch.manual_seed(0)
-    block, library = TransformerBlock(16, 4, 32, 0.0), nn.MultiheadAttention(16, 4, batch_first=True)
+    block = TransformerBlock(16, 4, 32, 0.0, condition_width=16)
+    library = nn.MultiheadAttention(16, 4, batch_first=True)
     with torch.no_grad():
         library.in_proj_weight.copy_(block.query_key_value.weight)
         library.in_proj_bias.copy_(block.query_key_value.bias)
@@ -95,7 +96,8 @@ def test_with_the_blocks_of_today_it_starts_asleep_tells_samples_apart_and_has_a
 
 def test_a_block_of_today_is_its_formula():
     torch.manual_seed(0)
-    block, tokens, told = TransformerBlock(8, 1, 12, 0.0, "rms", "swiglu"), torch.randn(2, 5, 8), torch.randn(2, 8)
+    block = TransformerBlock(8, 1, 12, 0.0, "rms", "swiglu", condition_width=8)
+    tokens, told = torch.randn(2, 5, 8), torch.randn(2, 8)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = block.modulation(told)[:, None].chunk(6, -1)
 
     def normed(x):

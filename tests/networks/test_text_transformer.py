@@ -193,3 +193,20 @@ def test_in_blocks_it_is_one_graph_for_a_compiler(convolution):
         found = torch._dynamo.explain(network)(noisy, None, **given)
         assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
     torch._dynamo.reset()
+
+
+def test_what_modulates_it_has_a_width_of_its_own_and_says_which():
+    x, t = inputs()
+    sizes = {"time": True, "labels": True, "num_classes": 3}
+    label = torch.tensor([0, 1, 2])
+    wide, narrow = small(**sizes), small(**sizes, condition_width=4)
+    assert wide.told == 16
+    assert narrow.told == 4
+    spared = sum(p.numel() for p in wide.parameters()) - sum(p.numel() for p in narrow.parameters())
+    modulations = (16 - 4) * (2 * 6 + 2) * 16  # two blocks and the last norm
+    embeddings = (16 - 4) * (256 + 1 + 4) + (16 * 17 - 4 * 5)  # of three labels and none; of the time
+    assert spared == modulations + embeddings
+    moved = (narrow(x, t, label) - narrow(x, t + 100, torch.tensor([0, 1, 1]))).abs().amax((1, 2))
+    assert moved.min() > 1e-6
+    with pytest.raises(ValueError, match=r"network\.condition_width must be 1 or more, got 0"):
+        small(condition_width=0)

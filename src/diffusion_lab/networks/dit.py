@@ -86,7 +86,9 @@ class DiT(LabelledNetwork):
         self.position = SinusoidalEmbedding(width // 2)
         self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
         self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(TransformerBlock(width, heads, hidden, dropout, norm, mlp) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, heads, hidden, dropout, norm, mlp, width) for _ in range(depth)
+        )
         self.norm = plain_norm(norm, width)
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, out_channels * patch_size**2)

@@ -48,11 +48,13 @@ class TextTransformer(LabelledNetwork):
             each perceptron (`LocalConvolution`): an odd number, or 0 for none.
         time: whether it is told the time, which then modulates each block (adaLN-Zero; Peebles & Xie 2023). A masked
             state shows its own time nearly, by how much of it is masked.
+        condition_width: size of the embedding of time and label, from which the modulations are computed; None for
+            `width`. They take 6·width·condition_width weights of each block (SEDD and MDLM: 128, of a width of 768).
         labels, condition_dropout: see `LabelledNetwork`; labels modulate each block as well.
         block_size: see `Network`; it divides L, and goes without a time, of which each block has its own.
 
     Attributes:
-        told: whether anything modulates the blocks.
+        told: size of what modulates the blocks; None without anything.
 
     Raises:
         ValueError: naming the key, if the sizes do not fit together.
@@ -74,11 +76,16 @@ class TextTransformer(LabelledNetwork):
         mlp: Literal["gelu", "swiglu"] = "gelu",
         convolution: int = 0,
         time: bool = False,
+        condition_width: int | None = None,
         labels: bool = False,
         condition_dropout: float = 0.1,
         block_size: int | None = None,
     ) -> None:
-        super().__init__(labels, num_classes, condition_dropout, width)
+        if condition_width is None:
+            condition_width = width
+        if condition_width < 1:
+            raise ValueError(f"network.condition_width must be 1 or more, got {condition_width}")
+        super().__init__(labels, num_classes, condition_dropout, condition_width)
         check_share("network.dropout", dropout)
         if heads < 1 or width < 1 or width % (2 * heads):
             raise ValueError(f"network.width must be a multiple of twice network.heads={heads}, got {width}")
@@ -95,32 +102,33 @@ class TextTransformer(LabelledNetwork):
         hidden = hidden_values(mlp_ratio, width)
         self.block_size = block_size
         self.takes_time = time
-        self.told = time or labels
+        self.told = condition_width if time or labels else None
         self.head = width // heads
         self.tokens: nn.Module = nn.Embedding(num_states, width) if num_states else nn.Linear(values, width)
         if time:
             self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
-            self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+            self.time_embedding = nn.Sequential(
+                nn.Linear(_TIME_FREQUENCIES, condition_width), nn.SiLU(), nn.Linear(condition_width, condition_width)
+            )
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, hidden, dropout, norm, mlp, self.told, RowLinear, convolution, block_size)
             for _ in range(depth)
         )
         self.norm = plain_norm(norm, width) if self.told else weighted_norm(norm, width)
         if self.told:
-            self.modulation = nn.Linear(width, 2 * width)
+            self.modulation = nn.Linear(self.told, 2 * width)
         self.out = RowLinear(width, values)
         self._initialize(width, depth)
 
     def _initialize(self, width: int, depth: int) -> None:
-        """Tokens of variance 1, matrices of 1/width, less where a branch ends; modulations and the last layer are 0."""
-        std = width**-0.5
+        """Tokens of variance 1, matrices of 1/inputs, less where a branch ends; modulations and the last layer 0."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=std)
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
                 nn.init.zeros_(layer.bias)
         for name, parameter in self.named_parameters():
             if name.endswith(("attended.weight", "mlp.2.weight", "mlp.out.weight")):
-                nn.init.normal_(parameter, std=std / (2 * depth) ** 0.5)
+                nn.init.normal_(parameter, std=width**-0.5 / (2 * depth) ** 0.5)
             elif "modulation" in name or name == "out.weight":
                 nn.init.zeros_(parameter)
 
@@ -171,12 +179,12 @@ class TextTransformer(LabelledNetwork):
         return seen
 
     def _told(self, tokens: Tensor, c_noise: Tensor, condition: Tensor | None) -> Tensor | None:
-        """Return what modulates the blocks, [B, width] in the dtype of the tokens; None without anything."""
+        """Return what modulates the blocks, [B, told] in the dtype of the tokens; None without anything."""
         if not self.told:
             if condition is not None:
                 raise ValueError("the network takes labels only with network.labels=true")
             return None
-        told = tokens.new_zeros(len(tokens), tokens.shape[-1])
+        told = tokens.new_zeros(len(tokens), self.told)
         if self.takes_time:
             told = self.time_embedding(self.time(c_noise).to(tokens.dtype))
         return nn.functional.silu(self.with_label(told, condition))

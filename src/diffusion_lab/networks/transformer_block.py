@@ -67,7 +67,7 @@ class Seen:
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a perceptron, each added to the tokens after a norm; `modulated` by what is told (adaLN).
+    """Attention and a perceptron, each added to the tokens after a norm; modulated by what is told (adaLN).
 
     Where it is modulated, what is told scales and shifts after each norm, and is a gate before each addition. Where it
     is not, each norm has weights of its own.
@@ -79,7 +79,7 @@ class TransformerBlock(nn.Module):
         dropout: the share of what is added that is dropped while training.
         norm: ``layer``, or ``rms``, which does not subtract the mean (Zhang & Sennrich 2019).
         mlp: ``gelu``, or ``swiglu``, whose hidden values are gated (Shazeer 2020), with as many parameters.
-        modulated: whether something is told.
+        condition_width: size of what is told of time and label; None for a block that is told nothing.
         linear: the kind of its linear layers.
         convolution: the size of the `LocalConvolution` of the inputs of attention and of the perceptron; 0 for none.
         block_size: see `Network`; needed with a convolution alone.
@@ -93,7 +93,7 @@ class TransformerBlock(nn.Module):
         dropout: float,
         norm: str = "layer",
         mlp: str = "gelu",
-        modulated: bool = True,
+        condition_width: int | None = None,
         linear: type[nn.Linear] = nn.Linear,
         convolution: int = 0,
         block_size: int | None = None,
@@ -105,9 +105,9 @@ class TransformerBlock(nn.Module):
         self.convolves = convolution != 0
         if convolution:
             self.convolution_1, self.convolution_2 = (LocalConvolution(width, convolution) for _ in range(2))
-        if modulated:
+        if condition_width:
             self.norm = plain_norm(norm, width)
-            self.modulation = nn.Linear(width, 6 * width)
+            self.modulation = nn.Linear(condition_width, 6 * width)
         else:
             self.norm_1, self.norm_2 = (weighted_norm(norm, width) for _ in range(2))
         self.query_key_value = linear(width, 3 * width)
@@ -127,7 +127,7 @@ class TransformerBlock(nn.Module):
         seen: Seen | None = None,
         first: int = 0,
     ) -> Tensor:
-        """Map tokens [B, L, width] and what is told of time and label [B, width] (or None) to tokens [B, L, width].
+        """Map tokens [B, L, width] and what is told [B, condition_width] (or None) to tokens [B, L, width].
 
         `turn` [2, L, width/heads/2] has the cosines and sines of rotary positions, and `mask` [L, C + L] says which
         position may look at which, after the C positions of `seen`; None without. `first` is the position of the first.
