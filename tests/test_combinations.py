@@ -18,13 +18,15 @@ from diffusion_lab.noise import Noise
 from diffusion_lab.runs.validate import validated
 from option_recipes import of_tokens, recipe
 
+#: Networks that are another option in a larger size.
+LARGE = ("dit_s", "dit_b", "text_transformer_s", "text_transformer_b")
 #: The groups that decide what is trained and drawn, and how. Others say where a run stands and what it tells.
 #: Options for tokens alone are tried in test_token_combinations.
 GROUPS = {
     group: [
         option
         for option in options(group)
-        if option not in ("dit_s", "dit_b") and not of_tokens(f"{group}={option}")
+        if option not in LARGE and not of_tokens(f"{group}={option}")
     ]
     for group in (
         "schedule", "parameterization", "objective", "time_sampling", "weight", "network", "sampler", "grid",
@@ -121,11 +123,7 @@ for name, chosen in ((group, option) for group in GROUPS for option in GROUPS[gr
         refused = (pairs(name, chosen, other, names) for other, names in partners.items())
         REFUSED[said] = REFUSED.get(said, set()).union(*refused)
 FORBIDDEN = set().union(*REFUSED.values())
-SMALL = {
-    option: constants("network", option).get("SMALL", ())
-    for option in options("network")
-    if option not in ("dit_s", "dit_b")
-}
+SMALL = {option: constants("network", option).get("SMALL", ()) for option in options("network") if option not in LARGE}
 
 
 def typed(row):

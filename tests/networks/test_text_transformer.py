@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from diffusion_lab.config.tree import read_option
 from diffusion_lab.networks import TextTransformer
 from network_checks import awaken
 
@@ -210,3 +211,13 @@ def test_what_modulates_it_has_a_width_of_its_own_and_says_which():
     assert moved.min() > 1e-6
     with pytest.raises(ValueError, match=r"network\.condition_width must be 1 or more, got 0"):
         small(condition_width=0)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("text_transformer_s", 21.2), ("text_transformer_b", 84.9)])
+def test_the_named_sizes_are_those_of_dit_with_the_parameters_of_gpt_2(size, millions):
+    """12 · depth · width² weights besides embeddings (Kaplan et al. 2020, table 1): 84.9M are those of GPT-2 small."""
+    node, dit = read_option("network", size), read_option("network", size.replace("text_transformer", "dit"))
+    assert all(node[key] == dit[key] for key in ("width", "depth", "heads", "mlp_ratio"))
+    with torch.device("meta"):
+        network = TextTransformer(6, 5, **{key: value for key, value in node.items() if key != "_target_"})
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.005)
