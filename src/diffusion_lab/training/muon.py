@@ -12,6 +12,8 @@ from torch import nn
 class MuonWithAdamW(torch.optim.Optimizer):
     """`torch.optim.Muon` trains the weights with two axes, `torch.optim.AdamW` the rest: biases, norms, convolutions.
 
+    Embeddings and the last layer have two axes, too; Jordan leaves them to AdamW.
+
     Muon makes the averaged gradient of a matrix nearly orthogonal before it is taken as a step, whose size is then
     scaled to that of a step of AdamW (Liu et al. 2025, Moonlight, eq. 4), so that both have rates of the same order.
 
