@@ -23,6 +23,7 @@ from fake_runs import fake_run
 
 ROOT = conf_dir().parent
 QUALITY = {"extractor": "own/MNIST@abc", "num_samples": 1000, "num_seeds": 3, "num_real": 10000}
+NUCLEUS = {"_target_": "diffusion_lab.sampling.Nucleus", "temperature": 1.0, "top_p": 1.0}
 MEASURES = ("fid", "kid", "precision", "recall", "coverage")
 
 
@@ -133,6 +134,23 @@ def test_the_sampler_is_named_with_what_was_changed_of_it_and_each_has_a_line_of
     assert set(points(records.values())[0]) == {"tutorial, ddim eta=1.0", guided}
     written = (tmp_path / "records" / "tutorial.json").read_text()
     json.loads(written, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "named"),
+    [
+        (None, {}, "ddim"),
+        (None, {"clip": {**NUCLEUS, "temperature": 0.7}}, "ddim clip=nucleus clip.temperature=0.7"),
+        ({**NUCLEUS, "temperature": 0.7}, {"clip": {**NUCLEUS, "temperature": 0.7}}, "ddim"),
+        ({**NUCLEUS, "temperature": 0.7}, {}, "ddim clip=none"),
+    ],
+)
+def test_the_clip_is_named_where_it_is_not_that_of_the_run(tmp_path, settings, own, asked, named):
+    path = recipe_run(tmp_path / "outputs", config={} if own is None else {"clip": own})
+    ddim = {"_target_": "diffusion_lab.sampling.DDIM", "num_steps": 10, "eta": 0.0}
+    evaluation(path, "a", {"quality": quality(4.0, 10)}, sampler=ddim, transforms=asked)
+    record_recipes([str(path)], settings)
+    assert f"| `tutorial` | `{named}` |" in (tmp_path / "README.md").read_text()
 
 
 def test_a_row_says_what_real_images_reach(tmp_path, settings):

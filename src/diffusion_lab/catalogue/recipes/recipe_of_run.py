@@ -18,7 +18,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS, EvaluatedRun, evaluated
 from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.run_folder.run_record import RunRecord
+from diffusion_lab.run_folder.run_record import RunRecord, leaves
 
 #: Overrides that a recipe may be run with: they choose where it runs.
 _PLACE = re.compile(r"trainer=\w+|trainer\.(accelerator|devices)=.*")
@@ -157,24 +157,34 @@ def _evaluation(evaluation: EvaluatedRun, run: RunRecord) -> dict[str, Any]:
     where = f"run_dir=outputs/{run.name}/{run.path.name}"
     return {
         "command": _command("evaluate", [*flags, where, *map(_without_place, typed)]),
-        "sampler": _sampler(content["asked"]),
+        "sampler": _sampler(content["asked"], run.config),
         "asked": _without_places(content["asked"]),
         "results": content["results"],
     }
 
 
-def _sampler(asked: Mapping[str, Any]) -> str:
-    """Return the option of the sampler, with what was changed of it but its steps, and what the guidance is."""
+def _sampler(asked: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return the option of the sampler with what was changed of it but its steps, what the guidance is, and the clip.
+
+    The clip is named where it is not that of the run's own `config`: that of text holds the temperature.
+    """
     node, transforms = asked.get("sampler"), asked.get("transforms")
     if not isinstance(node, dict) or "_target_" not in node:
         return ""
     option = option_of("sampler", node)
     changed = [f"{key}={value}" for key, value in _changed("sampler", node).items() if key != "num_steps"]
-    guidance = transforms.get("guidance") if isinstance(transforms, dict) else None
+    guidance, clip = (transforms.get(key) if isinstance(transforms, dict) else None for key in ("guidance", "clip"))
     if isinstance(guidance, dict) and guidance.get("scale", 1) != 1:
         told = {"scale": guidance["scale"], **_changed("guidance", guidance)}
         changed += [f"guidance.{key}={value}" for key, value in told.items()]
+    if dict(leaves({"clip": clip or {}})) != _of_group(config, "clip"):
+        changed.append(f"clip={option_of('clip', clip) if clip else 'none'}")
+        changed += [f"clip.{key}={value}" for key, value in (_changed("clip", clip) if clip else {}).items()]
     return " ".join([option, *changed])
+
+
+def _of_group(config: Mapping[str, Any], group: str) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key.startswith(f"{group}.")}
 
 
 def _changed(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
