@@ -64,6 +64,15 @@ def test_an_evaluation_without_samples_can_be_the_first_of_a_run(evaluation, cop
     assert content["results"]["bound"]["num_items"] == 2
 
 
+def test_other_data_than_that_of_the_training_is_refused(evaluation, copy):
+    manifest = json.loads((copy.path / "manifest.json").read_text())
+    manifest["data"]["val"] = "0" * 32
+    (copy.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(LabError, match=r"the val data differs from the data that .* was trained on"):
+        evaluation()
+    assert not (copy.path / "evaluations").exists()
+
+
 def test_what_cannot_be_written_is_said_before_it_is_computed(evaluation, copy):
     (copy.path / "evaluations").write_text("")
     with pytest.raises(LabError, match=r"cannot make the folder .*evaluations"):

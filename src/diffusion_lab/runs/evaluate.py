@@ -40,6 +40,7 @@ from diffusion_lab.runs.evaluations import (
     stored_draws,
 )
 from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.resume import check_data
 
 
 def evaluate(settings: EvaluateConfig) -> Path:
@@ -88,6 +89,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
         return file
     run.parts.data.prepare_data()
     run.parts.data.setup()
+    check_data(run.folder, run.parts.data)
     check_evaluations(evaluations, lambda evaluation: evaluation.check(run.parts.data))
     if (warning := split_warning(nodes, run.parts.data)) is not None:
         console.current().warning(warning)
