@@ -24,6 +24,11 @@ def test_it_is_written_as_omegaconf_writes_it_and_read_as_it_was():
     assert yaml.safe_load(as_yaml(VALUES)) == VALUES
 
 
+@pytest.mark.parametrize("text", ["a\x85b", " \u2028", "\u2029", "'\x85\"\\", "x\n\x85"])
+def test_line_breaks_of_all_kinds_are_kept(text):
+    assert yaml.safe_load(as_yaml({"vocabulary": [text]})) == {"vocabulary": [text]}
+
+
 def test_what_stands_twice_is_written_twice():
     shared = [1, 2]
     assert "&" not in as_yaml({"a": shared, "b": shared})

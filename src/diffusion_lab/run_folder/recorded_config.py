@@ -30,6 +30,9 @@ _KEY = re.compile(r"\w+(\.\w+)*")
 #: Texts that YAML 1.1 or 1.2 takes for true or false where they are not quoted.
 _BOOLEANS = frozenset({"y", "yes", "n", "no", "true", "false", "on", "off"})
 
+#: Line breaks of YAML 1.1 that become spaces where they are not written as escapes, in double quotes.
+_FOLDED = frozenset("\x85\u2028\u2029")
+
 
 def as_yaml(node: Any) -> str:
     """Return a plain container as YAML text that every YAML reader takes for the same values."""
@@ -120,8 +123,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    quoted = text.lower() in _BOOLEANS or _is_number(text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
+    style = "'" if text.lower() in _BOOLEANS or _is_number(text) else None
+    if not _FOLDED.isdisjoint(text):
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _is_number(text: str) -> bool:
