@@ -113,6 +113,26 @@ def test_words_beyond_the_most_frequent_are_unknown(tmp_path):
     assert data.vocabulary.text(data.vocabulary.encode("c b").tolist()) == "<unk> b"
 
 
+def test_line_ends_and_the_mark_of_utf_8_are_read_as_they_are(tmp_path):
+    """A file of bytes: its line ends are tokens, and the mark before it is none, in the middle of a folder either."""
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_bytes("\ufeffone\r\ntwo\rthree\n".encode())
+    data = TextFiles(str(tmp_path), length=2, tokens="bytes")
+    assert "".join(data.pieces()) == "one\r\ntwo\rthree\n" + "\n\n" + "one\r\ntwo\rthree\n"
+
+
+@pytest.mark.parametrize("tokens", ["characters", "words", "bpe"])
+def test_an_empty_text_is_refused_by_its_name(tmp_path, tokens):
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(LabError, match="data=text: the text is empty"):
+        TextFiles(str(tmp_path), tokens=tokens)
+
+
+def test_a_vocabulary_that_is_larger_than_typed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"data\.vocab_size=2 is less than the 3 tokens of data\.vocabulary"):
+        TextFiles(str(tmp_path), tokens="words", vocabulary=["<unk>", "a", "b"], vocab_size=2)
+
+
 def test_the_hash_depends_on_the_vocabulary_too(tmp_path):
     one, other = tmp_path / "one.txt", tmp_path / "other.txt"
     one.write_text("abcd" * 100, encoding="utf-8")

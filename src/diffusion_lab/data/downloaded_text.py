@@ -69,5 +69,5 @@ class DownloadedText(TextDataModule):
 
     def pieces_in(self, path: Path) -> Iterator[str]:
         """Yield the text of the file: by default all of it, as UTF-8."""
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             yield from pieces_of(file)

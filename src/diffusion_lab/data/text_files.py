@@ -64,7 +64,7 @@ class TextFiles(TextDataModule):
             if number:
                 yield "\n\n"
             try:
-                with path.open(encoding="utf-8") as file:
+                with path.open(encoding="utf-8-sig", newline="") as file:
                     yield from pieces_of(file)
             except OSError as error:
                 raise LabError(f"data.path: cannot read {path}: {error.strerror}") from error

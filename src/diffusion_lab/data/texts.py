@@ -97,6 +97,10 @@ class TextDataModule(DataModule):
             if vocabulary is None
             else kind(vocabulary)
         )
+        if vocab_size is not None and vocab_size < self.vocabulary.size:
+            raise ValueError(
+                f"data.vocab_size={vocab_size} is less than the {self.vocabulary.size:,} tokens of data.vocabulary"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,12 +176,21 @@ class TextDataModule(DataModule):
         return [count - for_val - for_tests, for_val, for_tests]
 
     def _learned_from(self, kind: type[Vocabulary]) -> Iterator[str]:
-        """Yield the text that a vocabulary is found in."""
-        if not kind.cuts_text:
-            yield from self.pieces()
-            return
-        count = self._parts(self._size.characters)[0]
-        yield from _shown(between(self.pieces(), 0, count), count, "learning tokens")
+        """Yield the text that a vocabulary is found in.
+
+        Raises:
+            LabError: if there is none.
+        """
+        pieces: Iterable[str] = self.pieces()
+        if kind.cuts_text:
+            count = self._parts(self._size.characters)[0]
+            pieces = _shown(between(pieces, 0, count), count, "learning tokens")
+        empty = True
+        for piece in pieces:
+            empty = empty and not piece
+            yield piece
+        if empty:
+            raise LabError(f"data={self.name}: the text is empty")
 
     def _ids(self) -> tuple[Tensor, list[int]]:
         """Return all token ids, as they are stored, and how many there are of each part of the text that is cut."""
