@@ -32,8 +32,8 @@ class Model(torch.nn.Module):
 
 
 class Tokenizer:
-    def __init__(self, begin):
-        self.bos_token_id = begin
+    def __init__(self, begin, end):
+        self.bos_token_id, self.eos_token_id = begin, end
 
     def __call__(self, text, add_special_tokens):
         assert not add_special_tokens
@@ -51,7 +51,7 @@ def folder(tmp_path):
 def standing_in(monkeypatch):
     """A function from the token that begins texts to the arguments with which the library is then asked."""
 
-    def put(begin):
+    def put(begin, end=None):
         asked = []
 
         def loads(made):
@@ -63,7 +63,7 @@ def standing_in(monkeypatch):
 
         module = ModuleType("transformers")
         module.__spec__ = importlib.machinery.ModuleSpec("transformers", None)
-        module.AutoTokenizer, module.AutoModelForCausalLM = loads(Tokenizer(begin)), loads(Model())
+        module.AutoTokenizer, module.AutoModelForCausalLM = loads(Tokenizer(begin, end)), loads(Model())
         monkeypatch.setitem(sys.modules, "transformers", module)
         return asked
 
@@ -82,6 +82,23 @@ def test_without_such_a_token_the_first_one_is_given(standing_in, folder):
     nats, count = CausalLM(str(folder)).nll(["abb", "c"], CPU)
     assert count == 2
     assert nats == pytest.approx(-math.log(0.25 * 0.8))
+    assert not CausalLM(str(folder)).counts_every_token
+
+
+def test_the_token_that_ends_texts_stands_in_for_one_that_begins_them(standing_in, folder):
+    standing_in(None, BEGIN)
+    model = CausalLM(str(folder))
+    assert model.counts_every_token
+    nats, count = model.nll(["ab", "c"], CPU)
+    assert count == 3
+    assert nats == pytest.approx(-math.log(0.7 * 0.25 * 0.1))
+
+
+def test_an_empty_text_costs_nothing_without_a_context_either(standing_in, folder, monkeypatch):
+    standing_in(BEGIN)
+    monkeypatch.setattr(Model, "config", SimpleNamespace(max_position_embeddings=None))
+    nats, count = CausalLM(str(folder)).nll(["", "c"], CPU)
+    assert (nats, count) == (pytest.approx(-math.log(0.1)), 1)
 
 
 def test_texts_longer_than_the_context_are_read_in_pieces(standing_in, folder):

@@ -69,8 +69,9 @@ class CausalLM:
     def nll(self, texts: Sequence[str], device: torch.device) -> tuple[float, int]:
         """Return the negative log-likelihood of texts in nats, summed, and the number of the model's tokens.
 
-        A text stands after the token that begins texts, if the model has one; if not, its first token is given, and not
-        counted. A text that is longer than the model's context is read in pieces that know nothing of each other.
+        A text stands after the token that begins texts, or the one that ends them, as GPT-2's does both; if the model
+        has neither, the first token is given, and not counted. A text that is longer than the model's context is read
+        in pieces that know nothing of each other.
 
         Args:
             texts: any.
@@ -88,6 +89,11 @@ class CausalLM:
             count += sum(len(piece) - 1 for piece in batch)
         return nats, count
 
+    @property
+    def counts_every_token(self) -> bool:
+        """Whether `nll` counts the first token of a text, too."""
+        return _first_id(self._loaded[0]) is not None
+
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -104,13 +110,18 @@ class CausalLM:
     @staticmethod
     def _pieces(tokenizer: Any, text: str, model: Any) -> Iterator[list[int]]:
         """Yield ids of the pieces of a text; the first id of each is given, and what is predicted comes after it."""
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        begin = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-        size = (getattr(model.config, "max_position_embeddings", None) or len(ids) + 1) - len(begin)
+        ids, first_id = tokenizer(text, add_special_tokens=False)["input_ids"], _first_id(tokenizer)
+        begin = [] if first_id is None else [first_id]
+        size = max(1, (getattr(model.config, "max_position_embeddings", None) or len(ids) + 1) - len(begin))
         for first in range(0, len(ids), size):
             piece = [*begin, *ids[first : first + size]]
             if len(piece) > 1:
                 yield piece
+
+
+def _first_id(tokenizer: Any) -> int | None:
+    """Return the id that stands before a text; None if the model has none."""
+    return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
 
 
 def _token_nll(model: Any, pieces: Sequence[list[int]], device: torch.device) -> Tensor:
