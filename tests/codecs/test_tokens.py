@@ -91,6 +91,19 @@ def test_what_is_given_around_blanks_of_byte_pairs_comes_back_to_the_byte():
         assert text.endswith(after)
 
 
+def test_a_word_that_is_no_token_is_not_given_as_another():
+    words = Tokens(4, Words(["<unk>", "the", " ", "zebra"]))
+    assert words.with_blanks("the @", "@")[0].tolist() == [1, 2, 0]
+    with pytest.raises(ValueError, match=r"'lion the ' is not made of tokens .* read as '<unk> the '"):
+        words.with_blanks("lion the @", "@")
+
+
+def test_sequences_with_unknown_words_have_no_number_of_characters():
+    words = Tokens(4, Words(["<unk>", "the", " ", "zebra"]))
+    assert words.characters(torch.tensor([[1, 2, 3], [2, 2, 1]])).tolist() == [9, 5]
+    assert words.characters(torch.tensor([[1, 2, 3], [1, 2, 0]])) is None
+
+
 def test_the_likelihood_of_tokens_is_the_sum_of_their_logs():
     log_probs = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
     x = torch.tensor([[0, 1, 2], [2, 0, 0]])

@@ -88,6 +88,7 @@ def test_its_words_and_its_figure(data, measured):
 def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measured, monkeypatch, tmp_path):
     class Uniform:
         label = "uniform@0"
+        counts_every_token = True
 
         def __init__(self, path):
             self.path = path
@@ -102,6 +103,18 @@ def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measure
     assert found["generative_perplexity"] == found["generative_perplexity_floor"] == pytest.approx(8)
     assert found["generative_nll_per_character"] == pytest.approx(math.log(8))
     assert found["generative_model"] == "uniform@0"
+
+
+def test_with_unknown_words_nothing_is_counted_by_characters(tmp_path):
+    (tmp_path / "a.txt").write_text("a bb ccc " * 200)
+    text = TextFiles(str(tmp_path), length=8, tokens="words", vocab_size=4, validation=0.2, test=0.2)
+    text.setup()
+    evaluation = TextQuality(4, seeds=1, overlap=[], distinct=[1])
+    evaluation.check_parts(None, text)
+    known = torch.tensor([[2, 1] * 4] * 4)
+    found = evaluation(GivenSamples(text, (known, None))).as_dict()  # the real text has unknown words
+    assert "ngram_nll_per_token_floor" in found
+    assert not [name for name in found if "per_character" in name]
 
 
 def test_samples_that_are_still_masked_are_refused(data, measured):

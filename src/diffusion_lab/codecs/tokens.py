@@ -98,14 +98,26 @@ class Tokens(Codec):
         tokens: list[Tensor] = []
         given: list[Tensor] = []
         for part in re.split(f"({re.escape(blank)})", text) if blank else [text]:
-            ids = torch.zeros(1, dtype=torch.int64) if part == blank else self.vocabulary.encode(part)
+            ids = torch.zeros(1, dtype=torch.int64) if part == blank else self._exactly(part)
             tokens.append(ids)
             given.append(torch.full((len(ids),), part != blank))
         return torch.cat(tokens), torch.cat(given)
 
-    def characters(self, x: Tensor) -> Tensor:
-        """Return the number of characters [B] int64 of the texts of x [B, L]: see `Vocabulary.count_characters`."""
-        return torch.tensor([self.vocabulary.count_characters(tokens) for tokens in x.tolist()])
+    def _exactly(self, text: str) -> Tensor:
+        """Return the ids [N] int64 that have exactly this text; raise ValueError if none do."""
+        ids = self.vocabulary.encode(text)
+        if (found := self.vocabulary.text(ids.tolist())) != text:
+            raise ValueError(f"{text!r} is not made of tokens of the vocabulary: they would be read as {found!r}")
+        return ids
+
+    def characters(self, x: Tensor) -> Tensor | None:
+        """Return the number of characters [B] int64 of the texts of x [B, L]: see `Vocabulary.count_characters`.
+
+        None if that of one of them is not known.
+        """
+        counts = [self.vocabulary.count_characters(tokens) for tokens in x.tolist()]
+        known = [count for count in counts if count is not None]
+        return torch.tensor(known) if len(known) == len(counts) else None
 
     def save(self, samples: Tensor, path: Path) -> list[Path]:
         """Write token ids [N, L] to the NumPy file `path`, and their texts to a text file beside it."""

@@ -130,7 +130,7 @@ class TextQuality(Evaluation):
         if data.vocabulary is None:
             raise ValueError(f"it is for runs on text, and this run has {type(data).__name__} as its data")
         check_order(self._order(data), data.vocabulary.size)
-        if (longest := max(*self.distinct, *self.overlap, 1)) > data.shape[0]:
+        if (longest := max([*self.distinct, *self.overlap, 1])) > data.shape[0]:
             raise ValueError(f"n-grams of {longest} tokens do not fit into sequences of data.length={data.shape[0]}")
         if self.causal_lm is not None:
             self.causal_lm.check()
@@ -162,7 +162,11 @@ class TextQuality(Evaluation):
         model = NgramModel(text, self._order(data), data.vocabulary.size)
         copies = np.split(longest_copies(np.concatenate([*items, *floor]), text), 2 * self.seeds)
         nll = [-model.log_probs(sequences) for sequences in (*items, *floor)]
-        measures = [self._measures(subject, *found) for found in zip((*items, *floor), nll, copies, strict=True)]
+        characters = [_characters(data.vocabulary, sequences) for sequences in (*items, *floor)]
+        if None in characters:  # measures of samples and of real text have the same names
+            characters = [None] * len(characters)
+        parts = zip((*items, *floor), nll, copies, characters, strict=True)
+        measures = [self._measures(subject, *found) for found in parts]
         models = {"ngram_model": f"{model.order}-gram@{data.fingerprint()['train'][:8]}"}
         if self.causal_lm is not None:
             models["generative_model"] = self.causal_lm.label
@@ -176,29 +180,36 @@ class TextQuality(Evaluation):
         return self.order or (5 if data.vocabulary.size <= _MOST_SIGNS else 3)
 
     def _measures(
-        self, subject: Subject, sequences: np.ndarray, nll: np.ndarray, copies: np.ndarray
+        self, subject: Subject, sequences: np.ndarray, nll: np.ndarray, copies: np.ndarray, characters: int | None
     ) -> dict[str, float]:
-        """Return all measures of sequences [N, L], given the n-gram model's NLL of each token, and `longest_copies`."""
+        """Return all measures of sequences [N, L].
+
+        Given are the n-gram model's NLL of each token, `longest_copies`, and the number of characters of all of them;
+        where that is not known (None), so is what there is of each character.
+        """
         vocabulary = subject.data.vocabulary
         assert vocabulary is not None
         texts = [vocabulary.text(sequence.tolist()) for sequence in sequences]
-        characters = max(1, sum(vocabulary.count_characters(sequence.tolist()) for sequence in sequences))
-        found = {
-            "ngram_nll_per_token": float(nll.mean()),
-            "ngram_nll_per_character": float(nll.sum()) / characters,
-            "ngram_perplexity": math.exp(nll.mean()),
-        }
+        found = {"ngram_nll_per_token": float(nll.mean())}
+        if characters is not None:
+            found["ngram_nll_per_character"] = float(nll.sum()) / characters
+        found["ngram_perplexity"] = math.exp(nll.mean())
         if self.causal_lm is not None:
             nats, tokens = self.causal_lm.nll(texts, subject.device)
-            found |= {
-                "generative_perplexity": math.exp(nats / max(1, tokens)),
-                "generative_nll_per_character": nats / characters,
-            }
+            found["generative_perplexity"] = math.exp(nats / max(1, tokens))
+            if characters is not None and self.causal_lm.counts_every_token:
+                found["generative_nll_per_character"] = nats / characters
         found["entropy"] = float(np.mean([token_entropy(sequence) for sequence in sequences]))
         found["entropy_of_set"] = token_entropy(sequences)
         found |= {f"distinct_{n}": share_distinct(sequences, n) for n in self.distinct}
         found |= {f"overlap_{n}": share_copied(copies, n) for n in self.overlap}
         return found | {"longest_copy": float(copies.max())}
+
+
+def _characters(vocabulary: Any, sequences: np.ndarray) -> int | None:
+    """Return how many characters sequences have, at least 1; None where that is not known."""
+    counts = [vocabulary.count_characters(sequence.tolist()) for sequence in sequences]
+    return None if None in counts else max(1, sum(counts))
 
 
 def _choice(count: int, chosen: int, seed: int) -> np.ndarray:

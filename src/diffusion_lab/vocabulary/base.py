@@ -43,10 +43,11 @@ class Vocabulary(ABC):
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ids; an id that is no token is shown as `BLANK`."""
 
-    def count_characters(self, ids: Sequence[int]) -> int:
+    def count_characters(self, ids: Sequence[int]) -> int | None:
         """Return the number of characters of the text of ids: consecutive sequences have together those of the whole.
 
-        Where tokens are parts of characters, a character counts for the sequence that has its first byte.
+        Where tokens are parts of characters, a character counts for the sequence that has its first byte. None where
+        the ids do not say what the text was.
         """
         return len(self.text(ids))
 

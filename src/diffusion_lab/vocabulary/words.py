@@ -21,6 +21,8 @@ _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 class Words(Vocabulary):
     """A token for each word, space and sign; words that have none become `UNKNOWN`.
 
+    Nobody knows what an `UNKNOWN` word was: a text with one has no number of characters.
+
     Args:
         words: in the order of their ids; the first one is `UNKNOWN`.
     """
@@ -48,6 +50,9 @@ class Words(Vocabulary):
 
     def text(self, ids: Sequence[int]) -> str:
         return "".join(self.words[i] if 0 <= i < self.size else BLANK for i in ids)
+
+    def count_characters(self, ids: Sequence[int]) -> int | None:
+        return None if 0 in ids else len(self.text(ids))
 
     def entries(self) -> list[str]:
         return self.words
