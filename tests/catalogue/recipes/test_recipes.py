@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,6 +253,65 @@ def test_text_has_the_floors_of_n_gram_models_and_a_table_of_what_was_drawn(tmp_
     rows = [row.split(" | ")[:4] for row in drawn if row.startswith("| `") or row.startswith("| *")]
     assert [row[0] for row in rows] == ["| `two`", "| `one`", "| *real text*"]
     assert [row[2:] for row in rows] == [["128", "2.500 ± 0.020"]] * 2 + [["–", "1.750 ± 0.010"]]
+
+
+def bound_and_text(outputs, name, nats, model="5-gram@abc", fingerprint="0", error=0.25, **more):
+    """The run of a recipe of text with its bound and the quality of its samples."""
+    path = text_run(outputs, name, "What")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["fingerprint"] = {"experiment": "0" * 16, "data": fingerprint}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    per_character = {"nats_per_character": nats, "bits_per_character": 3.0}
+    per_character |= {"nats_per_character_error": error, "bits_per_character_error": 0.25}
+    evaluation(path, "a", {"bound": token_bound(2 * nats, **per_character)})
+    evaluation(path, "b", {"text_quality": text_quality(5, 1.75, ngram_model=model, **more)})
+    return path
+
+
+def rows_of(settings):
+    lines = Path(settings.readme).read_text().splitlines()
+    return [[cell.strip("|` *") for cell in line.split(" | ")] for line in lines if line.startswith(("| `", "| *"))]
+
+
+def test_recipes_that_a_lower_n_gram_model_measured_have_a_table_of_their_own(tmp_path, settings):
+    for name, model in (("one", "5-gram@abc"), ("two", "3-gram@abc")):
+        record_recipes([str(bound_and_text(tmp_path / "outputs", name, 2.0, model))], settings)
+    assert [row[0] for row in rows_of(settings)][4:] == ["one", "real text", "two", "real text"]
+
+
+def test_rows_are_in_the_order_of_the_number_that_is_shown(tmp_path, settings):
+    """The nats of a token are twice those of a character here."""
+    record_recipes([str(bound_and_text(tmp_path / "outputs", "one", 1.5))], settings)
+    assert [row[0] for row in rows_of(settings)][:2] == ["one", "5-gram model"]
+
+
+def test_bounds_of_other_texts_of_the_same_kind_are_in_another_table(tmp_path, settings):
+    for name, data in (("one", "aa"), ("two", "bb")):
+        record_recipes([str(bound_and_text(tmp_path / "outputs", name, 2.0, fingerprint=data))], settings)
+    assert Path(settings.readme).read_text().count("| recipe | nats/character") == 2
+
+
+def test_samples_of_different_numbers_are_not_compared(tmp_path, settings):
+    record_recipes([str(bound_and_text(tmp_path / "outputs", "one", 2.0))], settings)
+    with pytest.raises(LabError, match="measures of text depend on the number and length of samples"):
+        record_recipes([str(bound_and_text(tmp_path / "outputs", "two", 2.0, num_samples=10))], settings)
+
+
+def test_of_several_estimates_the_one_with_the_smallest_error_counts(tmp_path, settings):
+    path = bound_and_text(tmp_path / "outputs", "one", 1.5)
+    numbers = {"nats_per_character": 1.4, "bits_per_character": 3.0, "nats_per_token_error": 0.5}
+    numbers |= {"nats_per_character_error": 0.5, "bits_per_character_error": 0.5}
+    evaluation(path, "lower by chance", {"bound": token_bound(1.4, **numbers)})
+    record_recipes([str(path)], settings)
+    assert rows_of(settings)[0][:2] == ["one", "1.50 ± 0.25"]
+
+
+def test_what_raw_weights_reached_is_not_that_of_their_average(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs", ema_weights="1" * 32)
+    evaluation(path, "a", {"quality": quality(4.0, 50)}, weights="ema")
+    evaluation(path, "b", {"quality": quality(1.0, 50)}, weights="raw")
+    record_recipes([str(path)], settings)
+    assert rows_of(settings)[0][:2] == ["tutorial", "4.000 ± 0.010 (50)"]
 
 
 def test_bounds_of_tokens_that_are_no_text_are_those_of_a_token(tmp_path, settings):

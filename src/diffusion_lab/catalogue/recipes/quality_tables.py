@@ -152,7 +152,7 @@ def _measured(result: Result, name: str, scale: float = 1.0) -> str:
 
 
 def _bits(record: RecipeRecord, name: str) -> str:
-    found = of_most(record, name, "num_items", lambda result: result["bits_per_dim"])
+    found = of_most(record, name, "num_items", lambda result: result["bits_per_dim_error"])
     return format_mean(found["bits_per_dim"], found["bits_per_dim_error"]) if found else ""
 
 

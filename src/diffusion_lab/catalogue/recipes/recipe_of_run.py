@@ -123,8 +123,10 @@ def _decides_nothing(key: str) -> bool:
 
 
 def _is_final(evaluation: EvaluatedRun, manifest: Mapping[str, Any]) -> bool:
-    """Whether an evaluation is of the weights that the run ended with."""
-    return evaluation.content["asked"].get("step") == manifest.get("steps")
+    """Whether an evaluation is of the weights that the run ended with: of their average, where it keeps one."""
+    asked = evaluation.content["asked"]
+    is_recorded = asked.get("weights") != "raw" or not manifest.get("ema_weights")
+    return is_recorded and asked.get("step") == manifest.get("steps")
 
 
 def _is_of_seeds(evaluation: EvaluatedRun) -> bool:

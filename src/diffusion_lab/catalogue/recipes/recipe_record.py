@@ -37,6 +37,8 @@ _OF_RECORD: Kinds = {
 }
 _SAMPLE: Kinds = {"sample": ("a text", matching(".*"))}
 _NUMBERS_OF_QUALITY = ("evaluations", "fid", "fid_floor", "kid", "kid_floor", "num_samples", "num_seeds", "num_real")
+#: How the names of a measure, of its spread over seeds, and of both for real data end.
+_WITH_FLOOR = ("", "_spread", "_floor", "_floor_spread")
 #: What is measured on samples of text, by the headings of its columns.
 TEXT_MEASURES = {
     "ngram_nll_per_character": "NLL/character",
@@ -45,8 +47,10 @@ TEXT_MEASURES = {
     "overlap_8": "copied 8-grams",
     "longest_copy": "longest copy",
 }
+#: Without characters that can be counted, there is nothing per character.
+PER_CHARACTER = "ngram_nll_per_character"
 _NUMBERS_OF_TEXT = (
-    *(f"{name}{end}" for name in TEXT_MEASURES for end in ("", "_spread", "_floor", "_floor_spread")),
+    *(f"{name}{end}" for name in TEXT_MEASURES if name != PER_CHARACTER for end in _WITH_FLOOR),
     "evaluations",
     "num_samples",
     "num_seeds",
@@ -71,7 +75,7 @@ _OF_TOKENS: Kinds = dict.fromkeys(
 MEASURES = ("fid", "kid", "precision", "recall", "coverage")
 _MORE_OF_RESULTS: Kinds = dict.fromkeys(
     (
-        *(f"{name}{end}" for name in MEASURES for end in ("", "_spread", "_floor", "_floor_spread")),
+        *(f"{name}{end}" for name in (*MEASURES, PER_CHARACTER) for end in _WITH_FLOOR),
         "label_accuracy",
         *(f"{unit}_per_character{end}" for unit in ("nats", "bits") for end in ("", "_error")),
         "num_items",
@@ -102,6 +106,12 @@ class RecipeRecord:
     def data(self) -> str:
         """The class of the data module, such as MNIST."""
         return str(self.content["config"].get("data._target_", "")).rpartition(".")[2]
+
+    @property
+    def data_hash(self) -> str:
+        """What tells its data, split and tokens included, from other data of the same class."""
+        fingerprint = self.content.get("fingerprint")
+        return str(fingerprint.get("data", "")) if isinstance(fingerprint, Mapping) else ""
 
     def measured_by(self, extractor: str) -> RecipeRecord:
         """Return the record without the results of ``quality`` of other feature networks."""

@@ -21,7 +21,7 @@ def of_most(
 ) -> Mapping[str, Any]:
     """Return the first in `order` of the results that most items were taken for; empty for none.
 
-    The lowest of numbers with different errors would be low because of its error.
+    Of estimates of one number the order is that of their errors: the lowest of them would be low because of its error.
     """
     return min(record.results(evaluation), key=lambda one: (-one.get(count, 0), order(one)), default={})
 

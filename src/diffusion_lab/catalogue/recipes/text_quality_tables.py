@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_lab.catalogue.number_format import format_mean
-from diffusion_lab.catalogue.recipes.recipe_record import TEXT_MEASURES, RecipeRecord
+from diffusion_lab.catalogue.recipes.recipe_record import PER_CHARACTER, TEXT_MEASURES, RecipeRecord
 from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table
+from diffusion_lab.errors import LabError
 
 Result = Mapping[str, Any]
 
@@ -20,20 +21,38 @@ _HEADINGS = ("recipe", "sampler", "evaluations", *TEXT_MEASURES.values())
 def ngram_floors(records: Sequence[RecipeRecord]) -> dict[str, tuple[float, float]]:
     """Return by the name of each n-gram model the nats per character of real text, and their spread."""
     return {
-        f"{_order(model)}-gram model": _value(results[0][1], "ngram_nll_per_character_floor")
+        f"{_order(model)}-gram model": _value(results[0][1], f"{PER_CHARACTER}_floor")
         for model, results in _by_model(records).items()
+        if f"{PER_CHARACTER}_floor" in results[0][1]
     }
 
 
-def text_quality_table(records: Sequence[RecipeRecord]) -> list[str]:
-    """Return a table of what each recipe drew, with the sentence below it; nothing if no samples were measured.
+def text_quality_tables(records: Sequence[RecipeRecord]) -> list[str]:
+    """Return what each recipe of one text drew as a table, with the sentence below it; nothing without samples.
 
     Results of the n-gram model of the highest order have a row each: none of its numbers alone says which is better.
+    Recipes that were measured by a lower one alone have a table of their own.
+
+    Raises:
+        LabError: if samples of one table differ in their number or length.
     """
-    by_model = _by_model(records)
-    if not by_model:
-        return []
-    results = by_model[max(by_model, key=_order)]
+    parts: list[str] = []
+    while by_model := _by_model(records):
+        results = by_model[max(by_model, key=_order)]
+        parts += _table(results)
+        shown = {record.name for record, _ in results}
+        records = [record for record in records if record.name not in shown]
+    return parts
+
+
+def _table(results: Sequence[tuple[RecipeRecord, Result]]) -> list[str]:
+    sizes = {tuple(result.get(key) for key in ("num_samples", "num_seeds", "length")) for _, result in results}
+    if len(sizes) != 1:
+        shown = "; ".join(f"{samples} for each of {seeds} seeds, of {length}" for samples, seeds, length in sizes)
+        raise LabError(
+            "measures of text depend on the number and length of samples, and the recorded evaluations have different "
+            f"ones: {shown} tokens"
+        )
     rows = [
         {
             "recipe": f"`{record.name}`",
@@ -62,7 +81,8 @@ def _order(model: str) -> int:
 
 
 def _measures(result: Result, ending: str) -> dict[str, str]:
-    return {heading: format_mean(*_value(result, f"{name}{ending}")) for name, heading in TEXT_MEASURES.items()}
+    there = {name: heading for name, heading in TEXT_MEASURES.items() if f"{name}{ending}" in result}
+    return {heading: format_mean(*_value(result, f"{name}{ending}")) for name, heading in there.items()}
 
 
 def _value(result: Result, name: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Recipes by the likelihood of tokens: a table for each data set and kind of token."""
+"""Recipes by the likelihood of tokens: a table for each text and kind of token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from diffusion_lab.catalogue.number_format import format_mean
 from diffusion_lab.catalogue.recipes.recipe_record import TOKEN_BOUNDS, RecipeRecord
 from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, of_most, places
-from diffusion_lab.catalogue.recipes.text_quality_tables import ngram_floors, text_quality_table
+from diffusion_lab.catalogue.recipes.text_quality_tables import ngram_floors, text_quality_tables
 
 _HEADINGS = (
     "recipe",
@@ -27,27 +27,37 @@ _TEXTS = ("recipe",)
 
 
 def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
-    """Return for each data set and kind of token a table, and the sentence below it."""
+    """Return for each text and kind of token a table, and the sentence below it.
+
+    Raises:
+        LabError: if records of one table cannot be compared.
+    """
     found: dict[tuple[str, str], list[RecipeRecord]] = {}
     for record in records:
         if _bound(record):
-            found.setdefault((record.data, str(record.content["config"].get("data.tokens"))), []).append(record)
+            found.setdefault((record.data, record.data_hash), []).append(record)
     parts = []
     for (data, _), mine in found.items():
-        mine.sort(key=lambda record: _bound(record)["nats_per_token"])
-        rows = [(_bound(record)["nats_per_token"], _row(record)) for record in mine]
+        mine.sort(key=_nats)
+        rows = [(_nats(record), _row(record)) for record in mine]
         floors = ngram_floors(mine)
         rows += [(nats, _floor_row(name, nats, spread)) for name, (nats, spread) in floors.items()]
         rows.sort(key=lambda pair: pair[0])
         parts += [markdown_table(_HEADINGS, _TEXTS, [row for _, row in rows]), _below(data, mine, bool(floors))]
-        parts += [*text_quality_table(mine), _samples(mine)]
+        parts += [*text_quality_tables(mine), _samples(mine)]
     return parts
 
 
 def _bound(record: RecipeRecord, estimator: str = TOKEN_BOUNDS[0]) -> Mapping[str, Any]:
     """Return the result of an estimator of the bound; empty for none."""
-    found = of_most(record, estimator, "num_items", lambda one: one.get("nats_per_token", math.inf))
+    found = of_most(record, estimator, "num_items", lambda one: one.get("nats_per_token_error", math.inf))
     return found if "nats_per_token" in found else {}
+
+
+def _nats(record: RecipeRecord) -> float:
+    """Return the bound in the unit that is shown: nats per character, or per token where there are no characters."""
+    bound = _bound(record)
+    return float(bound.get("nats_per_character", bound["nats_per_token"]))
 
 
 def _row(record: RecipeRecord) -> dict[str, str]:
