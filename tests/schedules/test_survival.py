@@ -84,3 +84,10 @@ def test_time_is_the_inverse_of_survival(name):
 def test_arguments_out_of_range_are_refused(make, key):
     with pytest.raises(ValueError, match=rf"schedule\.{key}"):
         make()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_but_the_geometric_one_are_clean_at_time_0(name):
+    """Then the last step leads there, and nothing is asked of a network at a time that it has not seen."""
+    schedule, _ = CASES[name]
+    assert schedule.ends_clean is (name != "geometric")

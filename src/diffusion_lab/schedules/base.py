@@ -169,6 +169,11 @@ class RateSchedule(Schedule):
         """Return `survival`."""
         return self.survival(t)
 
+    @property
+    def ends_clean(self) -> bool:
+        """Whether nothing is destroyed at t = 0: by `gone`, since `survival` may round 1 to a number beside it."""
+        return float(self.gone(torch.zeros((), dtype=torch.float64))) == 0
+
     def log_snr(self, t: Tensor) -> Tensor:
         """Return the logit of `survival`, which is −log(e^total − 1)."""
         return self.survival(t).log() - self.gone(t).log()
