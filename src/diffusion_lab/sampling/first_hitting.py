@@ -8,13 +8,14 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing
 from diffusion_lab.sampling.base import DenoiserFn, Sampler, State
-from diffusion_lab.sampling.unmask import draw_tokens, random_masked
+from diffusion_lab.sampling.unmask import draw_tokens, random_masked, time_of_share
 
 
 class FirstHitting(Sampler):
     """Each step goes to the random time at which the next mask opens, and opens one, chosen at random.
 
-    No error of time steps is made: samples are those of the network's own process. The pairs of times that the sampler
+    No error of time steps is made: samples are those of the network's own process in continuous time, also for a
+    schedule of T steps, at each of which tokens are independent. The pairs of times that the sampler
     visits are nominal, (n/L, (n − 1)/L); where the n masks of a sample open is drawn for each sample, by
     1 − α(t) ← (1 − α(t)) · u^(1/n) for a uniform u. A sample without masks stays as it is.
 
@@ -36,7 +37,7 @@ class FirstHitting(Sampler):
         left = masked.flatten(1).sum(1)  # [B]
         destroyed = state.history.get("destroyed", 1 - schedule.survival(torch.ones_like(t)))
         destroyed = destroyed * noise.at("time").uniform() ** (1 / left.clamp(min=1))
-        prediction = denoiser(z, schedule.time(1 - destroyed))
+        prediction = denoiser(z, time_of_share(schedule, destroyed))
         tokens = draw_tokens(prediction, noise.at("token"))
         opens = random_masked(masked, torch.ones_like(left), noise.at("position"))
         return State(torch.where(opens, tokens, z), {"destroyed": destroyed})

@@ -20,11 +20,12 @@ def draw_tokens(prediction: Prediction, noise: Noise) -> Tensor:
 
 
 def time_of_share(schedule: RateSchedule, masked: Tensor) -> Tensor:
-    """Return the times in [0, 1] at which these shares of the positions are masked in the mean, or nearly as many.
+    """Return the times at which these shares of the positions are masked in the mean, or nearly as many.
 
-    A network that is told the time has seen about as many masks at that time in training.
+    A network that is told the time has seen about as many masks at that time in training: none is before the first of
+    T steps, or before t = 0.
     """
-    return schedule.time(1 - masked).clamp(0, 1)
+    return schedule.time(1 - masked).clamp(0 if schedule.steps is None else 1 / schedule.steps, 1)
 
 
 def random_masked(masked: Tensor, count: Tensor, noise: Noise) -> Tensor:
