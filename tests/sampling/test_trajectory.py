@@ -4,7 +4,7 @@ import torch
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.parameterizations import Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
-from diffusion_lab.sampling import Ancestral, Nucleus, Pipeline, Remasking, Step, Trajectory, Tweedie
+from diffusion_lab.sampling import Ancestral, GivenTokens, Nucleus, Pipeline, Remasking, Step, Trajectory, Tweedie
 from diffusion_lab.sampling.grids.trailing import Trailing
 from diffusion_lab.schedules import LogLinearSchedule
 from diffusion_lab.vocabulary import Characters
@@ -33,6 +33,29 @@ def test_where_noise_is_left_at_time_0_the_last_state_is_that_of_the_last_step(f
     trajectory = recorded([(1.0, 0.5), (0.5, 0.0), (0.0, 0.0)], frames)
     assert float(trajectory.states[-1]) == 2
     assert trajectory.times[-1] == 0
+
+
+def test_no_frame_is_lost_where_the_last_step_to_clean_data_is_taken_before_time_0():
+    """128 steps that end with one from 1/128 to clean data."""
+    pairs = [((128 - k) / 128, (127 - k) / 128) for k in range(127)] + [(1 / 128, 1 / 128)]
+    kept, clean = recorded(pairs, 10), recorded([*pairs[:-1], (1 / 128, 0.0)], 10)
+    assert len(kept.states) == len(clean.states) == 11
+    assert kept.times[:-1] == clean.times[:-1]
+    assert float(kept.states[-1]) == 127
+
+
+def test_what_is_given_was_not_predicted():
+    for kind in ("masked", "uniform"):
+        process, parameterization, network, sampler, _ = parts(kind)
+        pipeline = Pipeline(
+            Watched(network), parameterization, process, Tokens(3, Characters("abc")), sampler, [], (4,)
+        )
+        given, trajectory = torch.tensor([True, False, True, False]), Trajectory(frames=6, keep=5)
+        constraint = GivenTokens(torch.tensor([2, 0, 1, 0]), given)
+        pipeline.draw(5, trajectory=trajectory, constraint=constraint)
+        last = trajectory.confidence[-1]
+        assert bool(last[:, given].isnan().all())
+        assert bool(last[:, ~given].isfinite().all())
 
 
 def test_only_the_first_samples_are_kept():

@@ -107,7 +107,13 @@ def full_time(time: float, noise: Noise) -> Tensor:
 
 
 class Constraint(ABC):
-    """Knowledge of the samples beforehand: it acts on the state between the steps of a draw."""
+    """Knowledge of the samples beforehand: it acts on the state between the steps of a draw.
+
+    Attributes:
+        given: [*D] bool, the positions of every state that it fixes; None for none.
+    """
+
+    given: Tensor | None = None
 
     @abstractmethod
     def __call__(self, state: State, s: Tensor | None, noise: Noise) -> State:

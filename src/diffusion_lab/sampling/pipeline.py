@@ -251,7 +251,7 @@ class Pipeline:
                     start = first_state(noise)
                 if trajectory is not None and begin == 0:
                     trajectory.start(start)
-                    listeners.append(lambda step: trajectory.record(step, self._confidence(walk, step)))
+                    listeners.append(lambda step: trajectory.record(step, self._confidence(walk, step, constraint)))
                 if on_step is not None:
                     listeners.append(on_step)
 
@@ -274,7 +274,14 @@ class Pipeline:
         result = torch.cat(done) if done else torch.empty(0, *self.shape)
         return Draw(result, condition, (self.plain_denoiser.evaluations - before) / max(count, 1))
 
-    def _confidence(self, walk: Walk, step: Step) -> Tensor | None:
+    def _confidence(self, walk: Walk, step: Step, constraint: Constraint | None) -> Tensor | None:
+        """Return the confidence [B, *D] in each token after a step, NaN at what is given; None without any."""
+        found = self._predicted(walk, step)
+        if found is None or constraint is None or constraint.given is None:
+            return found
+        return found.masked_fill(constraint.given.to(found.device), torch.nan)
+
+    def _predicted(self, walk: Walk, step: Step) -> Tensor | None:
         if step.prediction is None or step.before is None:
             return None
         here, prediction = walk.drawn((step.t, step.s)), step.prediction

@@ -60,9 +60,10 @@ class Trajectory:
         remaining = self.frames + 1 - len(self.states)
         if step.s * self.frames <= remaining - 1 + 1e-9:
             self._add(step.z, step.s)
-        elif step.number == step.total - 1:  # a second step to the same time: the last state is the sample
-            for kept in (self.states, self.times, self._confidence):
-                del kept[-1]
+        elif step.number == step.total - 1:
+            if self.times[-1] == step.s:  # a second step to the same time: the last state is the sample
+                for kept in (self.states, self.times, self._confidence):
+                    del kept[-1]
             self._add(step.z, step.s)
 
     def _follow(self, step: Step, confidence: Tensor | None) -> None:
