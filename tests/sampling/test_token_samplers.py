@@ -303,6 +303,42 @@ def test_temperature_and_top_p():
     assert Nucleus(process, top_p=0.0).changed(log_probs).exp().tolist() == [[1, 0, 0, 0]]
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-39, 1e-300])
+def test_the_smallest_temperatures_give_the_likeliest_token(temperature):
+    log_probs = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log()
+    found = Nucleus(Absorbing(LogLinearSchedule(), 4), temperature).changed(log_probs)
+    assert found.exp().tolist() == [[1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", [Absorbing, Uniform])
+def test_at_a_temperature_of_1_scores_that_are_those_of_no_probabilities_stay_what_they_are(kind):
+    process = kind(LogLinearSchedule(remaining=1e-3), 3)
+    scores = torch.randn(3, generator=torch.Generator().manual_seed(0))
+    denoiser = Denoiser(lambda z, *_: scores.expand(*z.shape, 3), LogScores(process))
+    z, t = torch.full((2, 4), process.mask or 0), torch.full((2,), 0.5, dtype=torch.float64)
+    plain, kept, cold = (
+        change(denoiser)(z, t).log_scores(process, z, t)
+        for change in (lambda one: one, Nucleus(process), Nucleus(process, 0.9))
+    )
+    assert torch.equal(kept, plain)
+    assert not torch.allclose(cold, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(10), GeometricSchedule(0.1, 5.0), LogLinearSchedule()])
+@pytest.mark.parametrize("make", [lambda p: FirstHitting(p, 64), lambda p: Confidence(p, 64, num_steps=64)])
+def test_a_network_is_told_no_time_before_those_of_its_training(make, schedule):
+    joint, told = Joint.random(3, 4), []
+    process = Absorbing(schedule, joint.vocab_size)
+
+    def denoiser(z, t, condition=None):
+        told.append(schedule.c_noise(t))
+        return Denoiser(lambda z, *_: torch.zeros(*z.shape, 3), Substitution(process))(z, t)
+
+    noise = Noise(torch.arange(8), 0)
+    draw(denoiser, make(process), process.prior((64,), noise.at("prior")), noise)
+    assert float(torch.stack(told).min()) >= 0
+
+
 @pytest.mark.parametrize(
     ("make", "key"),
     [

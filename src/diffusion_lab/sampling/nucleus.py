@@ -14,6 +14,9 @@ from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransfor
 class Nucleus(DenoiserTransform):
     """Predicted tokens are drawn at a temperature, from the smallest set whose probability reaches `top_p`.
 
+    Where scores are predicted, they become those that follow from the changed probabilities of clean tokens, unless
+    both arguments are 1.
+
     Args:
         process: a discrete process.
         temperature: the power 1/temperature of each probability; 0 for the likeliest token, 1 for no change.
@@ -36,6 +39,9 @@ class Nucleus(DenoiserTransform):
         return {"temperature": self.temperature} | ({} if self.top_p == 1 else {"top-p": self.top_p})
 
     def __call__(self, denoiser: DenoiserFn, constraint: Constraint | None = None) -> DenoiserFn:
+        if self.temperature == 1 and self.top_p == 1:
+            return denoiser
+
         def truncated(z_t: Tensor, t: Tensor, condition: Tensor | None = None) -> TokenLogProbs:
             prediction: TokenPrediction = denoiser(z_t, t, condition)
             return TokenLogProbs(self.changed(prediction.x0), prediction)
@@ -48,7 +54,9 @@ class Nucleus(DenoiserTransform):
             likeliest = log_probs.argmax(-1, keepdim=True)
             return torch.full_like(log_probs, -torch.inf).scatter(-1, likeliest, 0.0)
         if self.temperature != 1:
-            log_probs = (log_probs / self.temperature).log_softmax(-1)
+            # In float64, and from 0 downwards, any temperature above 0 gives numbers.
+            scaled = (log_probs - log_probs.amax(-1, keepdim=True)).double() / self.temperature
+            log_probs = scaled.log_softmax(-1).to(log_probs.dtype)
         if self.top_p < 1:
             ordered, order = log_probs.sort(dim=-1, descending=True)
             before = ordered.exp().cumsum(-1) - ordered.exp()  # the probability of all likelier tokens
