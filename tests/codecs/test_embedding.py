@@ -39,6 +39,13 @@ def test_vectors_that_are_near_are_told_apart_in_half_precision_too():
     assert torch.equal(half.decode(half.encode(TOKENS)), TOKENS)
 
 
+def test_each_of_many_vectors_of_one_number_is_read_as_itself():
+    torch.manual_seed(0)
+    made = TokenEmbedding(1000, Characters("".join(map(chr, range(1000)))), dim=1)
+    tokens = torch.arange(1000)[None]
+    assert torch.equal(made.decode(made.encode(tokens)), tokens)
+
+
 def test_the_likelihood_is_that_of_a_head_that_is_tied_to_the_vectors():
     made = codec()
     made.bias.data.copy_(torch.tensor([0.3, -1.0, 0.0, 2.0]))

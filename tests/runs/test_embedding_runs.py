@@ -8,10 +8,13 @@ import torch
 
 from conftest import read_typed, save_coarsely
 from diffusion_lab.errors import LabError
+from diffusion_lab.noise import Noise
+from diffusion_lab.runs.draw_plans import make_plan
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.load import load_run
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
+from diffusion_lab.sampling.base import State
 
 EMBEDDING = (
     "experiment=diffusion_lm_shakespeare", "data=python_docs", "data.length=16", "data.limit_train=64", "codec.dim=8",
@@ -99,6 +102,22 @@ def test_prompts_come_back_to_the_letter(drawn, more):
     assert (tokens.shape, tokens.dtype) == ((2, 16), np.int64)
     assert all(text.startswith("The class") for text in texts)
     assert texts[0] != texts[1]
+
+
+def test_a_prompt_has_the_noise_that_codes_have_in_training(run):
+    """x0 ~ N(E, r²) becomes N(alpha E, sigma² + alpha² r²); in clean data, there is E to the bit."""
+    loaded = load_run(run.path, device="cpu")
+    typed = read_typed(f"run_dir={run.path}", "prompt='T'", config_name="sample")
+    constraint = make_plan(loaded, typed, progress=False).options["constraint"]
+    pipeline, count = loaded.parts.pipeline, 20_000
+    vector = pipeline.codec.vectors[int(loaded.parts.data.vocabulary.encode("T"))].detach()
+    state, noise = State(torch.zeros(count, *pipeline.shape)), Noise(torch.arange(count), 0)
+    schedule, t = pipeline.process.schedule, torch.full((count,), 0.02, dtype=torch.float64)
+    alpha, sigma = float(schedule.alpha(t[0])), float(schedule.sigma(t[0]))
+    known = constraint(state, t, noise).z[:, 0]
+    assert known.std(dim=0).mean() == pytest.approx((sigma**2 + (alpha * 0.1) ** 2) ** 0.5, rel=0.01)
+    torch.testing.assert_close(known.mean(dim=0), alpha * vector, atol=0.02, rtol=0)
+    assert torch.equal(constraint(state, None, noise).z[:, 0], vector.expand(count, -1))
 
 
 def test_blanks_are_filled_in_and_given_text_comes_back(drawn):

@@ -52,6 +52,11 @@ class Codec(nn.Module, ABC):
     def show(self, sheet: Sheet) -> Shown | Sequence[Shown]:
         """Return a picture of the data in `sheet`, or text where that is what people read; or several forms of it."""
 
+    @property
+    def spread(self) -> float:
+        """The standard deviation of codes in training around what `encode` returns; 0 where they are that."""
+        return 0.0
+
     def code_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the codes of one sample of data of this shape."""
         return tuple(shape)

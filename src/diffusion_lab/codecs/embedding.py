@@ -46,6 +46,10 @@ class TokenEmbedding(Tokens):
     def provides(self) -> dict[str, Any]:
         return super().provides() | {"code_dim": self.vectors.shape[1]}
 
+    @property
+    def spread(self) -> float:
+        return self.noise
+
     def code_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (*shape, self.vectors.shape[1])
 
@@ -56,10 +60,9 @@ class TokenEmbedding(Tokens):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the tokens [B, L] int64 with the nearest vectors: rounding. A token's own vector is read as itself."""
-        vectors = self.vectors.float()
-        with torch.autocast(z.device.type, enabled=False):  # half precision could not tell near vectors apart
-            # argmin ‖z − e‖² = argmax z·e − ‖e‖²/2
-            return (z.float() @ vectors.T - vectors.square().sum(1) / 2).argmax(-1)
+        vectors = self.vectors.double()  # fewer digits could not tell near vectors apart
+        # argmin ‖z − e‖² = argmax z·e − ‖e‖²/2
+        return (z.double() @ vectors.T - vectors.square().sum(1) / 2).argmax(-1)
 
     def log_likelihood(self, x: Tensor, z0: Distribution) -> Tensor:
         """Return log p(x | z0) [B] of tokens x [B, L], the head read at the mean [B, L, d] of a `Normal`.

@@ -13,10 +13,12 @@ from diffusion_lab.config.instantiate import checked_call
 from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Sheet, grid_sheet, inpainting_sheet, inversion_sheet
+from diffusion_lab.processes import Gaussian
 from diffusion_lab.runs.draws import SHOWN
 from diffusion_lab.runs.load import Run
 from diffusion_lab.runs.named_data import data_hash, named_data, named_mask
 from diffusion_lab.sampling import Constraint, Draw, GivenTokens, Pipeline, RePaint
+from diffusion_lab.schedules import NoisyData
 
 #: How many images the figure of an inversion shows.
 _SHOWN_INVERTED = 16
@@ -214,8 +216,13 @@ def _repaint(pipeline: Pipeline, settings: SampleConfig, key: str, known: Tensor
     jump_length = typed.jump_length or max(min(_JUMP_LENGTH, len(pipeline.sampler.steps) - 1), 1)
     resamplings = typed.resamplings or _RESAMPLINGS
 
+    process = pipeline.process
+    if pipeline.codec.spread:
+        assert isinstance(process, Gaussian)
+        process = Gaussian(NoisyData(process.schedule, pipeline.codec.spread))
+
     def constrained() -> RePaint:
-        constraint = RePaint(pipeline.process, known, unknown, jump_length, resamplings)
+        constraint = RePaint(process, known, unknown, jump_length, resamplings)
         constraint.walk(pipeline.sampler)  # refuses numbers that do not go with the sampler's steps
         return constraint
 
