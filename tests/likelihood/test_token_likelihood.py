@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from diffusion_lab.codecs import Tokens
+from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood import MaskedCountNLL, TokenBoundNLL
 from diffusion_lab.likelihood.token_likelihood import TokenResult
 from diffusion_lab.parameterizations import Logits, LogScores, Substitution
@@ -218,21 +219,27 @@ def test_the_bound_of_steps_falls_towards_that_of_continuous_time(name):
     assert more == pytest.approx(limit, abs=0.06)
 
 
-def test_a_network_of_scores_is_told_no_time_at_which_nothing_survives():
+def test_a_network_is_told_no_time_at_which_nothing_survives():
     """States without any token occur among the counts, and at no time of a schedule that leaves some."""
     process = Absorbing(LogLinearSchedule(remaining=1e-3), 3)
 
     class Constant(nn.Module):
         def __init__(self):
             super().__init__()
-            self.scores = nn.Parameter(torch.tensor([0.5, 0.3, 0.2]).log())
+            self.logs = nn.Parameter(torch.tensor([0.5, 0.3, 0.2]).log())
+            self.told = []
 
         def forward(self, x, c_noise, condition=None):
-            return self.scores.expand(*x.shape, 3)
+            self.told.append(c_noise)
+            return self.logs.expand(*x.shape, 3)
 
-    x = torch.randint(3, (50, 4), generator=torch.Generator().manual_seed(0))
-    result = MaskedCountNLL(num_times=8, batch_size=50).of(pipeline(process, LogScores(process), Constant(), 4), x)
+    x, network = torch.randint(3, (50, 4), generator=torch.Generator().manual_seed(0)), Constant()
+    estimate = MaskedCountNLL(num_times=8, batch_size=50)
+    result = estimate.of(pipeline(process, Substitution(process), network, 4), x)
     assert bool(result.bits.isfinite().all())
+    assert bool((process.schedule.survival(torch.cat(network.told).double() / 1000) > 0).all())
+    with pytest.raises(LabError, match="MaskedCountNLL is about probabilities"):
+        estimate.of(pipeline(process, LogScores(process), network, 4), x)
 
 
 def test_a_perplexity_beyond_all_numbers_is_infinite_and_recorded_as_none():

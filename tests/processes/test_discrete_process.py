@@ -200,18 +200,23 @@ def test_guidance_towards_what_is_impossible_without_a_label_takes_the_limit(sca
     assert only.guided(free, scale).exp().tolist() == [[[0, 1, 0]]]
 
 
-@pytest.mark.parametrize("steps", [None, 16])
-def test_losses_of_uniform_tokens_by_scores_are_finite(steps):
-    """With scores that fit no probabilities, as a network has them; in steps the time before the first is 0."""
+@pytest.mark.parametrize(("steps", "kind", "scale"), [(None, LogScores, 2), (16, Logits, 2), (16, Logits, 2000)])
+def test_losses_of_uniform_tokens_are_finite(steps, kind, scale):
+    """With scores that fit no probabilities, and with logits of any size; in steps the time before the first is 0."""
     process = Uniform(LogLinearSchedule(steps, remaining=1e-3), V)
     generator = torch.Generator().manual_seed(5)
     z0, t = torch.randint(V, (512, 4), generator=generator), (torch.arange(512) % 16 + 1).double() / 16
-    raw = (2 * torch.randn(512, 4, V, generator=generator)).requires_grad_()
-    denoiser = Denoiser(lambda *_: raw, LogScores(process))
+    raw = (scale * torch.randn(512, 4, V, generator=generator)).requires_grad_()
+    denoiser = Denoiser(lambda *_: raw, kind(process))
     terms = TokenBound(process, 0.01)(denoiser, z0, t, Noise(torch.arange(512), 6))
     terms["loss"].sum().backward()
     assert all(bool(term.isfinite().all()) for term in terms.values())
     assert bool(raw.grad.isfinite().all())
+
+
+def test_scores_need_continuous_time():
+    with pytest.raises(ValueError, match="parameterization=log_scores needs continuous time"):
+        LogScores(Uniform(LogLinearSchedule(16, remaining=1e-3), V))
 
 
 def test_gradients_are_finite_with_all_and_with_no_token_masked():

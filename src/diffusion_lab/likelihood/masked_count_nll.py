@@ -12,8 +12,9 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood.token_likelihood import TokenLikelihood
 from diffusion_lab.noise import Noise
-from diffusion_lab.parameterizations import Denoiser
+from diffusion_lab.parameterizations import Denoiser, LogScores
 from diffusion_lab.processes import Absorbing, TokenPrediction, block_times
+from diffusion_lab.sampling import Pipeline
 from diffusion_lab.sampling.unmask import random_masked, time_of_share
 
 
@@ -22,7 +23,8 @@ class MaskedCountNLL(TokenLikelihood):
 
     The cross-entropy of the masked tokens has the weight L/l. It is the same bound as that of all times in continuous
     time, for a network that is not told the time, by another way: the two must agree within their errors. A network
-    that sees blocks is asked for each given the clean ones before it, with a count of masks for each.
+    that sees blocks is asked for each given the clean ones before it, with a count of masks for each. A network of
+    log-scores is refused: its bound also pays for scores that are no probabilities' ratios.
 
     The counts go from all masks to none, whatever the schedule leaves at t = 1 or has destroyed at t = 0, where the two
     bounds then differ by a little.
@@ -33,6 +35,14 @@ class MaskedCountNLL(TokenLikelihood):
 
     estimator = "the bound by counts of masks"
     process_kind = Absorbing
+
+    def _check_pipeline(self, pipeline: Pipeline) -> None:
+        super()._check_pipeline(pipeline)
+        if isinstance(pipeline.plain_denoiser.parameterization, LogScores):
+            raise LabError(
+                f"{type(self).__name__} is about probabilities, and scores need not be those of any: take "
+                "evaluation=token_bound"
+            )
 
     def check_process(self, process: Any, codec: Codec) -> None:
         """Raise LabError if the process has steps, whose bound is another one."""

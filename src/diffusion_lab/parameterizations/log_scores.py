@@ -22,7 +22,7 @@ class LogScores(Parameterization):
         process: a discrete process; at t = 1 some positions must survive.
 
     Raises:
-        ValueError: if nothing survives, where all scores of masks would be 0.
+        ValueError: if nothing survives, where all scores of masks would be 0, or time is in steps.
     """
 
     process: DiscreteProcess
@@ -30,6 +30,11 @@ class LogScores(Parameterization):
     def __init__(self, process: DiscreteProcess) -> None:
         super().__init__(process)
         check_survivors(process, "parameterization=log_scores")
+        if process.schedule.steps is not None:
+            raise ValueError(
+                "parameterization=log_scores needs continuous time, schedule.steps=null: the bound of steps is about "
+                "probabilities, and scores that are those of none would learn nothing"
+            )
 
     def provides(self) -> dict[str, Any]:
         return {"num_outputs": self.process.vocab_size}
@@ -82,6 +87,6 @@ def check_survivors(process: DiscreteProcess, option: str) -> None:
     """Raise ValueError, naming the option, if no token survives at t = 1, where there are no scores then."""
     if not float(process.schedule.survival(torch.ones((), dtype=torch.float64))) > 0:
         raise ValueError(
-            f"{option} needs some tokens that survive, or there are no scores at t = 1: take schedule.remaining=0.001, "
-            "or schedule=geometric"
+            f"{option} needs some tokens that survive, or there are no scores at t = 1: take schedule=log_linear with "
+            "schedule.remaining=0.001, or schedule=geometric"
         )

@@ -164,7 +164,7 @@ class DiscreteProcess(Process):
         schedule = self.schedule
         shares = (schedule.survival(s), schedule.survival(t), schedule.gone(s), schedule.gone_between(s, t))
         at_s, at_t, gone, lost = (per_sample(share, z_t)[..., None] for share in shares)
-        x0 = self._as_states(prediction.x0.double().exp())
+        x0 = self._as_states(_probabilities(prediction.x0))
         z = functional.one_hot(z_t, self.num_states).double()
         keep = torch.where(at_s > 0, at_t / at_s, 0)
         forward = keep * z + lost * limit[z_t][..., None]  # q(z_t | z_s) over z_s
@@ -257,3 +257,11 @@ class DiscreteProcess(Process):
 
     def _uniform_tokens(self, u: Tensor) -> Tensor:
         return (u * self.vocab_size).long().clamp(max=self.vocab_size - 1)
+
+
+def _probabilities(logs: Tensor) -> Tensor:
+    """Return probabilities in float64; those that it cannot hold are as small as may be, and 0 at −∞ alone.
+
+    The gradient of the logarithm of a 0 that was no −∞ would not be a number.
+    """
+    return torch.where(logs > -torch.inf, logs.double().exp().clamp(min=1e-300), 0)
