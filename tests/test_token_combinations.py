@@ -58,6 +58,7 @@ REFUSED = {
     "each block has a time of its own": pairs("sampler", ["blocks"], "told", ["time"]),
     "needs some tokens that survive": pairs("parameterization", ["log_scores"], "schedule", NOTHING_LEFT)
     | pairs("sampler", BY_SCORES, "schedule", NOTHING_LEFT),
+    "needs continuous time": pairs("parameterization", ["log_scores"], "time", ["steps"]),
 }
 FORBIDDEN = set().union(*REFUSED.values())
 ROWS, _ = covering_array(EVERY, 2, FORBIDDEN)
@@ -116,3 +117,15 @@ def test_options_that_mean_nothing_together_are_refused_in_one_line(settings, sa
 def test_an_option_for_tokens_does_not_go_with_the_parts_for_images(settings, option):
     with pytest.raises(LabError):
         validated(settings("data=digits", option))
+
+
+def test_a_sampler_within_blocks_is_checked_for_the_length_of_a_block(settings):
+    blocks = ("sampler=blocks", "sampler@sampler.within=confidence", "network.block_size=4")
+    chosen = {**ROWS[0], "sampler": "ancestral", "process": "absorbing", "parameterization": "substitution"}
+    base = [one for one in typed(chosen | {"told": "no", "labels": "no", "clip": "none"}) if "sampler" not in one]
+    of_four = ("sampler.within.block_length=2", "sampler.within.num_steps=4")
+    sampler = validated(settings(*base, *blocks, *of_four)).pipeline.sampler
+    length = sampler.context
+    assert len(sampler.steps) == 4 * length // 4
+    with pytest.raises(LabError, match="multiple of the number of blocks, 2, got 3"):
+        validated(settings(*base, *blocks, of_four[0], "sampler.within.num_steps=3"))

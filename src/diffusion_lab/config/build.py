@@ -60,7 +60,8 @@ def build(settings: TrainConfig) -> Parts:
 
     A constructor's argument that carries the name of an earlier part (``data``, ``schedule``, ``process``, ``codec``,
     ``parameterization``), of something that one of these provides (``image_size``, ``num_classes``, …), or is ``seed``
-    or ``data_dir``, is filled in.
+    or ``data_dir``, is filled in. For samplers, ``length`` is that of a block where the network sees blocks, and
+    ``context`` the one of the data.
 
     Raises:
         LabError: naming the key that does not fit.
@@ -119,6 +120,9 @@ def build(settings: TrainConfig) -> Parts:
     if block_size(network) is not None and not objective.by_blocks:
         raise LabError(f"objective={type(objective).__name__} trains no network that sees blocks (network.block_size)")
     add("grid")
+    if "length" in parts:
+        parts["context"] = parts["length"]
+        parts["length"] = block_size(network) or parts["length"]  # what a sampler draws at a time
     sampler = add("sampler")
     if block_size(network) is not None and not sampler.by_blocks:
         raise LabError(

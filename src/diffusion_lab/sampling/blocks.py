@@ -22,7 +22,7 @@ class Blocks(Sampler):
     Args:
         process: a discrete process.
         network: sees blocks.
-        length: L, the number of positions in training; filled in from the data.
+        context: L, the number of positions in training; filled in from the data.
         within: the sampler that draws a block.
 
     Raises:
@@ -31,17 +31,17 @@ class Blocks(Sampler):
 
     by_blocks = True
 
-    def __init__(self, process: DiscreteProcess, network: nn.Module, length: int, within: Sampler) -> None:
+    def __init__(self, process: DiscreteProcess, network: nn.Module, context: int, within: Sampler) -> None:
         size = block_size(network)
         if size is None:
             raise ValueError("sampler=blocks needs a network that sees blocks, such as network.block_size=16")
         if within.by_blocks:
             raise ValueError("sampler.within must be a sampler of whole sequences, which a block is here")
         self.process = process
-        self.length = length
+        self.context = context
         self.size = size
         self.within = within.of_length(size)
-        self._lay_out(length // size)
+        self._lay_out(context // size)
 
     def _lay_out(self, count: int) -> None:
         """Set the steps of so many blocks: the times of the first fall from 1, and those of the last to 0."""
@@ -69,7 +69,7 @@ class Blocks(Sampler):
     def take(self, state: State, times: tuple[float, float], denoiser: DenoiserFn, noise: Noise) -> State:
         number, pair = self._places[times]
         first, end = number * self.size, (number + 1) * self.size
-        start = max(0, end - self.length)
+        start = max(0, end - self.context)
         before, rest = state.z[:, start:first], state.z[:, end:]
 
         def of_block(block: Tensor, t: Tensor) -> Prediction:
