@@ -210,7 +210,9 @@ def test_what_modulates_it_has_a_width_of_its_own_and_says_which():
     moved = (narrow(x, t, label) - narrow(x, t + 100, torch.tensor([0, 1, 1]))).abs().amax((1, 2))
     assert moved.min() > 1e-6
     with pytest.raises(ValueError, match=r"network\.condition_width must be 1 or more, got 0"):
-        small(condition_width=0)
+        small(**sizes, condition_width=0)
+    with pytest.raises(ValueError, match=r"network\.condition_width goes with network\.time=true or"):
+        small(condition_width=4)
 
 
 @pytest.mark.parametrize(("size", "millions"), [("text_transformer_s", 21.2), ("text_transformer_b", 84.9)])
