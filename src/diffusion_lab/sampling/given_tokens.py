@@ -25,6 +25,8 @@ class GivenTokens(Constraint):
         ValueError: if nothing is given, or the shapes differ.
     """
 
+    given: Tensor
+
     def __init__(self, tokens: Tensor, given: Tensor, mask: int | None = None) -> None:
         if given.dtype != torch.bool or given.shape != tokens.shape or not bool(given.any()):
             raise ValueError(f"given must be a bool mask of {list(tokens.shape)} of which some is true")
