@@ -1,4 +1,4 @@
-"""What samplers of tokens draw, without drawing: the distribution over all states, step by step.
+"""The exact distribution of what samplers of tokens draw, over all states, step by step.
 
 Each function returns, for a step of one sampler, the probabilities [N, N] of all states (columns) after each state
 (rows). They are written from the papers, share no code with the samplers and multiply matrices where those use closed
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StepFacts:
-    """What a step of a sampler depends on.
+    """The parts that a step of a sampler depends on.
 
     Attributes:
         states: [N, L] int64, all states.

@@ -13,7 +13,7 @@ _PIECE = 2**16
 
 @dataclass(frozen=True)
 class TextSize:
-    """What is known of a text that was read once.
+    """The size and hash of a text that was read once.
 
     Attributes:
         characters: how many there are.

@@ -70,7 +70,7 @@ def cut(widths: Sequence[int], most: int = MOST_CELLS) -> list[slice]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is written in a cell.
+    """The text of a cell.
 
     Attributes:
         text: of the cell.

@@ -19,7 +19,7 @@ _Modulation: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 @dataclass
 class Seen:
-    """What a block computed of the C positions before those that it is given; it adds its own to them.
+    """The results of a block for the C positions before those that it is given; it adds its own to them.
 
     Attributes:
         key, value: [B, heads, C, width/heads], at which a position may look; None for none.

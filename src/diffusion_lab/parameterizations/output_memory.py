@@ -1,4 +1,4 @@
-"""What a network said before, so that it is not asked again for what cannot have changed."""
+"""A memory of a network's outputs, so that it is not asked again for what cannot have changed."""
 
 from __future__ import annotations
 

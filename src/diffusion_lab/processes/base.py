@@ -38,7 +38,7 @@ class Process(ABC):
 
     @property
     def facts(self) -> dict[str, float]:
-        """What a person wants to know beside samples of how they are drawn by default, by name."""
+        """The numbers of a plain draw that a person wants to see beside samples, by name."""
         return {}
 
     @abstractmethod

@@ -151,7 +151,7 @@ class DenoiserTransform(ABC):
 
     @property
     def facts(self) -> dict[str, float]:
-        """What a person wants to know of it beside samples, by name."""
+        """The numbers of it that a person wants to see beside samples, by name."""
         return {}
 
     @abstractmethod

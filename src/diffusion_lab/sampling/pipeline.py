@@ -298,7 +298,7 @@ class Pipeline:
 
     @property
     def facts(self) -> dict[str, float]:
-        """What a person wants to know of the predictions that samples are drawn from, such as their temperature."""
+        """The numbers of the predictions that a person wants to see beside samples, such as their temperature."""
         facts: dict[str, float] = {}
         for found in (self.process.facts, *(transform.facts for transform in self.transforms)):
             facts |= found

@@ -1,4 +1,4 @@
-"""What a network makes of items that are destroyed in part, by one prediction."""
+"""Reconstruction of items that are destroyed in part, by one prediction of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What samplers by scores have in common."""
+"""The common part of samplers by scores."""
 
 from __future__ import annotations
 

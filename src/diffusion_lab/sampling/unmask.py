@@ -1,4 +1,4 @@
-"""What the samplers of masked diffusion have in common: to draw tokens, and to open masks."""
+"""The common steps of samplers of masked diffusion: to draw tokens, and to open masks."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class BytePairs(Vocabulary):
 
     @cached_property
     def _encoder(self) -> Any:
-        """What encodes, of the library; decoding needs none."""
+        """The encoder of the library; decoding needs none."""
         from tokenizers import Tokenizer, models, pre_tokenizers
 
         def signs(token: bytes) -> str:

@@ -87,7 +87,7 @@ _MORE_OF_RESULTS: Kinds = dict.fromkeys(
 
 @dataclass(frozen=True)
 class RecipeRecord:
-    """What is known of a recipe.
+    """The record of a recipe: the content of its file.
 
     Attributes:
         name: the option of ``experiment=``.
@@ -109,7 +109,7 @@ class RecipeRecord:
 
     @property
     def data_hash(self) -> str:
-        """What tells its data, split and tokens included, from other data of the same class."""
+        """The hash of its data, split and tokens included: two of the same class may differ."""
         fingerprint = self.content.get("fingerprint")
         return str(fingerprint.get("data", "")) if isinstance(fingerprint, Mapping) else ""
 

@@ -1,4 +1,4 @@
-"""What the tables of recipes have in common."""
+"""The common parts of the tables of recipes."""
 
 from __future__ import annotations
 
