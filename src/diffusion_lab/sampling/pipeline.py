@@ -14,10 +14,12 @@ from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
-from diffusion_lab.processes import Process, TokenPrediction
+from diffusion_lab.processes import Process
 from diffusion_lab.sampling.base import Constraint, DenoiserFn, DenoiserTransform, Sampler, Walk
+from diffusion_lab.sampling.given_labels import checked_labels
 from diffusion_lab.sampling.inversion import Inversion
 from diffusion_lab.sampling.loop import Step, draw
+from diffusion_lab.sampling.step_confidence import step_confidence
 from diffusion_lab.sampling.trajectory import Trajectory
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -251,7 +253,9 @@ class Pipeline:
                     start = first_state(noise)
                 if trajectory is not None and begin == 0:
                     trajectory.start(start)
-                    listeners.append(lambda step: trajectory.record(step, self._confidence(walk, step, constraint)))
+                    listeners.append(
+                        lambda step: trajectory.record(step, step_confidence(self.process, walk, step, constraint))
+                    )
                 if on_step is not None:
                     listeners.append(on_step)
 
@@ -273,28 +277,6 @@ class Pipeline:
             self.network.train(was_training)
         result = torch.cat(done) if done else torch.empty(0, *self.shape)
         return Draw(result, condition, (self.plain_denoiser.evaluations - before) / max(count, 1))
-
-    def _confidence(self, walk: Walk, step: Step, constraint: Constraint | None) -> Tensor | None:
-        """Return the confidence [B, *D] in each token after a step, NaN at what is given; None without any."""
-        found = self._predicted(walk, step)
-        if found is None or constraint is None or constraint.given is None:
-            return found
-        return found.masked_fill(constraint.given.to(found.device), torch.nan)
-
-    def _predicted(self, walk: Walk, step: Step) -> Tensor | None:
-        if step.prediction is None or step.before is None:
-            return None
-        here, prediction = walk.drawn((step.t, step.s)), step.prediction
-        if here == slice(None):
-            return self.process.confidence(prediction, step.before, step.z)
-        assert isinstance(prediction, TokenPrediction)
-        before, after = step.before[:, here], step.z[:, here]
-        found = self.process.confidence(prediction.last(after.shape[1]), before, after)
-        if found is None:
-            return None
-        whole = torch.full(step.z.shape, torch.nan, dtype=found.dtype, device=found.device)
-        whole[:, here] = found
-        return whole
 
     @property
     def facts(self) -> dict[str, float]:
@@ -337,16 +319,11 @@ class Pipeline:
             return None if given is None else torch.as_tensor(given)  # which the denoiser refuses
         if self.num_classes is None:
             raise LabError(f"{type(self.network).__name__} takes labels, and the data has none")
-        if given is None:
-            return self.labels_in_turn(num_samples, first)
-        labels = torch.as_tensor(given)
-        if labels.shape != (num_samples,):
-            raise LabError(f"{num_samples} samples need as many labels, got the shape {list(labels.shape)}")
-        whole = not labels.is_floating_point() and labels.dtype != torch.bool
-        if num_samples and not (whole and bool(((labels >= 0) & (labels < self.num_classes)).all())):
-            last = self.num_classes - 1
-            raise LabError(f"a label is a whole number from 0 to {last}, got {labels.unique().tolist()}")
-        return labels
+        return (
+            self.labels_in_turn(num_samples, first)
+            if given is None
+            else checked_labels(given, num_samples, self.num_classes)
+        )
 
 
 def _check_finite(z: Tensor) -> None:
