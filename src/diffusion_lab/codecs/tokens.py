@@ -115,9 +115,8 @@ class Tokens(Codec):
 
         None if that of one of them is not known.
         """
-        counts = [self.vocabulary.count_characters(tokens) for tokens in x.tolist()]
-        known = [count for count in counts if count is not None]
-        return torch.tensor(known) if len(known) == len(counts) else None
+        counts = self.vocabulary.counts(x.tolist())
+        return None if counts is None else torch.tensor(counts)
 
     def save(self, samples: Tensor, path: Path) -> list[Path]:
         """Write token ids [N, L] to the NumPy file `path`, and their texts to a text file beside it."""

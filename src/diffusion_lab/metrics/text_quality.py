@@ -162,9 +162,9 @@ class TextQuality(Evaluation):
         model = NgramModel(text, self._order(data), data.vocabulary.size)
         copies = np.split(longest_copies(np.concatenate([*items, *floor]), text), 2 * self.seeds)
         nll = [-model.log_probs(sequences) for sequences in (*items, *floor)]
-        characters = [_characters(data.vocabulary, sequences) for sequences in (*items, *floor)]
-        if None in characters:  # measures of samples and of real text have the same names
-            characters = [None] * len(characters)
+        counts = [data.vocabulary.counts(sequences.tolist()) for sequences in (*items, *floor)]
+        known = None not in counts  # measures of samples and of real text have the same names
+        characters = [max(1, sum(of_set)) if known and of_set is not None else None for of_set in counts]
         parts = zip((*items, *floor), nll, copies, characters, strict=True)
         measures = [self._measures(subject, *found) for found in parts]
         models = {"ngram_model": f"{model.order}-gram@{data.fingerprint()['train'][:8]}"}
@@ -204,12 +204,6 @@ class TextQuality(Evaluation):
         found |= {f"distinct_{n}": share_distinct(sequences, n) for n in self.distinct}
         found |= {f"overlap_{n}": share_copied(copies, n) for n in self.overlap}
         return found | {"longest_copy": float(copies.max())}
-
-
-def _characters(vocabulary: Any, sequences: np.ndarray) -> int | None:
-    """Return how many characters sequences have, at least 1; None where that is not known."""
-    counts = [vocabulary.count_characters(sequence.tolist()) for sequence in sequences]
-    return None if None in counts else max(1, sum(counts))
 
 
 def _choice(count: int, chosen: int, seed: int) -> np.ndarray:

@@ -51,6 +51,12 @@ class Vocabulary(ABC):
         """
         return len(self.text(ids))
 
+    def counts(self, sequences: Iterable[Sequence[int]]) -> list[int] | None:
+        """Return `count_characters` of each of some sequences; None if that of one of them is not known."""
+        counts = [self.count_characters(ids) for ids in sequences]
+        known = [count for count in counts if count is not None]
+        return known if len(known) == len(counts) else None
+
     def pieces(self, ids: Sequence[int]) -> list[str | None]:
         """Return the text of each id by itself; None for an id that is no token."""
         return [self.text([i]) if 0 <= i < self.size else None for i in ids]
