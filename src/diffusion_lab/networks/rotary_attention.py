@@ -53,7 +53,8 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor 
     with torch.autocast("cpu", enabled=False):
         scores = torch.baddbmm(query.new_empty(()), query, key.transpose(1, 2), beta=0, alpha=head**-0.5)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
+            hidden = query.new_zeros(mask.shape).masked_fill(~mask, -torch.inf)
+            scores.add_(hidden)  # without a step of its own in the backward pass
         seen = scores.softmax(-1) @ value
     return seen.view(batch, heads, length, head).transpose(1, 2).flatten(2)
 
