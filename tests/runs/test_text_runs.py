@@ -12,7 +12,7 @@ from conftest import read_typed, save_coarsely
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
 from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
-from diffusion_lab.runs import load_run
+from diffusion_lab.runs import load_run, run_figures
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
@@ -59,6 +59,14 @@ def drawn(run):
         return record, np.load(place / "samples.npy"), texts.removeprefix("[0]\n").split("\n\n[1]\n")
 
     return of
+
+
+def test_the_figure_of_its_schedule_has_the_name_that_is_typed(monkeypatch, tmp_path, coarse_figures):
+    titles = []
+    curves_figure = run_figures.curves_figure
+    monkeypatch.setattr(run_figures, "curves_figure", lambda *given: titles.append(given[1]) or curves_figure(*given))
+    train(read_typed(*TEXT, f"paths.output_dir={tmp_path}"), ["name=text"])
+    assert titles == ["Schedule: log_linear"]
 
 
 def test_its_figures_are_texts_and_its_metrics_nats_and_bits(run):

@@ -39,12 +39,11 @@ FORWARD_INDICES = (0, 50, 150, 300, 500, 750, 999)
 _SEARCHED = 64
 
 
-def figures_before_training(parts: Parts, folder: RunFolder, loggers: Iterable[Any]) -> None:
-    """Save the schedule's curves, all schedules of its family, and real data destroyed by it."""
+def figures_before_training(parts: Parts, schedule_name: str, folder: RunFolder, loggers: Iterable[Any]) -> None:
+    """Save the curves of the schedule, which has this name, all schedules of its family, and real data destroyed."""
     loggers = list(loggers)
     schedule = parts.process.schedule
-    name = type(schedule).__name__.removesuffix("Schedule").lower()
-    title = f"Schedule: {name}" + ("" if schedule.steps is None else f", T = {schedule.steps}")
+    title = f"Schedule: {schedule_name}" + ("" if schedule.steps is None else f", T = {schedule.steps}")
     curves = curves_figure(schedule.curves(), title)
     save_figure(curves, folder.figures, "schedule", loggers, tag="schedule/curves")
 

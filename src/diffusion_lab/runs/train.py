@@ -17,6 +17,7 @@ from diffusion_lab import console
 from diffusion_lab.config.build import build
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
@@ -187,7 +188,7 @@ def _introduce(run: PreparedRun, manifest: Manifest) -> dict[str, Any]:
         warn_of_slow_bfloat16(run.parts, precision, device, samples, training=True)
     manifest.add_fingerprint(config, run.parts, run.trainer)
     hparams.log_config(loggers, config, run.start.overrides, chosen)
-    figures_before_training(run.parts, run.folder, loggers)
+    figures_before_training(run.parts, option_of("schedule", run.settings.schedule), run.folder, loggers)
     return chosen
 
 
