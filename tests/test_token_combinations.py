@@ -13,6 +13,9 @@ from diffusion_lab.runs.validate import validated
 from option_recipes import of_tokens
 from test_combinations import SMALL
 
+#: The schedules that leave no token at t = 1.
+NOTHING_LEFT = ("survival_cosine", "survival_squared_cosine", "log_linear", "polynomial")
+
 #: What is typed for each option.
 TYPED = {
     "data": {
@@ -20,7 +23,7 @@ TYPED = {
         "pixels": ("data=digits", "data.image_size=8", "codec=pixel_tokens", "codec.levels=4"),
     },
     "schedule": {
-        **{name: (f"schedule={name}",) for name in ("survival_cosine", "geometric", "log_linear", "polynomial")},
+        **{name: (f"schedule={name}",) for name in (*NOTHING_LEFT, "geometric")},
         "log_linear, remaining": ("schedule=log_linear", "schedule.remaining=0.001"),
         "polynomial, remaining": ("schedule=polynomial", "schedule.remaining=0.01"),
     },
@@ -50,7 +53,6 @@ def pairs(group, chosen, other, refused):
 
 
 BY_SCORES = ("score_euler", "tweedie")
-NOTHING_LEFT = ("survival_cosine", "log_linear", "polynomial")
 REFUSED = {
     "they do not fit together": pairs("process", ["uniform"], "parameterization", ["substitution"])
     | pairs("process", ["uniform"], "sampler", ["first_hitting", "confidence", "remasking"]),

@@ -11,6 +11,7 @@ from diffusion_lab.schedules import (
     LogLinearSchedule,
     PolynomialSchedule,
     SurvivalCosineSchedule,
+    SurvivalSquaredCosineSchedule,
 )
 
 TIMES = (0.0, 1e-9, 0.1, 0.5, 0.9, 1 - 1e-9, 1.0)
@@ -20,6 +21,7 @@ CASES = {
     "polynomial": (PolynomialSchedule(3.0), lambda t: 1 - t**3),
     "polynomial, steep": (PolynomialSchedule(5.0, remaining=0.25), lambda t: 1 - mpmath.mpf("0.75") * t**5),
     "cosine": (SurvivalCosineSchedule(), lambda t: 1 - mpmath.cos(mpmath.pi / 2 * (1 - t))),
+    "squared cosine": (SurvivalSquaredCosineSchedule(), lambda t: mpmath.cos(mpmath.pi / 2 * t) ** 2),
     "geometric": (
         GeometricSchedule(1e-4, 20.0),
         lambda t: mpmath.exp(-(mpmath.mpf("1e-4") ** (1 - t) * mpmath.mpf(20) ** t)),

@@ -14,6 +14,7 @@ from diffusion_lab.schedules.polynomial import PolynomialSchedule
 from diffusion_lab.schedules.sigmoid import SigmoidSchedule
 from diffusion_lab.schedules.sqrt import SqrtSchedule
 from diffusion_lab.schedules.survival_cosine import SurvivalCosineSchedule
+from diffusion_lab.schedules.survival_squared_cosine import SurvivalSquaredCosineSchedule
 from diffusion_lab.schedules.variance_preserving import SignalDecay, VariancePreserving
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "SignalDecay",
     "SqrtSchedule",
     "SurvivalCosineSchedule",
+    "SurvivalSquaredCosineSchedule",
     "VariancePreserving",
 ]
