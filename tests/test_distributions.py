@@ -30,6 +30,21 @@ def test_probabilities_that_sum_to_a_little_less_than_1_never_lead_beyond_the_la
     assert bool((Categorical(log_probs).sample(Noise(torch.arange(50_000), 2)) == 0).all())
 
 
+def test_a_category_that_is_too_rare_for_float32_noise_is_drawn():
+    """Gumbel noise in float32 ends near 16.6, and would never find a category of 1e-9 beside one of nearly 1."""
+    rare, rows = 1e-9, torch.arange(2)
+    log_probs = torch.tensor([1 - rare, rare], dtype=torch.float64).log().expand(2, 1, 2)
+
+    class Late(Noise):
+        def uniform(self, shape):
+            return torch.tensor([[1 - 2e-9], [1 - 0.5e-9]], dtype=torch.float64)
+
+    assert Categorical(log_probs).sample(Late(rows, 0)).tolist() == [[0], [1]]
+    fine = Noise(torch.arange(100_000), 4).uniform((10,))
+    assert fine.dtype == torch.float64
+    assert len(fine.flatten().unique()) == 1_000_000  # float32 has a collision in thirty
+
+
 @pytest.mark.parametrize("value", [torch.nan, -torch.inf, -800.0, 800.0])
 def test_probabilities_that_are_none_are_refused(value):
     """They would become category 0, or one that does not exist."""

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -61,6 +62,25 @@ def test_both_estimators_of_the_bound_agree():
     )
     error = float((times.bits - counts.bits).std()) / 2000**0.5
     assert times.mean == pytest.approx(counts.mean, abs=3.5 * error)
+
+
+def test_what_survives_of_uniform_tokens_is_paid_for_by_the_distance_of_the_prior():
+    """H(x) + KL(q(z_1) ‖ p(z_1)), over all states."""
+    survival, x = 0.5, CHAIN.draw(4000)
+    schedule = LogLinearSchedule(remaining=survival)
+    process = Uniform(schedule, 3)
+    states = torch.cartesian_prod(*[torch.arange(3)] * 4)
+    same = (states[:, None] == CHAIN.sequences).double()
+    real = (survival * same + (1 - survival) / 3).prod(-1) @ CHAIN.probs
+    apart = float((real * (real * 3**4).log()).sum()) / 4
+    assert apart > 0.02
+    network = ExactUniform(CHAIN, lambda c_noise: schedule.survival(c_noise / 1000))
+    result = TokenBoundNLL(num_times=24, batch_size=4000).of(pipeline(process, Logits(process), network, 4), x)
+    exact = -CHAIN.probs[(x * 3 ** torch.arange(3, -1, -1)).sum(1)].log() / 4 / math.log(2)
+    excess = (result.bits - exact) * math.log(2)
+    error = float(excess.std()) / 4000**0.5
+    assert error < 0.01
+    assert float(excess.mean()) == pytest.approx(apart, abs=4 * error)
 
 
 def test_what_survives_at_the_end_is_paid_for_where_times_are_drawn_and_not_where_counts_are():
@@ -132,6 +152,29 @@ def test_the_bound_of_exact_blocks_is_the_probability_of_each_sequence(kind, siz
     error = float((result.bits - exact).std()) / 1000**0.5
     assert result.mean == pytest.approx(float(exact.mean()), abs=4 * error + 1e-6)
     assert result.evaluations == 8
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_bound_in_the_mean_over_all_subsets_and_times_is_the_log_likelihood(exact):
+    """For each sequence: of exact conditionals −log p(x), and of a constant predictor its cross-entropy.
+
+    The mean over times is that of a polynomial of degree L − 1, which three nodes of Gauss and Legendre find exactly.
+    """
+    joint, process = Joint.random(3, 3), Absorbing(LogLinearSchedule(), 3)
+    unigram = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    every = joint.sequences
+    nodes, weights = (torch.tensor(part) / 2 for part in np.polynomial.legendre.leggauss(3))
+    mean = torch.zeros(len(every), dtype=torch.float64)
+    for subset in itertools.product((False, True), repeat=3):
+        masked = torch.tensor(subset).expand_as(every)
+        state = torch.where(masked, process.mask, every)
+        raw = ExactMasked(joint)(state, None) if exact else unigram.log().expand(*every.shape, 3)
+        for t, weight in zip(nodes + 0.5, weights, strict=True):
+            share = t ** sum(subset) * (1 - t) ** (3 - sum(subset))
+            prediction = Substitution(process).prediction(raw, state, t.expand(len(every)))
+            mean += weight * share * process.bound(prediction, every, state, t.expand(len(every)))
+    expected = -joint.probs.log() / 3 if exact else -unigram.log()[every].mean(1)
+    torch.testing.assert_close(mean, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_bound_by_counts_is_the_sum_over_all_subsets():

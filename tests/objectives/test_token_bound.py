@@ -7,7 +7,7 @@ import torch
 
 from diffusion_lab.networks import TextTransformer
 from diffusion_lab.noise import Noise
-from diffusion_lab.objectives import TokenBound
+from diffusion_lab.objectives import TokenBound, UniformTimes
 from diffusion_lab.parameterizations import Denoiser, Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform, block_times
 from diffusion_lab.schedules import LogLinearSchedule, PolynomialSchedule
@@ -45,6 +45,20 @@ def test_a_block_of_the_whole_length_is_diffusion_without_blocks(process, parame
     assert plain.keys() == one.keys() == {"loss", "bound", "nll"}
     for name, value in plain.items():
         torch.testing.assert_close(one[name], value, atol=1e-5, rtol=1e-5)
+
+
+def test_independent_times_and_no_time_told_make_the_loss_of_llada():
+    """Σ over masks of the cross-entropy, over the probability of a mask and the length (LLaDA, eq. 3), by rows."""
+    process, z0, noise = Absorbing(LogLinearSchedule(), VOCAB), data(), Noise(torch.arange(64), 2)
+    denoiser = model(None, process)
+    t = UniformTimes(process, 64)(noise.at("time"))
+    loss = TokenBound(process)(denoiser, z0, t, noise)["loss"]
+    z_t = process.sample(z0, t, noise.at("noise")).z_t
+    logits = denoiser.network(z_t, torch.full((64,), torch.nan))  # a time would show
+    nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), z0, reduction="none")
+    llada = torch.where(z_t == process.mask, nll / t[:, None], 0).sum(1) / LENGTH
+    torch.testing.assert_close(loss, llada.float(), atol=1e-5, rtol=1e-5)
+    assert len(loss.unique()) > 50
 
 
 def test_blocks_of_one_token_have_the_cross_entropy_of_an_autoregressive_model():

@@ -87,6 +87,14 @@ def test_the_prior_has_what_the_end_of_the_schedule_leaves():
     )
 
 
+def test_the_prior_of_uniform_tokens_is_as_far_from_known_ones_as_the_schedule_leaves_them():
+    process = Uniform(LogLinearSchedule(remaining=0.2), V)
+    known = torch.tensor([0.2 + 0.8 / V, *[0.8 / V] * (V - 1)], dtype=torch.float64)
+    expected = 50 * float((known * (known * V).log()).sum())
+    assert process.prior_kl(torch.zeros(3, 50, dtype=torch.int64)).tolist() == pytest.approx([expected] * 3)
+    assert float(Uniform(LogLinearSchedule(), V).prior_kl(torch.zeros(1, 50, dtype=torch.int64))) == 0
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_nothing_is_lost_in_the_bound_by_one_who_knows(name):
     process = PROCESSES[name](LogLinearSchedule(), V)
@@ -125,13 +133,15 @@ def test_scores_and_tokens_say_the_same_of_uniform_states():
     torch.testing.assert_close(process.x0_of(scores, z_t, t), tokens)
 
 
-def test_the_score_entropy_is_0_at_the_true_ratio_and_above_elsewhere():
-    process = Uniform(LogLinearSchedule(remaining=1e-3), V)
-    z0, z_t, t = torch.tensor([[0, 1]]), torch.tensor([[0, 2]]), times(0.4)
+@pytest.mark.parametrize(("name", "state"), [("uniform", [0, 2]), ("absorbing", [V, V])])
+def test_the_score_entropy_is_0_at_the_true_ratio_and_above_elsewhere(name, state):
+    process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)
+    z0, z_t, t = torch.tensor([[0, 1]]), torch.tensor([state]), times(0.4)
     true = process.known(z0).log_scores(process, z_t, t)
+    raw = true - process.scores_of_raw(torch.zeros(1, 2, V), z_t, t)
     entropies = []
     for change in (0.0, 0.5, -0.5):
-        prediction = LogScores(process).prediction((true + change).float(), z_t, t)
+        prediction = LogScores(process).prediction((raw + change).float(), z_t, t)
         entropies.append(prediction.bound_rate(process, z0, z_t, t))
     assert entropies[0].abs().max() < 1e-5
     assert min(float(e.min()) for e in entropies[1:]) > 1e-3
