@@ -8,7 +8,7 @@ from diffusion_lab.data.texts import TextDataModule
 
 
 class PythonDocs(TextDataModule):
-    """The topics of `pydoc_data`, about 0.7 million characters, in the order of their names; they differ with Python.
+    """The topics of `pydoc_data`, about half a million characters, by their names; they differ with Python.
 
     Args:
         length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,

@@ -42,8 +42,9 @@ class TextDataModule(DataModule):
         vocabulary: the tokens, found in the text where None: a string of all characters, a list of words, or of pairs.
             Byte pairs are learned from the text to train on alone.
         vocab_size: the most words or byte pairs of a vocabulary that is found; None for the usual number.
-        validation: the share of the text, before what is for tests, to validate with, from 0 to 1; or ``test`` to train
-            on all of it and validate on the test part. It is a share of the tokens, or with ``bpe`` of the characters.
+        validation: the share of the text, before what is for tests, to validate with, from 0 to 1; or ``test`` to
+            validate on the test part and train on all the rest. It is a share of the tokens, or with ``bpe`` of the
+            characters.
         test: the share of the text at its end to test on.
         crops: whether sequences to train on move at random.
         batch_size, limit_train, seed: as in `DataModule`.

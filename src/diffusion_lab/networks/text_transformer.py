@@ -36,7 +36,7 @@ class TextTransformer(LabelledNetwork):
         num_classes: filled in from the data.
         code_dim: size of the vectors that positions hold; filled in from the codec. None for tokens.
         length: L, the number of positions in training; filled in from the data.
-        width: size of a token, a multiple of 4 times `heads`.
+        width: size of a token, a multiple of twice `heads`.
         depth: number of transformer blocks.
         heads: number of attention heads.
         mlp_ratio: hidden size of each block's perceptron, as a multiple of `width`.

@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import DiscreteProcess
 from diffusion_lab.sampling.pipeline import Pipeline
+from diffusion_lab.sampling.unmask import time_of_share
 
 #: No state is told a time before this one: at 0 nothing is destroyed, and scores are infinite.
 _EARLIEST = 1e-3
@@ -37,7 +38,7 @@ def reconstruct(
     z0, destroyed = z0.to(device), destroyed.to(device)
     z_t = torch.where(destroyed, process.destroyed(noise.uniform(z0.shape[1:])), z0)
     share = destroyed.double().flatten(1).mean(1)
-    t = process.schedule.time(1 - share).clamp(_EARLIEST, 1)
+    t = time_of_share(process.schedule, share).clamp(min=_EARLIEST)
     was_training = network.training
     network.eval()
     try:
