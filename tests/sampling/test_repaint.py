@@ -12,7 +12,7 @@ from diffusion_lab.parameterizations import GaussianPrediction
 from diffusion_lab.processes import Gaussian, per_sample
 from diffusion_lab.sampling import DDIM, IPNDM, DPMSolverPP2M, Euler, Heun, RePaint, UniPC, draw
 from diffusion_lab.sampling.grids import Karras, Trailing
-from diffusion_lab.schedules import CosineSchedule
+from diffusion_lab.schedules import CosineSchedule, NoisyData
 from grid_schedules import Exploding, Flow
 from oracles.linear_draws import Impulses, moments
 
@@ -96,12 +96,14 @@ MANY = (DDIM, Heun, DPMSolverPP2M, UniPC, IPNDM, Euler)
 
 @pytest.mark.parametrize("make", MANY)
 @pytest.mark.parametrize(
-    ("schedule", "grid"), [(Flow(), Trailing), (Exploding(), Karras), (CosineSchedule(100), Karras)]
+    ("schedule", "grid", "spread"),
+    [(Flow(), Trailing, 0), (Flow(), Trailing, 0.5), (Exploding(), Karras, 0), (CosineSchedule(100), Karras, 0)],
 )
-def test_with_any_sampler_known_data_is_there_to_the_bit_and_the_rest_is_new(make, schedule, grid):
+def test_with_any_sampler_known_data_is_there_to_the_bit_and_the_rest_is_new(make, schedule, grid, spread):
+    """Also where the data itself is noisy on the way (Diffusion-LM's codes)."""
     process, known = Gaussian(schedule), torch.linspace(-1, 1, 8).reshape(2, 2, 2)
     unknown = torch.rand(2, 2, 2, generator=torch.Generator().manual_seed(0)) < 0.5
-    constraint = RePaint(process, known, unknown, 2, 2)
+    constraint = RePaint(Gaussian(NoisyData(schedule, spread)) if spread else process, known, unknown, 2, 2)
     walk = constraint.walk(make(process, grid(schedule), 8))
 
     def denoiser(z, t, condition):

@@ -70,7 +70,8 @@ def draw(
         before = state.z
         state = walk.take(state, (t, s), conditioned, noise.at("step", number))
         if constraint is not None:
-            there = None if s == t else full_time(s, noise)
+            is_data = s == t or number == len(walk.steps) - 1  # whose noise, if it has some, is no longer wanted
+            there = None if is_data else full_time(s, noise)
             state = constraint(state, there, noise.at("constraint", number))
         if on_step is not None:
             on_step(Step(number, len(walk.steps), t, s, state.z, before, last[0] if last else None))
