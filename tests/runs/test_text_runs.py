@@ -79,6 +79,7 @@ def test_its_figures_are_texts_and_its_metrics_nats_and_bits(run):
     assert "▒" in strip
     last = " ".join((run.figures / "reconstruction.txt").read_text(encoding="utf-8").split("ratio ")[-1].split())
     assert last.startswith("1.00 " + "▒" * 16)
+    assert "clean blocks" not in (run.figures / "reconstruction.txt").read_text(encoding="utf-8")
     metrics = json.loads((run.path / "metrics.json").read_text())
     nats = metrics["bound"]["nats_per_character"]
     assert metrics["bound"]["bits_per_character"] == pytest.approx(nats / math.log(2))
@@ -156,6 +157,8 @@ def test_a_run_in_blocks_is_drawn_from_for_any_length_with_prompts_and_blanks(dr
 
 
 def test_a_run_in_blocks_is_measured_by_both_estimators(in_blocks):
+    shown = (in_blocks.figures / "reconstruction.txt").read_text(encoding="utf-8")
+    assert "it sees the clean blocks before each" in " ".join(shown.split())
     metrics = json.loads((in_blocks.path / "metrics.json").read_text())
     assert metrics["bound"]["nats_per_token"] == pytest.approx(metrics["masked_count"]["nats_per_token"], rel=0.3)
 

@@ -138,7 +138,10 @@ def reconstruction_figures(parts: Parts, run: Path, step: int) -> Sequence[Shown
             return reconstruct(pipeline, z0, destroyed, None)
         return reconstruct(pipeline, z0, destroyed, labels[row].expand(len(z0)))
 
-    return pipeline.codec.demonstrate(items, reconstructed, run_caption(run, step))
+    caption = run_caption(run, step)
+    if pipeline.plain_denoiser.block_size is not None:
+        caption += "; it sees the clean blocks before each"
+    return pipeline.codec.demonstrate(items, reconstructed, caption)
 
 
 def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:

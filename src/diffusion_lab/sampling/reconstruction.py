@@ -20,7 +20,8 @@ def reconstruct(
 ) -> tuple[Tensor, Tensor]:
     """Destroy chosen positions of sequences, and predict all of them at once.
 
-    The network is told the time at which as large a share of each sequence is destroyed.
+    The network is told the time at which as large a share of each sequence is destroyed. One that sees blocks is given
+    the clean blocks before each, as in training.
 
     Args:
         pipeline: of a discrete process.
@@ -29,7 +30,7 @@ def reconstruct(
         condition: [B] the label of each; None without labels.
 
     Returns:
-        The state [B, *D] int64, and the likeliest token at each position [B, *D] int64.
+        The state [B, *D] int64, and the likeliest clean token at each position, given the state: [B, *D] int64.
     """
     process, network = pipeline.process, pipeline.network
     assert isinstance(process, DiscreteProcess)
@@ -42,7 +43,7 @@ def reconstruct(
     was_training = network.training
     network.eval()
     try:
-        x0 = pipeline.plain_denoiser(z_t, t, condition).x0
+        prediction = pipeline.plain_denoiser(z_t, t, condition, z0)
     finally:
         network.train(was_training)
-    return z_t.cpu(), x0.argmax(-1).cpu()
+    return z_t.cpu(), process.clean_posterior(prediction, z_t, t).argmax(-1).cpu()
