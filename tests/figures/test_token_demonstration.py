@@ -20,6 +20,15 @@ def test_the_longest_sentence_that_fits_is_chosen_or_a_beginning():
     assert found_in("no sentence at all") == "no sentence at all"
 
 
+HE_ATE = [" He", *" ate the other cake", ' now."']
+
+
+def test_tokens_that_begin_before_a_sentence_or_end_after_it_belong_to_it():
+    pieces = ["his", " end", ".", *HE_ATE, " So"] + [" x"] * 9
+    _, place = sentence_of([pieces], 65)
+    assert pieces[place] == HE_ATE
+
+
 def test_shares_of_the_sentence_and_of_the_rest_are_destroyed_one_within_the_next():
     place = slice(3, 9)
     destroyed = masks_of_sentence(15, place)
