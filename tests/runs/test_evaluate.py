@@ -188,6 +188,18 @@ def test_an_evaluation_goes_on_that_was_stopped_between_the_two_files_of_a_batch
     assert content["results"]["moments"]["evaluations"] == 5
 
 
+def test_evaluations_are_those_of_all_samples_where_batches_differ(evaluation, monkeypatch):
+    """A network that is not told the time is asked as often as a state changes."""
+    take = Pipeline.draw
+
+    def counted(pipeline, count, seed, *arguments, **options):
+        return replace(take(pipeline, count, seed, *arguments, **options), evaluations=10.0 * count + seed)
+
+    monkeypatch.setattr(Pipeline, "draw", counted)
+    _, content = evaluation("num_samples=5", "seeds=2")  # batches of four and of one
+    assert content["results"]["moments"]["evaluations"] == pytest.approx((4 * 40 + 10) / 5 + 0.5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["in a batch", "writing a batch"])
 def test_an_evaluation_that_was_killed_goes_on_and_gives_the_same_numbers(copy, moment):

@@ -53,5 +53,5 @@ class RunSubject:
         self.stored.draw(self.pipeline, count, chosen, self.bar, share)
         if finish is not None:
             finish()
-        labels, evaluations = self.pipeline.labels_in_turn(count), self.stored.evaluations()
+        labels, evaluations = self.pipeline.labels_in_turn(count), self.stored.evaluations(count, chosen)
         return [Samples(self.stored.read(self.data.shape, count, seed), labels, evaluations) for seed in chosen]

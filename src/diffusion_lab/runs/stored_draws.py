@@ -20,9 +20,6 @@ from diffusion_lab.machine.atomic_write import atomic_write, write_text
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
 from diffusion_lab.sampling import Pipeline, Step
 
-#: The file that says how often the network was evaluated for each sample.
-_FACTS = "evaluations.json"
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -35,6 +32,11 @@ class Batch:
     @property
     def file(self) -> str:
         return f"seed{self.seed}_{self.first:07d}_{self.last:07d}.npy"
+
+    @property
+    def record(self) -> str:
+        """The file that says how often the network was evaluated for each of its samples."""
+        return f"evaluations_{self.file.removesuffix('.npy')}.json"
 
 
 class StoredDraws:
@@ -87,9 +89,10 @@ class StoredDraws:
         """
         part, parts = share
         batches = self.batches(num_samples, seeds)
-        self._asked |= {self.folder / batch.file for batch in batches}
+        self._asked |= {self.folder / name for batch in batches for name in (batch.file, batch.record)}
         mine = batches[part::parts]
-        todo = [batch for batch in mine if not (self.folder / batch.file).is_file()]
+        stored = {path.name for path in self.folder.glob("*")}
+        todo = [batch for batch in mine if not {batch.file, batch.record} <= stored]
         steps = len(pipeline.sampler.steps)
         progress = tqdm(
             total=len(mine) * steps,
@@ -116,7 +119,7 @@ class StoredDraws:
                     first=batch.first,
                 )
                 # Before the batch: a draw that is killed between the two lacks a batch, which is drawn again.
-                write_text(self.folder / _FACTS, json.dumps({"evaluations": drawn.evaluations}) + "\n")
+                write_text(self.folder / batch.record, json.dumps({"evaluations": drawn.evaluations}) + "\n")
                 try:
                     with atomic_write(self.folder / batch.file) as file:
                         np.save(file, drawn.samples.numpy())
@@ -142,17 +145,22 @@ class StoredDraws:
                 raise LabError(f"{path} is damaged: {' '.join(str(error).split())[:200]}; remove it") from error
         return torch.cat(parts)
 
-    def evaluations(self) -> float:
-        """Return how often the network was evaluated for each of the samples that are stored.
+    def evaluations(self, num_samples: int, seeds: Sequence[int]) -> float:
+        """Return how often the network was evaluated for each of these samples, in the mean.
 
         Raises:
-            LabError: naming the file that says so, if it is damaged.
+            LabError: naming a file that says so, if it is damaged.
         """
-        path = self.folder / _FACTS
-        number = read_json(path).get("evaluations")
-        if not isinstance(number, int | float):
-            raise LabError(f"{path} is damaged: it does not say how often the network was evaluated; remove its folder")
-        return float(number)
+        total = 0.0
+        for batch in self.batches(num_samples, seeds):
+            path = self.folder / batch.record
+            number = read_json(path).get("evaluations")
+            if not isinstance(number, int | float):
+                raise LabError(
+                    f"{path} is damaged: it does not say how often the network was evaluated; remove its folder"
+                )
+            total += number * (batch.last - batch.first)
+        return total / (num_samples * len(seeds))
 
     def remove_asked(self) -> None:
         """Remove the batches that were asked for; others may be those of an evaluation that has not ended."""
