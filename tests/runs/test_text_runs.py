@@ -10,9 +10,10 @@ import torch
 
 from conftest import read_typed, save_coarsely
 from diffusion_lab.catalogue.comparison.compare_runs import compare_runs
-from diffusion_lab.config.reader_schema import CompareConfig
+from diffusion_lab.config.reader_schema import CompareConfig, CompareDrawsConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs import load_run, run_figures
+from diffusion_lab.runs.compare_draws import compare_draws
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.sample import sample
 from diffusion_lab.runs.train import train
@@ -154,6 +155,19 @@ def test_a_run_in_blocks_is_drawn_from_for_any_length_with_prompts_and_blanks(dr
     assert all(text.startswith("A prompt of more than 16.") and "█" not in text for text in texts)
     _, tokens, texts = drawn("length=38", "infill='a@@@ and so on @@@ later'", *typed, folder=in_blocks)
     assert all(text.startswith("a") and text[4:15] == " and so on " for text in texts)
+
+
+def test_draws_of_a_length_of_their_own_are_compared_by_their_prompts(in_blocks, tmp_path, capsys):
+    typed = (f"run_dir={in_blocks.path}", "device=cpu", "console=quiet", "num_samples=2", "length=38")
+    folders = [sample(read_typed(*typed, f"prompt='{word}'", config_name="sample")) for word in ("The", "A class")]
+    capsys.readouterr()
+    found = compare_draws([str(folder) for folder in folders], CompareDrawsConfig(str(tmp_path / "draws"), 2))
+    assert found.read_text(encoding="utf-8").startswith("Samples by prompt and ")
+    said = capsys.readouterr().out
+    assert said.index("A class ") < said.index("The ")
+    np.save(folders[0] / "samples.npy", np.zeros((2, 16), np.int64))
+    with pytest.raises(LabError, match=r"it begins with \[1, 16\] of torch.int64, and it should with \[1, 38\]"):
+        compare_draws([str(folders[0])], CompareDrawsConfig(None, 2))
 
 
 def test_a_run_in_blocks_is_measured_by_both_estimators(in_blocks):

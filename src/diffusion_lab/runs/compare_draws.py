@@ -91,7 +91,7 @@ def draws_sheet(draws: Sequence[RecordedDraw], title: str, names: Sequence[str],
     if any(draw.labels is None for draw in draws):
         rows = [draw.samples(slice(per_row)) for draw in draws]
         if len({row.shape[1:] for row in rows}) > 1:
-            raise LabError("the draws hold data of different shapes: compare those of one run")
+            raise LabError("the draws hold data of different shapes: compare those of one run and length")
         return Sheet(title, rows, names=names if len(draws) > 1 else (), size=0.75)
     labels = [draw.labels or [] for draw in draws]
     classes = sorted(set.intersection(*map(set, labels)))
@@ -105,7 +105,7 @@ def draws_sheet(draws: Sequence[RecordedDraw], title: str, names: Sequence[str],
         for draw, of in zip(draws, labels, strict=True):
             row.append(draw.samples([i for i, label in enumerate(of) if label == one][:each]))
         if len({part.shape[1:] for part in row}) > 1:
-            raise LabError("the draws hold data of different shapes: compare those of one run")
+            raise LabError("the draws hold data of different shapes: compare those of one run and length")
         rows.append(torch.cat(row))
     columns = ["" for _ in range(each * len(draws))]
     columns[(each - 1) // 2 :: each] = names
@@ -114,12 +114,13 @@ def draws_sheet(draws: Sequence[RecordedDraw], title: str, names: Sequence[str],
 
 
 def _check_items(draw: RecordedDraw, example: Tensor) -> None:
-    """Raise LabError unless a draw has samples like `example` [1, *D], an item of the run's data."""
-    first = draw.samples(slice(1))
-    if first.shape != example.shape or first.dtype != example.dtype:
+    """Raise LabError unless a draw has samples like `example` [1, *D], an item of the run's data, or of its length."""
+    first, length = draw.samples(slice(1)), draw.facts.get("length")
+    expected = list(example.shape) if length is None else [1, length]
+    if list(first.shape) != expected or first.dtype != example.dtype:
         raise LabError(
             f"{draw.folder / 'samples.npy'} is damaged, or of another run: it begins with {list(first.shape)} of "
-            f"{first.dtype}, and the run's data is {list(example.shape)} of {example.dtype}"
+            f"{first.dtype}, and it should with {expected} of {example.dtype}"
         )
 
 

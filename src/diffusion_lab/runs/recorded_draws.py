@@ -15,6 +15,9 @@ from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
 
+#: What decides samples besides the parts of a pipeline: values, of which some are given to a draw of text.
+_PLAIN = ("weights", "step", "seed", "precision", "prompt", "infill", "blank", "length")
+
 
 @dataclass(frozen=True)
 class RecordedDraw:
@@ -97,7 +100,7 @@ def _read(folder: Path) -> RecordedDraw:
     transforms = content.get("transforms")
     if isinstance(transforms, dict):
         parts |= transforms
-    facts: dict[str, Any] = {key: content[key] for key in ("weights", "step", "seed", "precision") if key in content}
+    facts: dict[str, Any] = {key: content[key] for key in _PLAIN if key in content}
     for group, node in parts.items():
         if isinstance(node, dict) and "_target_" in node:
             facts[group] = option_of(group, node)
