@@ -159,7 +159,11 @@ def test_a_run_in_blocks_is_drawn_from_for_any_length_with_prompts_and_blanks(dr
 
 def test_draws_of_a_length_of_their_own_are_compared_by_their_prompts(in_blocks, tmp_path, capsys):
     typed = (f"run_dir={in_blocks.path}", "device=cpu", "console=quiet", "num_samples=2", "length=38")
-    folders = [sample(read_typed(*typed, f"prompt='{word}'", config_name="sample")) for word in ("The", "A class")]
+    more = (*typed, "trajectory=true")
+    folders = [sample(read_typed(*more, f"prompt='{word}'", config_name="sample")) for word in ("The", "A class")]
+    strip = (folders[0] / "denoising.txt").read_text(encoding="utf-8")
+    steps = 10 * len(load_run(in_blocks.path, device="cpu").parts.pipeline.sampler.within.steps)
+    assert f"Blocks, {steps} steps" in " ".join(strip.split())  # of ten blocks of four tokens
     capsys.readouterr()
     found = compare_draws([str(folder) for folder in folders], CompareDrawsConfig(str(tmp_path / "draws"), 2))
     assert found.read_text(encoding="utf-8").startswith("Samples by prompt and ")

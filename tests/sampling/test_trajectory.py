@@ -13,9 +13,10 @@ from oracles.markov_text import ExactMasked, ExactUniform, Joint
 
 def recorded(pairs, frames):
     trajectory = Trajectory(frames, keep=1)
-    trajectory.start(torch.full((2, 1), -1.0))
     for number, (t, s) in enumerate(pairs):
-        trajectory.record(Step(number, len(pairs), t, s, torch.full((2, 1), float(number))))
+        after, before = (torch.full((2, 1), float(of)) for of in (number, number - 1))
+        trajectory.record(Step(number, len(pairs), t, s, after, before))
+    assert trajectory.steps == len(pairs)
     return trajectory
 
 
@@ -44,7 +45,7 @@ def test_no_frame_is_lost_where_the_last_step_to_clean_data_is_taken_before_time
     assert float(kept.states[-1]) == 127
 
 
-def test_what_is_given_was_not_predicted():
+def test_what_is_given_is_there_from_the_start_and_was_not_predicted():
     for kind in ("masked", "uniform"):
         process, parameterization, network, sampler, _ = parts(kind)
         pipeline = Pipeline(
@@ -53,6 +54,7 @@ def test_what_is_given_was_not_predicted():
         given, trajectory = torch.tensor([True, False, True, False]), Trajectory(frames=6, keep=5)
         constraint = GivenTokens(torch.tensor([2, 0, 1, 0]), given)
         pipeline.draw(5, trajectory=trajectory, constraint=constraint)
+        assert all(torch.equal(state[:, given], torch.tensor([[2, 1]] * 5)) for state in trajectory.states)
         last = trajectory.confidence[-1]
         assert bool(last[:, given].isnan().all())
         assert bool(last[:, ~given].isfinite().all())
@@ -74,7 +76,6 @@ def test_confidence_stays_with_a_token_until_it_is_predicted_again_or_masked():
         torch.tensor([[3, 0, 1]]),
     ]
     known = [torch.tensor([[0.5, NAN, NAN]]), torch.tensor([[NAN, 0.25, NAN]]), None]
-    trajectory.start(states[0])
     for number, confidence in enumerate(known):
         t, s = 1 - number / 4, 1 - (number + 1) / 4
         trajectory.record(Step(number, 3, t, s, states[number + 1], states[number]), confidence)

@@ -112,7 +112,7 @@ def denoising_figures(
     codec = parts.pipeline.codec
     with torch.no_grad():
         states = [codec.decode(z) for z in trajectory.states]
-    steps, caption = parts.process.schedule.steps, draw_caption(run, parts.pipeline, step)
+    steps, caption = parts.process.schedule.steps, draw_caption(run, parts.pipeline, step, trajectory)
     sheet = denoising_sheet(states, trajectory.times, steps, trajectory.confidence, caption)
     strips = save_figures(codec.show(sheet), folder, "denoising", loggers, step, DENOISING_TAG)
     moving = codec.animate(states, folder / "denoising.gif")

@@ -28,7 +28,7 @@ class Step:
     t: float
     s: float
     z: Tensor
-    before: Tensor | None = None
+    before: Tensor
     prediction: Prediction | None = None
 
 

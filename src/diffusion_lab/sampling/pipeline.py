@@ -252,7 +252,6 @@ class Pipeline:
                 with torch.no_grad():
                     start = first_state(noise)
                 if trajectory is not None and begin == 0:
-                    trajectory.start(start)
                     listeners.append(
                         lambda step: trajectory.record(step, step_confidence(self.process, walk, step, constraint))
                     )

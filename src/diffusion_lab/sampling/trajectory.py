@@ -12,10 +12,11 @@ from diffusion_lab.sampling.loop import Step
 
 @dataclass
 class Trajectory:
-    """Records the state at the start, and whenever another 1/`frames` of the time has passed.
+    """Records the state that a draw starts from, and whenever another 1/`frames` of the time has passed.
 
-    Its `record` is called after each step. With 10 frames of a draw of 1000 steps the kept step indices are
-    900, 800, …, 0, as in the tutorial. The last state is always that of the last step.
+    Its `record` is called after each step. What a constraint knows is in the first state already. With 10 frames of a
+    draw of 1000 steps the kept step indices are 900, 800, …, 0, as in the tutorial. The last state is always that of
+    the last step.
 
     Args:
         frames: how many states to keep after the start.
@@ -24,12 +25,14 @@ class Trajectory:
     Attributes:
         states: [keep, *D] each, on the CPU.
         times: the time t of each state.
+        steps: how many steps the draw has.
     """
 
     frames: int
     keep: int
     states: list[Tensor] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    steps: int = 0
     _confidence: list[Tensor | None] = field(default_factory=list)
     _latest: Tensor | None = None
 
@@ -45,10 +48,6 @@ class Trajectory:
         unknown = torch.full_like(self._latest, torch.nan, device="cpu")
         return [unknown if known is None else known for known in self._confidence]
 
-    def start(self, z: Tensor) -> None:
-        """Record the state at t = 1."""
-        self._add(z, 1.0)
-
     def record(self, step: Step, confidence: Tensor | None = None) -> None:
         """Record the state after a step, if it is one of those to keep.
 
@@ -56,6 +55,9 @@ class Trajectory:
             step: that was taken.
             confidence: [B, *D] as `Process.confidence` returns it for this step.
         """
+        if not self.states:
+            self.steps = step.total
+            self._add(step.before, 1.0)
         self._follow(step, confidence)
         remaining = self.frames + 1 - len(self.states)
         if step.s * self.frames <= remaining - 1 + 1e-9:
@@ -68,7 +70,7 @@ class Trajectory:
 
     def _follow(self, step: Step, confidence: Tensor | None) -> None:
         """Keep the confidence in what a step left as it was and did not predict again."""
-        if step.before is None or (confidence is None and self._latest is None):
+        if confidence is None and self._latest is None:
             return
         changed = (step.z != step.before)[: self.keep]
         now = torch.full_like(changed, torch.nan, dtype=torch.float32)

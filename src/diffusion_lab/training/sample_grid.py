@@ -22,10 +22,10 @@ def run_caption(run: Path, step: int) -> str:
     return f"{run.parent.name}/{run.name} after {step:,} steps"
 
 
-def draw_caption(run: Path, pipeline: Pipeline, step: int) -> str:
-    """Return `run_caption`, and how samples are drawn: the sampler, its steps, the temperature."""
-    sampler, more = pipeline.sampler, [f"{name} {value:g}" for name, value in pipeline.facts.items()]
-    drawn = [type(sampler).__name__, f"{len(sampler.steps):,} steps", *more]
+def draw_caption(run: Path, pipeline: Pipeline, step: int, trajectory: Trajectory) -> str:
+    """Return `run_caption`, and how samples were drawn: the sampler, the steps that were taken, the temperature."""
+    more = [f"{name} {value:g}" for name, value in pipeline.facts.items()]
+    drawn = [type(pipeline.sampler).__name__, f"{trajectory.steps:,} steps", *more]
     return f"{run_caption(run, step)}: {', '.join(drawn)}"
 
 
@@ -59,7 +59,7 @@ class SampleGrid(EpochInterval):
             console.current().warning(f"no samples after {step:,} steps: {error}")
             return
         run = Path(trainer.default_root_dir)
-        caption = draw_caption(run, self.pipeline, step)
+        caption = draw_caption(run, self.pipeline, step, trajectory)
         codec, steps = self.pipeline.codec, self.pipeline.process.schedule.steps
         states = [codec.decode(z) for z in trajectory.states]
         for sheet, name, tag in (
