@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffusion_lab.networks.rotary_attention import _turned, attend_turned, turned_heads
+from diffusion_lab.networks.rotary_attention import attend_turned, turned_heads
 
 
 def case(length, dtype=torch.float32, batch=5, heads=2, head=8):
@@ -18,9 +18,10 @@ def attend_with_rotary(x, heads, turn, mask=None):
 
 
 def written_out(x, heads, turn, mask=None):
-    """Attention in float64, one product after the other."""
+    """Attention in float64, one product after the other; a pair of values is a complex number that is turned."""
     query, key, value = x.double().unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    query, key = (_turned(one, turn.double()) for one in (query, key))
+    query, key = (torch.complex(*one.chunk(2, dim=-1)) * torch.complex(*turn.double()) for one in (query, key))
+    query, key = (torch.cat([one.real, one.imag], dim=-1) for one in (query, key))
     scores = query @ key.mT / query.shape[-1] ** 0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from diffusion_lab.config.tree import read_option
-from diffusion_lab.networks import TextTransformer
+from diffusion_lab.networks import TextTransformer, text_transformer
 from network_checks import awaken
 
 #: The overrides that make it small, for the tests of all options together.
@@ -53,26 +53,20 @@ def test_labels_modulate_it():
         small()(x, t, torch.tensor([0, 1, 2]))
 
 
-def test_order_matters_and_a_shift_does_not():
+def test_order_matters_and_a_shift_does_not(monkeypatch):
     """Rotary positions: what two tokens see of each other depends on how far apart they are."""
-    network = small(depth=1)
+    network = small(depth=2)
     x = torch.tensor([[1, 2, 3, 4]])
-    assert (network(x, None)[0, 0] - network(x[:, [0, 2, 1, 3]], None)[0, 0]).abs().max() > 1e-6
-    turned = network.blocks[0]
-    query = torch.randn(1, 2, 6, 8)
-    from diffusion_lab.networks.rotary_attention import _turned
-    from diffusion_lab.networks.text_transformer import _turn
+    here = network(x, None)
+    assert (here[0, 0] - network(x[:, [0, 2, 1, 3]], None)[0, 0]).abs().max() > 1e-6
+    turn = text_transformer._turn
+    for distance, same in ((2, False), (1, True)):  # twice as far apart, and five positions later
 
-    turn = _turn(8, torch.zeros(1, 6, 16))
-    scores = torch.einsum(
-        "bhid,bhjd->bhij",
-        _turned(query[:, :, :1].expand_as(query), turn),
-        _turned(query[:, :, 1:2].expand_as(query), turn),
-    )
-    for k in range(-5, 6):
-        diagonal = scores.diagonal(k, dim1=2, dim2=3)
-        torch.testing.assert_close(diagonal, diagonal[..., :1].expand_as(diagonal), atol=1e-5, rtol=1e-4)
-    assert turned.heads == 2
+        def elsewhere(head, tokens, first=0, distance=distance):
+            return turn(head, tokens.repeat(1, 4, 1), first)[:, 5 : 5 + distance * tokens.shape[1] : distance]
+
+        monkeypatch.setattr(text_transformer, "_turn", elsewhere)
+        assert torch.allclose(network(x, None), here, atol=1e-5) is same
 
 
 @pytest.mark.parametrize("time", [False, True])

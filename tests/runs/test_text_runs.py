@@ -114,11 +114,11 @@ def test_samples_begin_with_a_prompt(drawn):
 
 
 @pytest.mark.parametrize("sampler", ["first_hitting", "confidence", "remasking", "ancestral"])
-def test_blanks_are_filled_in_and_given_text_comes_back(drawn, sampler):
+def test_blanks_are_filled_in_and_given_text_comes_back(drawn, run, sampler):
     steps = [] if sampler == "first_hitting" else ["sampler.num_steps=4"]
     record, tokens, texts = drawn("infill='To be @@@@ be.'", f"sampler={sampler}", *steps)
     assert (record["infill"], record["blank"]) == ("To be @@@@ be.", "@")
-    assert int(tokens.max()) < 200
+    assert int(tokens.max()) < load_run(run.path, device="cpu").parts.data.vocabulary.size  # a mask has this number
     for text in texts:
         assert text[:6] == "To be "
         assert text[10:14] == " be."

@@ -27,12 +27,6 @@ def starting_with(token, length):
     return GivenTokens(torch.full((length,), token), torch.arange(length) == 0, mask=3)
 
 
-@pytest.fixture(autouse=True)
-def weights(monkeypatch):
-    """The exact network has no weights, and a pipeline asks for the device of some."""
-    monkeypatch.setattr(ExactMasked, "parameters", lambda self: iter([torch.zeros(())]))
-
-
 @pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
 def test_the_rest_of_a_text_is_drawn_as_guidance_says(scale):
     """Of two tokens of which the first is given: p(b | a)^w p(b)^(1 − w), normalized."""

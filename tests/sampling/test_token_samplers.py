@@ -324,6 +324,31 @@ def test_at_a_temperature_of_1_scores_that_are_those_of_no_probabilities_stay_wh
     assert not torch.allclose(cold, plain, atol=1e-3)
 
 
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), PolynomialSchedule(3.0), LogLinearSchedule(remaining=0.2)])
+@pytest.mark.parametrize("given", [0, 2])
+def test_masks_open_at_the_times_of_order_statistics(schedule, given):
+    """What is destroyed when the k-th of n masks opens is the k-th largest of n uniform numbers.
+
+    Where some tokens survive at t = 1, of as many as are destroyed there.
+    """
+    process, length, count = Absorbing(schedule, 3), 5, 20_000
+    told = []
+
+    def denoiser(z, t, condition=None):
+        told.append((z == process.mask, schedule.gone(t)))
+        return Denoiser(lambda z, *_: torch.zeros(*z.shape, 3), Substitution(process))(z, t)
+
+    start = torch.full((count, length), process.mask)
+    start[:, :given] = 0
+    draw(denoiser, FirstHitting(process, length), start, Noise(torch.arange(count), 0))
+    n = length - given
+    assert all(int(masked.sum(1).min()) == int(masked.sum(1).max()) for masked, _ in told)
+    most = float(schedule.gone(torch.ones((), dtype=torch.float64)))
+    for k, (_, gone) in enumerate(told[:n], start=1):
+        expected = stats.beta(n - k + 1, k)
+        assert stats.kstest(gone.numpy() / most, expected.cdf).pvalue > 1e-4
+
+
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(10), GeometricSchedule(0.1, 5.0), LogLinearSchedule()])
 @pytest.mark.parametrize("make", [lambda p: FirstHitting(p, 64), lambda p: Confidence(p, 64, num_steps=64)])
 def test_a_network_is_told_no_time_before_those_of_its_training(make, schedule):
