@@ -154,6 +154,19 @@ def test_the_clip_is_named_where_it_is_not_that_of_the_run(tmp_path, settings, o
     assert f"| `tutorial` | `{named}` |" in (tmp_path / "README.md").read_text()
 
 
+def test_a_sampler_within_another_is_named_by_its_option(tmp_path, settings):
+    path = recipe_run(tmp_path / "outputs")
+    kinds = {name: f"diffusion_lab.sampling.{name}" for name in ("Blocks", "FirstHitting", "Confidence")}
+    confidence = {"_target_": kinds["Confidence"], "num_steps": 2, "block_length": None, "by": "entropy"}
+    for number, within in enumerate(({"_target_": kinds["FirstHitting"]}, confidence)):
+        node = {"_target_": kinds["Blocks"], "within": within}
+        evaluation(path, f"{number}", {"quality": quality(4.0 - number, 10)}, sampler=node, transforms={})
+    record_recipes([str(path)], settings)
+    (record,) = read_records(tmp_path / "records").values()
+    named = [found["sampler"] for found in record.content["evaluations"]]
+    assert named == ["blocks within=first_hitting", "blocks within=confidence within.by=entropy"]
+
+
 def test_a_row_says_what_real_images_reach(tmp_path, settings):
     path = recipe_run(tmp_path / "outputs")
     evaluation(path, "a", {"quality": quality(4.0, 50, recall_floor=0.875, recall_floor_spread=0.25)})

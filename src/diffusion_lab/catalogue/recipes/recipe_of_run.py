@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def _sampler(asked: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if not isinstance(node, dict) or "_target_" not in node:
         return ""
     option = option_of("sampler", node)
-    changed = [f"{key}={value}" for key, value in _changed("sampler", node).items() if key != "num_steps"]
+    changed = list(_words_of_sampler(node))
     guidance, clip = (transforms.get(key) if isinstance(transforms, dict) else None for key in ("guidance", "clip"))
     if isinstance(guidance, dict) and guidance.get("scale", 1) != 1:
         told = {"scale": guidance["scale"], **_changed("guidance", guidance)}
@@ -183,6 +183,16 @@ def _sampler(asked: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         changed.append(f"clip={option_of('clip', clip) if clip else 'none'}")
         changed += [f"clip.{key}={value}" for key, value in (_changed("clip", clip) if clip else {}).items()]
     return " ".join([option, *changed])
+
+
+def _words_of_sampler(node: Mapping[str, Any], key: str = "") -> Iterator[str]:
+    """Yield what was changed of a sampler but its steps, and of one within it also its option."""
+    for name, value in _changed("sampler", node).items():
+        if isinstance(value, dict) and "_target_" in value:
+            yield f"{key}{name}={option_of('sampler', value)}"
+            yield from _words_of_sampler(value, f"{key}{name}.")
+        elif name != "num_steps":
+            yield f"{key}{name}={value}"
 
 
 def _of_group(config: Mapping[str, Any], group: str) -> dict[str, Any]:
