@@ -67,8 +67,12 @@ def test_a_term_that_is_no_number_for_each_sample_is_refused(parts, monkeypatch)
         check_parts_fit(parts)
 
 
-@pytest.mark.parametrize(("option", "named"), [("ema=default", "ema"), ("optimizer=muon", "optimizer=muon")])
-def test_what_needs_whole_weights_does_not_go_with_fsdp(tiny, monkeypatch, option, named):
+@pytest.mark.parametrize(
+    ("option", "named", "other"),
+    [("ema=default", "ema", "ema=none"), ("optimizer=muon", "optimizer=muon", "optimizer=adamw")],
+)
+def test_what_needs_whole_weights_does_not_go_with_fsdp(tiny, monkeypatch, option, named, other):
     monkeypatch.setattr("diffusion_lab.runs.validate.check_hardware", lambda trainer: None)  # FSDP asks for GPUs
-    with pytest.raises(LabError, match=rf"^{named} does not go with trainer.strategy=fsdp, .*: take trainer=ddp"):
+    said = rf"^{named} does not go with trainer.strategy=fsdp, .*: take trainer=ddp, or {other}$"
+    with pytest.raises(LabError, match=said):
         validated(tiny(option, "trainer.strategy=fsdp"))

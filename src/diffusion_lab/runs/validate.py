@@ -53,7 +53,9 @@ def validated(settings: TrainConfig) -> Parts:
     pl.seed_everything(settings.seed, verbose=False)
     parts = build(settings)
     if settings.ema and settings.trainer.get("strategy") == "fsdp":
-        raise LabError("ema does not go with trainer.strategy=fsdp, which cuts the weights up: take trainer=ddp")
+        raise LabError(
+            "ema does not go with trainer.strategy=fsdp, which cuts the weights up: take trainer=ddp, or ema=none"
+        )
     callbacks = make_callbacks(settings, parts)
     _check_made(callbacks, "callbacks", pl.Callback)
     _check_monitors(callbacks, settings.trainer, parts.module.objective.units)
@@ -64,7 +66,8 @@ def validated(settings: TrainConfig) -> Parts:
     if getattr(optimizer, "whole_weights", False) and settings.trainer.get("strategy") == "fsdp":
         name = option_of("optimizer", settings.optimizer)
         raise LabError(
-            f"optimizer={name} does not go with trainer.strategy=fsdp, which cuts matrices up: take trainer=ddp"
+            f"optimizer={name} does not go with trainer.strategy=fsdp, which cuts matrices up: take trainer=ddp, "
+            "or optimizer=adamw"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run's own trainer warns, too
