@@ -61,7 +61,7 @@ def split_heads(query_key_value: Tensor, heads: int) -> tuple[Tensor, Tensor, Te
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return what each position sees [B, L, width], from queries, keys and values [B, heads, L, width/heads].
 
-    `mask` [L, L] bool says which position (row) may look at which (column); None for all at all.
+    `mask` [L, C] bool, for C keys, says which position (row) may look at which (column); None for all at all.
     """
     return nn.functional.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2).flatten(2)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.parameterizations.base import Parameterization
-from diffusion_lab.processes import DiscreteProcess, TokenLogProbs, TokenPrediction, per_sample
+from diffusion_lab.processes import DiscreteProcess, TokenPrediction, per_sample
 
 
 class LogScores(Parameterization):
@@ -56,15 +56,9 @@ class TokenScores(TokenPrediction):
     def x0(self) -> Tensor:
         return self.process.x0_of(self.scores, self.z_t, self.t)
 
-    def with_x0(self, x0: Tensor) -> TokenLogProbs:  # type: ignore[override]  # nothing else was predicted
-        return TokenLogProbs(x0)
-
     def last(self, count: int) -> TokenScores:
         t = self.t if self.t.ndim == 1 else self.t[:, -count:]
         return replace(self, scores=self.scores[:, -count:], z_t=self.z_t[:, -count:], t=t)
-
-    def nll(self, z0: Tensor) -> Tensor:
-        return -self.x0.gather(-1, z0[..., None])[..., 0]
 
     def log_scores(self, process: DiscreteProcess, z_t: Tensor, t: Tensor) -> Tensor:
         return self.scores.double()

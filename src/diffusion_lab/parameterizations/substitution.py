@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusion_lab.parameterizations.base import Parameterization
-from diffusion_lab.processes import Absorbing, TokenLogProbs, TokenPrediction
+from diffusion_lab.processes import Absorbing, TokenPrediction
 
 
 class Substitution(Parameterization):
@@ -44,9 +44,6 @@ class SubstitutionPrediction(TokenPrediction):
     def x0(self) -> Tensor:
         known = functional.one_hot(self.z_t, self.mask + 1)[..., : self.mask].to(self.raw).log()
         return torch.where((self.z_t == self.mask)[..., None], self.raw.log_softmax(-1), known)
-
-    def with_x0(self, x0: Tensor) -> TokenLogProbs:  # type: ignore[override]  # whatever else was predicted is nothing
-        return TokenLogProbs(x0)
 
     def last(self, count: int) -> SubstitutionPrediction:
         return replace(self, raw=self.raw[:, -count:], z_t=self.z_t[:, -count:])

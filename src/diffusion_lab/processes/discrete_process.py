@@ -24,9 +24,12 @@ _LOG_ZERO = -1000.0
 class TokenPrediction(Prediction):
     """The prediction of clean tokens for a state z_t [B, *D] int64."""
 
-    @abstractmethod
     def nll(self, z0: Tensor) -> Tensor:
         """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
+        return -self.x0.gather(-1, z0[..., None])[..., 0]
+
+    def with_x0(self, x0: Tensor) -> TokenPrediction:  # type: ignore[override]  # nothing else was predicted
+        return TokenLogProbs(x0)
 
     @property
     def untempered(self) -> TokenPrediction:
@@ -37,9 +40,9 @@ class TokenPrediction(Prediction):
         """Return the probability [B, *D] float32 of tokens [B, *D] int64 in what is `untempered`."""
         return (-self.untempered.nll(tokens)).exp()
 
+    @abstractmethod
     def last(self, count: int) -> TokenPrediction:
         """Return the prediction of the last `count` positions of sequences [B, L]."""
-        return TokenLogProbs(self.x0[:, -count:])
 
     def guided(self, free: Prediction, scale: float) -> Tensor:
         """Return log-probabilities of log û + scale (log ĉ − log û), as probabilities; −inf in log ĉ stays −inf."""
@@ -73,9 +76,6 @@ class TokenLogProbs(TokenPrediction):
 
     def with_x0(self, x0: Tensor) -> Self:
         return replace(self, log_probs=x0)
-
-    def nll(self, z0: Tensor) -> Tensor:
-        return -self.log_probs.gather(-1, z0[..., None])[..., 0]
 
     @property
     def untempered(self) -> TokenPrediction:

@@ -50,6 +50,7 @@ class Blocks(Sampler):
             for number in range(count)
             for t, s in self.within.steps
         }
+        assert len(self._places) == count * len(self.within.steps), "two steps have the same times"
         super().__init__(list(self._places))
 
     @staticmethod
