@@ -86,14 +86,14 @@ class Kill(pl.Callback):
             Path.replace = whole
 
 
-def trained(overrides, callbacks, output, threads=1):
-    """In the child: a run of the tiny config, silent."""
+def trained(overrides, callbacks, output, base=TINY, threads=1):
+    """In the child: a run of a tiny config, silent."""
     torch.set_num_threads(threads)
     to_nobody = contextlib.redirect_stdout, contextlib.redirect_stderr
     with Path(os.devnull).open("w") as nothing, to_nobody[0](nothing), to_nobody[1](nothing):
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("train", [*TINY, f"paths.output_dir={output}", *overrides])
+            cfg = compose("train", [*base, f"paths.output_dir={output}", *overrides])
         try:
             train(
                 read_settings(TrainConfig, cfg),
@@ -105,10 +105,10 @@ def trained(overrides, callbacks, output, threads=1):
             sys.exit(getattr(error, "status", 1))
 
 
-def run(output, *overrides, callbacks=()):
+def run(output, *overrides, callbacks=(), base=TINY):
     """Run to the end, or to its violent one; returns the exit status and the run folder."""
     output.mkdir(exist_ok=True)
-    child = SERVER.Process(target=trained, args=(list(overrides), list(callbacks), str(output)))
+    child = SERVER.Process(target=trained, args=(list(overrides), list(callbacks), str(output), base))
     child.start()
     child.join(250)
     assert child.exitcode is not None, "it hangs"

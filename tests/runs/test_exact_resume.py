@@ -5,6 +5,8 @@ import signal
 import pytest
 from killed import Kill, differences, run
 
+from conftest import TINY
+
 pytestmark = pytest.mark.timeout(300)
 
 #: What a run can be like. An epoch has 4 steps.
@@ -33,8 +35,26 @@ KINDS = {
     "learned variance": ["parameterization=learned_variance", "objective=hybrid", "sampler.variance=learned"],
 }  # fmt: skip
 
+#: Of each family of text its recipe, which is made small by these.
+TEXTS = {
+    "masked": ["experiment=mdlm_shakespeare", "sampler.num_steps=4"],
+    "independent times": ["experiment=llada_shakespeare", "sampler.num_steps=4"],
+    "scores": ["experiment=sedd_shakespeare", "sampler.num_steps=4"],
+    "scores of random tokens": ["experiment=sedd_uniform_shakespeare", "sampler.num_steps=4"],
+    "random tokens": ["experiment=udlm_shakespeare", "sampler.num_steps=4"],
+    "masked in steps": ["experiment=d3pm_shakespeare", "sampler.num_steps=4"],
+    "blocks": ["experiment=bd3lm_shakespeare"],
+    "embedding": ["experiment=diffusion_lm_shakespeare", "sampler.num_steps=4", "~evaluation.bound"],
+}
+SMALL_TEXT = (
+    "data=python_docs", "data.length=16", "data.batch_size=16", "data.limit_train=64", "network.width=16",
+    "network.depth=1", "network.heads=2", "trainer=cpu", "trainer.max_epochs=2", "trainer.max_steps=-1",
+    "trainer.log_every_n_steps=1", "trainer.check_val_every_n_epoch=1", "trainer.precision=bf16-mixed",
+    "lr_schedule.warmup_steps=2", "lr_schedule.decay_steps=8", "sampling.num_samples=2", "evaluation=none", "name=tiny",
+)  # fmt: skip
+
 #: Of these a few moments are enough: what they have of their own is saved in a checkpoint, like all else.
-FEW = ("conditional", "learned variance", "averages", "widths")
+FEW = ("conditional", "learned variance", "averages", "widths", *TEXTS)
 FEW_MOMENTS = [("in a step", 2), ("between steps", 3), ("writing a checkpoint", 4), ("in a step", 5)]
 
 #: When it is killed: the moment, and after how many steps.
@@ -58,6 +78,8 @@ MOMENTS = [
 SHORT = {
     ("everything", "writing a checkpoint", 4, 2): pytest.mark.slow,
     ("steps", "between steps", 4, None): pytest.mark.slow,
+    ("masked", "writing a checkpoint", 4, 2): pytest.mark.slow,
+    ("embedding", "in a step", 5, None): pytest.mark.slow,
 }
 
 MATRIX = [
@@ -66,9 +88,14 @@ MATRIX = [
         marks=SHORT.get((kind, moment, step, every), pytest.mark.full),
         id=f"{kind}-{moment}-{step}-{every}",
     )
-    for kind in KINDS for moment, step in (FEW_MOMENTS if kind in FEW else MOMENTS) for every in (None, 2)
+    for kind in (*KINDS, *TEXTS) for moment, step in (FEW_MOMENTS if kind in FEW else MOMENTS) for every in (None, 2)
     if not (kind in ("steps", "everything") and moment == "at the end")  # which comes later there
 ]  # fmt: skip
+
+
+def typed(kind):
+    """What is typed for a kind, and the tiny config that it changes."""
+    return (KINDS[kind], TINY) if kind in KINDS else (TEXTS[kind][1:], (TEXTS[kind][0], *SMALL_TEXT))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +105,8 @@ def whole(tmp_path_factory):
 
     def of(kind):
         if kind not in folders:
-            status, folders[kind], error = run(tmp_path_factory.mktemp(kind), *KINDS[kind])
+            overrides, base = typed(kind)
+            status, folders[kind], error = run(tmp_path_factory.mktemp(kind), *overrides, base=base)
             assert (status, error) == (0, "")
         return folders[kind]
 
@@ -88,7 +116,8 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(("kind", "moment", "step", "every"), MATRIX)
 def test_a_killed_run_goes_on_exactly(whole, tmp_path, kind, moment, step, every):
     saving = [f"callbacks.checkpoints.every_n_steps={every or 'null'}"]
-    status, folder, _ = run(tmp_path / "runs", *KINDS[kind], *saving, callbacks=[Kill(moment, step)])
+    overrides, base = typed(kind)
+    status, folder, _ = run(tmp_path / "runs", *overrides, *saving, callbacks=[Kill(moment, step)], base=base)
     assert status == -signal.SIGKILL, "the moment does not come"
     status, resumed, error = run(tmp_path / "runs", f"resume={folder}")
     assert (status, error) == (0, "")

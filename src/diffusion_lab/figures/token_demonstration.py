@@ -41,10 +41,11 @@ def sentence_of(sequences: Sequence[Sequence[str]], vocab_size: int) -> tuple[in
             starts = np.cumsum([0, *map(len, pieces)])
             for match in pattern.finditer("".join(pieces)):
                 # All tokens of which a part lies in it.
-                first, last = np.searchsorted(starts, match.start(), "right") - 1, np.searchsorted(starts, match.end())
+                first = int(np.searchsorted(starts, match.start(), "right")) - 1
+                last = int(np.searchsorted(starts, match.end()))
                 last = last if pattern is _SENTENCE else min(first + most, len(pieces))
                 if most // 3 < last - first <= most:
-                    found.append((row, slice(int(first), int(last))))
+                    found.append((row, slice(first, last)))
         if len(found) > 1:
             break
     return max(found[1:] or found, key=lambda place: place[1].stop - place[1].start)

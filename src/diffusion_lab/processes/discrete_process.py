@@ -28,7 +28,7 @@ class TokenPrediction(Prediction):
         """Return −log of the probability of the clean tokens `z0` [B, *D] int64: [B, *D] float32, in nats."""
         return -self.x0.gather(-1, z0[..., None])[..., 0]
 
-    def with_x0(self, x0: Tensor) -> TokenPrediction:  # type: ignore[override]  # nothing else was predicted
+    def with_x0(self, x0: Tensor) -> TokenPrediction:
         return TokenLogProbs(x0)
 
     @property
