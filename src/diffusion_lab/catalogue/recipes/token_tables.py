@@ -89,10 +89,14 @@ def _below(data: str, records: Sequence[RecipeRecord], with_floors: bool) -> str
     """Return the sentence on how the numbers of a table came about."""
     counts = {(bound["num_items"], bound["tokens"]) for bound in map(_bound, records)}
     sequences = ", ".join(f"{items:,} sequences of {tokens:,} tokens" for items, tokens in sorted(counts))
-    of_floors = "; of n-gram models it is the standard deviation over choices of test sequences" if with_floors else ""
+    of_floors = (
+        "; n-gram models read as many sequences as there are samples in the next table, and their ± is the standard "
+        "deviation over choices of these"
+    )
     return (
         f"*Bounds on the negative log-likelihood of test data of {data}: {sequences}; ± is the standard error over "
-        f"sequences, and says nothing of another training{of_floors}. Trained on {places(records)}.*"
+        f"sequences, and says nothing of another training{of_floors if with_floors else ''}. "
+        f"Trained on {places(records)}.*"
     )
 
 
