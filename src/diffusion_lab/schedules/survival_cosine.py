@@ -20,9 +20,6 @@ class SurvivalCosineSchedule(RateSchedule):
         ValueError: if there is no step.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
-        super().__init__(steps)
-
     def survival(self, t: Tensor) -> Tensor:
         return 2 * torch.sin(math.pi / 4 * (1 - t)).square()  # = 1 − cos(π/2 (1 − t)), with its digits near t = 1
 

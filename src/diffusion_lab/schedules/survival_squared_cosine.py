@@ -20,9 +20,6 @@ class SurvivalSquaredCosineSchedule(RateSchedule):
         ValueError: if there is no step.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
-        super().__init__(steps)
-
     def survival(self, t: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * (1 - t)).square()  # = cos²(π/2 t), with its digits near t = 1
 
