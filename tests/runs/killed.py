@@ -86,9 +86,9 @@ class Kill(pl.Callback):
             Path.replace = whole
 
 
-def trained(overrides, callbacks, output, base=TINY, threads=1):
+def trained(overrides, callbacks, output, base):
     """In the child: a run of a tiny config, silent."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     to_nobody = contextlib.redirect_stdout, contextlib.redirect_stderr
     with Path(os.devnull).open("w") as nothing, to_nobody[0](nothing), to_nobody[1](nothing):
         GlobalHydra.instance().clear()
