@@ -28,6 +28,25 @@ def read_option(group: str, option: str) -> dict[str, Any]:
     return {key: value for key, value in node.items() if key != "defaults"}
 
 
+def chosen_by(experiment: str, group: str) -> str:
+    """Return the option of a config group that an experiment chooses, or else that of training."""
+    return _choice(f"experiment/{experiment}", group) or _choice("train", group)
+
+
+@cache
+def _choice(file: str, group: str) -> str:
+    """Return what the defaults list of a file, or of the last of the experiments in it, chooses; "" for nothing."""
+    from omegaconf import OmegaConf
+
+    found = ""
+    for entry in OmegaConf.load(conf_dir() / f"{file}.yaml").get("defaults", []):
+        if not isinstance(entry, str):
+            found = entry.get(group) or entry.get(f"override /{group}") or found
+        elif entry != "_self_":
+            found = _choice(f"experiment/{entry}", group) or found
+    return found
+
+
 def option_of(group: str, node: Mapping[str, Any]) -> str:
     """Return the option of a config group that builds `node`, which has a target; the name of its class if none does.
 

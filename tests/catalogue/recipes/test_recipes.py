@@ -11,10 +11,11 @@ import yaml
 from matplotlib import image
 
 from diffusion_lab.catalogue.recipes import recipe_of_run
+from diffusion_lab.catalogue.recipes import record_recipes as record_recipes_module
 from diffusion_lab.catalogue.recipes.quality_tables import points
 from diffusion_lab.catalogue.recipes.recipe_record import read_records
 from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
-from diffusion_lab.catalogue.recipes.record_recipes import MARKS, record_recipes
+from diffusion_lab.catalogue.recipes.record_recipes import MARKS, data_of_recipes, record_recipes
 from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError
@@ -45,7 +46,8 @@ def evaluation(path, name, results, split="test", step=30, typed=("++sampler.num
 
 @pytest.fixture(autouse=True)
 def recipes(monkeypatch):
-    """There are three recipes."""
+    """There are three recipes, and none that was not run."""
+    monkeypatch.setattr(record_recipes_module, "data_of_recipes", dict)
     monkeypatch.setattr(
         recipe_of_run, "options", lambda group: ["tutorial", "one", "two"] if group == "experiment" else options(group)
     )
@@ -180,7 +182,28 @@ def test_a_row_says_what_real_images_reach(tmp_path, settings):
 
 
 def test_what_is_not_recorded_is_named_not_run():
-    assert "Not run for these tables: `other`." in recipe_tables({}, ["other"])
+    assert "Not run for these tables: `other`." in recipe_tables({}, {"other": "Other"})
+
+
+def test_what_is_not_recorded_has_a_row_in_the_first_table_of_its_data(tmp_path, settings, monkeypatch):
+    recipes = {"tutorial": "Digits", "one": "Digits", "two": "Other"}
+    monkeypatch.setattr(record_recipes_module, "data_of_recipes", lambda: recipes)
+    path = recipe_run(tmp_path / "outputs")
+    evaluation(path, "a", {"quality": quality(4.0, 20)})
+    evaluation(path, "b", {"quality": quality(0.5, 10, extractor="own/Other@abc")})
+    record_recipes([str(path)], settings)
+    text = (tmp_path / "README.md").read_text()
+    rows = [line for line in text.splitlines() if "not run" in line.lower()]
+    assert len(rows) == 2
+    assert rows[0].startswith("| `one` | not run | – |")
+    assert text.index(rows[0]) < text.index("`own/MNIST@abc`") < text.index("`own/Other@abc`")
+    assert rows[1] == "Not run for these tables: `two`."
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_the_data_of_a_recipe_is_what_hydra_composes(name):
+    settings, _ = compose_run([f"experiment={name}"])
+    assert settings.as_node()["data"]["_target_"].rpartition(".")[2] == data_of_recipes()[name]
 
 
 def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
@@ -484,7 +507,7 @@ def test_a_readme_without_the_two_lines_is_refused(tmp_path, settings):
 
 
 def test_the_readme_s_tables_are_those_of_the_records():
-    tables = recipe_tables(read_records(ROOT / "docs" / "recipes"), options("experiment"))
+    tables = recipe_tables(read_records(ROOT / "docs" / "recipes"), data_of_recipes())
     assert f"{MARKS[0]}\n{tables}{MARKS[1]}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 

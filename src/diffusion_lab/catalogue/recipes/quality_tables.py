@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.catalogue.number_format import format_mean
 from diffusion_lab.catalogue.recipes.recipe_record import MEASURES, RecipeRecord
-from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, of_most, places
+from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, not_run, of_most, places
 from diffusion_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -40,16 +40,22 @@ _HEADINGS = (
 _TEXTS = ("recipe", "sampler")
 
 
-def quality_tables(records: Iterable[RecipeRecord]) -> list[str]:
+def quality_tables(records: Iterable[RecipeRecord], lacking: dict[str, list[str]]) -> list[str]:
     """Return for each data set and feature network a table, and the sentence below it.
+
+    Args:
+        records: of recipes of any kind.
+        lacking: recipes that have no record, by their data; those that get a row are taken out.
 
     Raises:
         LabError: if records of one table have different numbers of samples.
     """
     parts = []
-    for mine in comparable(records).values():
+    for (data, _), mine in comparable(records).items():
         _one_count({result["num_samples"] for record in mine for result in record.results("quality")})
-        parts += [_table(sorted(mine, key=lambda record: best(record)["fid"])), _below(mine)]
+        rows = [_row(record) for record in sorted(mine, key=lambda record: best(record)["fid"])]
+        rows += [_real_row(mine), *not_run(lacking, data, _BEST)]
+        parts += [markdown_table(_HEADINGS, _TEXTS, rows), _below(mine)]
     return parts
 
 
@@ -99,10 +105,6 @@ def _one_count(counts: set[int]) -> int:
             f"FID depends on the number of samples, and the recorded evaluations have different ones: {shown}"
         )
     return counts.pop()
-
-
-def _table(records: Sequence[RecipeRecord]) -> str:
-    return markdown_table(_HEADINGS, _TEXTS, [*(_row(record) for record in records), _real_row(records)])
 
 
 def _row(record: RecipeRecord) -> dict[str, str]:

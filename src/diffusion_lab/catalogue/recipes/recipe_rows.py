@@ -16,6 +16,11 @@ def markdown_table(headings: Sequence[str], texts: Sequence[str], rows: Sequence
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def not_run(lacking: dict[str, list[str]], data: str, heading: str) -> list[dict[str, str]]:
+    """Take the recipes of this data out of those that have no record, and return the row of each."""
+    return [{"recipe": f"`{name}`", heading: "not run"} for name in lacking.pop(data, [])]
+
+
 def of_most(
     record: RecipeRecord, evaluation: str, count: str, order: Callable[[Mapping[str, Any]], float]
 ) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from diffusion_lab.catalogue.recipes.recipe_of_run import record_of, sample_row
 from diffusion_lab.catalogue.recipes.recipe_record import RecipeRecord, read_records, written
 from diffusion_lab.catalogue.recipes.recipe_tables import recipe_tables
 from diffusion_lab.config.reader_schema import RecipesConfig
-from diffusion_lab.config.tree import options
+from diffusion_lab.config.tree import chosen_by, options, read_option
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
@@ -39,7 +39,7 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     _check_apart([record.name for record, _ in made], runs)
     records = read_records(folder) | {record.name: record for record, _ in made}
     records = dict(sorted(records.items()))
-    tables = recipe_tables(records, options("experiment"))
+    tables = recipe_tables(records, data_of_recipes())
     for record, samples in made:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{record.name}.json", written(record))
@@ -50,6 +50,12 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]
     for file in files:
         print(f"Written: {shown(file.resolve())}")
+
+
+def data_of_recipes() -> dict[str, str]:
+    """Return the class of the data of every recipe, such as MNIST, by the recipe's name."""
+    data = {name: chosen_by(name, "data") for name in options("experiment")}
+    return {name: str(read_option("data", option)["_target_"]).rpartition(".")[2] for name, option in data.items()}
 
 
 def _check_apart(names: Sequence[str], runs: Sequence[RunRecord]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusion_lab.catalogue.number_format import format_mean
 from diffusion_lab.catalogue.recipes.recipe_record import TOKEN_BOUNDS, RecipeRecord
-from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, of_most, places
+from diffusion_lab.catalogue.recipes.recipe_rows import markdown_table, not_run, of_most, places
 from diffusion_lab.catalogue.recipes.text_quality_tables import ngram_floors, text_quality_tables
 
 _HEADINGS = (
@@ -26,8 +26,12 @@ _HEADINGS = (
 _TEXTS = ("recipe",)
 
 
-def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
+def token_tables(records: Iterable[RecipeRecord], lacking: dict[str, list[str]]) -> list[str]:
     """Return for each text and kind of token a table, and the sentence below it.
+
+    Args:
+        records: of recipes of any kind.
+        lacking: recipes that have no record, by their data; those that get a row are taken out.
 
     Raises:
         LabError: if records of one table cannot be compared.
@@ -43,7 +47,8 @@ def token_tables(records: Iterable[RecipeRecord]) -> list[str]:
         floors = ngram_floors(mine)
         rows += [(nats, _floor_row(name, nats, spread)) for name, (nats, spread) in floors.items()]
         rows.sort(key=lambda pair: pair[0])
-        parts += [markdown_table(_HEADINGS, _TEXTS, [row for _, row in rows]), _below(data, mine, bool(floors))]
+        cells = [*(row for _, row in rows), *not_run(lacking, data, _HEADINGS[1])]
+        parts += [markdown_table(_HEADINGS, _TEXTS, cells), _below(data, mine, bool(floors))]
         parts += [*text_quality_tables(mine), _samples(mine)]
     return parts
 
