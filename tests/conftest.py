@@ -83,6 +83,15 @@ TINY = (
 )
 
 
+#: Makes a recipe of text, which comes before it, as small: eight steps over two epochs.
+TINY_TEXT = (
+    "data=python_docs", "data.length=16", "data.batch_size=16", "data.limit_train=64", "network.width=16",
+    "network.depth=1", "network.heads=2", "trainer=cpu", "trainer.max_epochs=2", "trainer.max_steps=-1",
+    "trainer.log_every_n_steps=1", "trainer.check_val_every_n_epoch=1", "trainer.precision=bf16-mixed",
+    "lr_schedule.warmup_steps=2", "lr_schedule.decay_steps=8", "sampling.num_samples=2", "evaluation=none", "name=tiny",
+)  # fmt: skip
+
+
 @pytest.fixture
 def coarse_figures(monkeypatch):
     """Figures are written without a layout and at a low resolution, which takes a third of the time."""

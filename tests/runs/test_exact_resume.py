@@ -5,7 +5,7 @@ import signal
 import pytest
 from killed import Kill, differences, run
 
-from conftest import TINY
+from conftest import TINY, TINY_TEXT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,7 +35,7 @@ KINDS = {
     "learned variance": ["parameterization=learned_variance", "objective=hybrid", "sampler.variance=learned"],
 }  # fmt: skip
 
-#: Of each family of text its recipe, which is made small by these.
+#: Of each family of text its recipe, which `TINY_TEXT` makes small.
 TEXTS = {
     "masked": ["experiment=mdlm_shakespeare", "sampler.num_steps=4"],
     "independent times": ["experiment=llada_shakespeare", "sampler.num_steps=4"],
@@ -46,13 +46,6 @@ TEXTS = {
     "blocks": ["experiment=bd3lm_shakespeare"],
     "embedding": ["experiment=diffusion_lm_shakespeare", "sampler.num_steps=4", "~evaluation.bound"],
 }
-SMALL_TEXT = (
-    "data=python_docs", "data.length=16", "data.batch_size=16", "data.limit_train=64", "network.width=16",
-    "network.depth=1", "network.heads=2", "trainer=cpu", "trainer.max_epochs=2", "trainer.max_steps=-1",
-    "trainer.log_every_n_steps=1", "trainer.check_val_every_n_epoch=1", "trainer.precision=bf16-mixed",
-    "lr_schedule.warmup_steps=2", "lr_schedule.decay_steps=8", "sampling.num_samples=2", "evaluation=none", "name=tiny",
-)  # fmt: skip
-
 #: Of these a few moments are enough: what they have of their own is saved in a checkpoint, like all else.
 FEW = ("conditional", "learned variance", "averages", "widths", *TEXTS)
 FEW_MOMENTS = [("in a step", 2), ("between steps", 3), ("writing a checkpoint", 4), ("in a step", 5)]
@@ -95,7 +88,7 @@ MATRIX = [
 
 def typed(kind):
     """What is typed for a kind, and the tiny config that it changes."""
-    return (KINDS[kind], TINY) if kind in KINDS else (TEXTS[kind][1:], (TEXTS[kind][0], *SMALL_TEXT))
+    return (KINDS[kind], TINY) if kind in KINDS else (TEXTS[kind][1:], (TEXTS[kind][0], *TINY_TEXT))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import TINY
+from conftest import TINY, TINY_TEXT
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives import UniformTimes
 from diffusion_lab.processes import Gaussian
@@ -310,18 +310,31 @@ def test_torchrun_gives_one_folder_the_same_losses_and_an_end_with_ctrl_c(tiny, 
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 
 
+#: What is trained in shards: its small settings, what makes its last batch uneven, and the shape of a sample.
+SHARDED = {
+    "images": (TINY, UNEVEN, (1, 8, 8)),
+    "text": (
+        ("experiment=mdlm_shakespeare", *TINY_TEXT, "sampler.num_steps=4", "optimizer=adamw", "ema=none"),
+        ("data.limit_train=59", "optimizer.eps=1", "optimizer.lr=0.1"),
+        (16,),
+    ),
+}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_shards_see_what_one_process_would_draw_and_go_on(tiny, tmp_path, precision):
+@pytest.mark.parametrize(("kind", "precision"), [("images", "32-true"), ("images", "bf16-mixed"), ("text", "32-true")])
+def test_shards_see_what_one_process_would_draw_and_go_on(settings, coarse_figures, tmp_path, kind, precision):
     """FSDP on the CPU: the losses, clipping, samples while training, a checkpoint that is one file, and resuming."""
-    settings = (
-        *UNEVEN, f"trainer.precision={precision}", "trainer.gradient_clip_val=0.1",
+    small, uneven, shape = SHARDED[kind]
+    typed = (
+        *uneven, f"trainer.precision={precision}", "trainer.gradient_clip_val=0.1",
         "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
     )  # fmt: skip
-    alone = train(tiny(*settings, "trainer.max_epochs=3", f"paths.output_dir={tmp_path}/alone"), []).path
+    alone = train(settings(*small, *typed, "trainer.max_epochs=3", f"paths.output_dir={tmp_path}/alone"), []).path
     script = ROOT / "tests" / "sharded_run.py"
     sharded = {"launcher": TORCHRUN, "script": script}
-    once = started(tmp_path, "trainer=ddp_cpu", "trainer.strategy=fsdp", *settings, "trainer.max_epochs=1", **sharded)
+    first = ("trainer=ddp_cpu", "trainer.strategy=fsdp", *typed, "trainer.max_epochs=1")
+    once = started(tmp_path, *first, tiny=small, **sharded)
     status, _, err = finished(once)
     assert status == 0, err
     (folder,) = folders(tmp_path)
@@ -331,10 +344,10 @@ def test_shards_see_what_one_process_would_draw_and_go_on(tiny, tmp_path, precis
     tolerance = {"32-true": 1e-5, "bf16-mixed": 1e-2}[precision]
     for name in ("train/loss_step", "val/loss"):
         assert column(folder, name) == pytest.approx(column(alone, name), rel=tolerance), name
-    assert {path.name for path in (folder / "figures").iterdir()} >= {"samples_epoch_0002.png", "samples.png"}
+    assert {path.stem for path in (folder / "figures").iterdir()} >= {"samples_epoch_0002", "samples"}
     ours, theirs = np.load(folder / "samples" / "final.npy"), np.load(alone / "samples" / "final.npy")
     np.testing.assert_allclose(ours, theirs, atol=100 * tolerance)
-    assert load_run(folder).sample(2).shape == (2, 1, 8, 8)
+    assert load_run(folder).sample(2).shape == (2, *shape)
     for name, value in weights(alone).items():
         torch.testing.assert_close(weights(folder)[name], value, rtol=0, atol=tolerance)
 
