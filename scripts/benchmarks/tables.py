@@ -81,6 +81,7 @@ def _text_tables(options: argparse.Namespace, device: Any, data: Images) -> Iter
             print(f"a step in {precision}: " + ", ".join(f"{part} {share:.1%}" for part, share in parts.items()))
         ends = text.ends(batch_size, device)
         print("of a step in float32: " + ", ".join(f"{part} {share:.2%}" for part, share in ends.items()))
+        print(f"of an ancestral draw: all but the network {text.draws_in_sampling(batch_size, device):.1%}")
         for precision, compiled in itertools.product(_PRECISIONS, (False, True) if options.compile else (False,)):
             contenders = [
                 Contender(

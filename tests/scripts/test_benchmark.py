@@ -202,6 +202,7 @@ def test_the_shares_of_a_step_add_up():
     assert sum(found.values()) == pytest.approx(1)
     assert found["matrix products"] > found["cross-entropy"] > 0
     assert all(0 < share < 1 for share in text.ends(2, CPU, rounds=1).values())
+    assert 0 < text.draws_in_sampling(2, CPU, num_steps=2, rounds=1) < 1
 
 
 @pytest.mark.full
@@ -252,6 +253,25 @@ def test_the_script_prints_a_table_for_each_pair_of_networks(tmp_path, capsys, m
     assert len(rows) == len(kinds) == 2 * 2 * 2 * 2
     assert {row["name"] for row in rows} == {"(a) diffusers", "(b) Diffusion Lab"}
     assert printed.count("dit, training") == 2
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_the_script_prints_the_shares_and_the_tables_of_text(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path))
+    out = tmp_path / "benchmark.json"
+    options = ["text", "--batch-sizes", "2", "--rounds", "2", "--seconds", "0.001", "--threads", "1", "--no-compile"]
+    runpy.run_path(str(SCRIPTS / "benchmark.py"))["main"]([*options, "--device", "cpu", "--out", str(out)])
+    printed = capsys.readouterr().out
+    kinds = {(row["what"], row["precision"], row["name"]) for row in json.loads(out.read_text())["rows"]}
+    contenders = ("(a) torch's encoder", "(b) Diffusion Lab")
+    training = {("text", precision, name) for precision in ("float32", "bfloat16") for name in contenders}
+    recording = {
+        ("recording", "float32", f"({a}) {b}") for a, b in (("a", "without callbacks and loggers"), ("b", "with them"))
+    }
+    assert kinds == training | recording
+    for said in ("a draw of 1000 steps: ", "a step in bfloat16: ", "of a step in float32: ", "of an ancestral draw: "):
+        assert printed.count(said) == 1
 
 
 @pytest.mark.parametrize(

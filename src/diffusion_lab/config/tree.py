@@ -38,10 +38,11 @@ def _choice(file: str, group: str) -> str:
     """Return what the defaults list of a file, or of the last of the experiments in it, chooses; "" for nothing."""
     from omegaconf import OmegaConf
 
+    content: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{file}.yaml"))
     found = ""
-    for entry in OmegaConf.load(conf_dir() / f"{file}.yaml").get("defaults", []):
+    for entry in content.get("defaults", []):
         if not isinstance(entry, str):
-            found = entry.get(group) or entry.get(f"override /{group}") or found
+            found = str(entry.get(group) or entry.get(f"override /{group}") or found)
         elif entry != "_self_":
             found = _choice(f"experiment/{entry}", group) or found
     return found
