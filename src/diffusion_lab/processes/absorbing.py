@@ -22,7 +22,6 @@ class Absorbing(DiscreteProcess):
 
     Args:
         schedule, vocab_size: see `DiscreteProcess`.
-
     """
 
     mask: int
