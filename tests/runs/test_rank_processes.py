@@ -310,13 +310,15 @@ def test_torchrun_gives_one_folder_the_same_losses_and_an_end_with_ctrl_c(tiny, 
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 
 
-#: What is trained in shards: its small settings, what makes its last batch uneven, and the shape of a sample.
+#: What is trained in shards: its small settings, what makes its last batch uneven, the shape of a sample, and what
+#: samples are shown as.
 SHARDED = {
-    "images": (TINY, UNEVEN, (1, 8, 8)),
+    "images": (TINY, UNEVEN, (1, 8, 8), ".png"),
     "text": (
         ("experiment=mdlm_shakespeare", *TINY_TEXT, "sampler.num_steps=4", "optimizer=adamw", "ema=none"),
         ("data.limit_train=59", "optimizer.eps=1", "optimizer.lr=0.1"),
         (16,),
+        ".txt",
     ),
 }
 
@@ -325,7 +327,7 @@ SHARDED = {
 @pytest.mark.parametrize(("kind", "precision"), [("images", "32-true"), ("images", "bf16-mixed"), ("text", "32-true")])
 def test_shards_see_what_one_process_would_draw_and_go_on(settings, coarse_figures, tmp_path, kind, precision):
     """FSDP on the CPU: the losses, clipping, samples while training, a checkpoint that is one file, and resuming."""
-    small, uneven, shape = SHARDED[kind]
+    small, uneven, shape, shown = SHARDED[kind]
     typed = (
         *uneven, f"trainer.precision={precision}", "trainer.gradient_clip_val=0.1",
         "callbacks.samples.every_n_epochs=1", "callbacks.samples.num_samples=2",
@@ -344,7 +346,7 @@ def test_shards_see_what_one_process_would_draw_and_go_on(settings, coarse_figur
     tolerance = {"32-true": 1e-5, "bf16-mixed": 1e-2}[precision]
     for name in ("train/loss_step", "val/loss"):
         assert column(folder, name) == pytest.approx(column(alone, name), rel=tolerance), name
-    assert {path.stem for path in (folder / "figures").iterdir()} >= {"samples_epoch_0002", "samples"}
+    assert {path.name for path in (folder / "figures").iterdir()} >= {f"samples_epoch_0002{shown}", f"samples{shown}"}
     ours, theirs = np.load(folder / "samples" / "final.npy"), np.load(alone / "samples" / "final.npy")
     np.testing.assert_allclose(ours, theirs, atol=100 * tolerance)
     assert load_run(folder).sample(2).shape == (2, *shape)
