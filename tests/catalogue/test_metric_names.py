@@ -15,6 +15,7 @@ from diffusion_lab.catalogue.metric_names import lower_is_better
         ("quality.missing_classes.mean", True), ("quality.class_total_variation.mean", True),
         ("memorization.nearer", True), ("text_quality.ngram_nll_per_token", True), ("text_quality.overlap_8", True),
         ("text_quality.longest_copy", True), ("text_quality.distinct_2", False),
+        ("bound.nats_per_character", True), ("masked_count.nats_per_token_error", True), ("bound.bits_per_token", True),
     ],
 )  # fmt: skip
 def test_whether_lower_is_better(metric, lower):

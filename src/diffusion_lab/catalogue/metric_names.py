@@ -9,7 +9,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 
 #: The last part of a name that contains one of these words decides, as `loss` does in ``val/loss_ema``.
 _LOWER_IS_BETTER = re.compile(
-    r"(\w*_)?(loss|error|fid|kid|nll|nearer|missing|total_variation|bits_per_dim|bpd|perplexity|overlap|longest_copy|shuffled|wall_time_s|parameters|peak_MiB)(_\w*)?"
+    r"(\w*_)?(loss|error|fid|kid|nll|nearer|missing|total_variation|(nats|bits)_per_(token|character|dim)|bpd|perplexity|overlap|longest_copy|shuffled|wall_time_s|parameters|peak_MiB)(_\w*)?"
 )
 _HIGHER_IS_BETTER = re.compile(
     r"(\w*_)?(samples|real|accuracy|classes|distinct|precision|recall|density|coverage|\w+_per_s|inception_score)(_\w*)?"
