@@ -1,9 +1,10 @@
 """Evaluate a run: `python scripts/evaluate.py run_dir=… sampler=dpmpp_2m sampler.num_steps=20`."""
 
+from diffusion_lab.config.changes import as_changes
 from diffusion_lab.config.cli import run
 
-#: The config groups of which the run has its own option.
-GROUPS_OF_THE_RUN = ("sampler", "grid", "guidance", "clip")
+#: The run has its own sampler and what goes with it, of which single keys may be typed.
+REWRITE = as_changes
 
 
 def evaluate(cfg):
@@ -17,4 +18,4 @@ def evaluate(cfg):
 
 
 if __name__ == "__main__":
-    run("evaluate", evaluate, GROUPS_OF_THE_RUN)
+    run("evaluate", evaluate, REWRITE)

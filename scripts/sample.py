@@ -1,9 +1,10 @@
 """Draw from a run: `python scripts/sample.py run_dir=… num_samples=64 seed=7`."""
 
+from diffusion_lab.config.changes import as_changes
 from diffusion_lab.config.cli import run
 
-#: The config groups of which the run has its own option.
-GROUPS_OF_THE_RUN = ("sampler", "grid", "guidance", "clip")
+#: The run has its own sampler and what goes with it, of which single keys may be typed.
+REWRITE = as_changes
 
 
 def sample(cfg):
@@ -17,4 +18,4 @@ def sample(cfg):
 
 
 if __name__ == "__main__":
-    run("sample", sample, GROUPS_OF_THE_RUN)
+    run("sample", sample, REWRITE)

@@ -1,9 +1,10 @@
 """Search for the best run: `python scripts/search.py --help` lists the choices."""
 
-import sys
-
 from diffusion_lab.config.cli import run
 from diffusion_lab.search.space import move_sweeps_into_space
+
+#: Several values of a key are its space, unless a sweep of searches is typed.
+REWRITE = move_sweeps_into_space
 
 
 def search(cfg):
@@ -19,5 +20,4 @@ def search(cfg):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = move_sweeps_into_space(sys.argv[1:])
-    run("search", search)
+    run("search", search, REWRITE)

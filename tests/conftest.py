@@ -142,7 +142,7 @@ def door(monkeypatch, tmp_path, capsys):
         try:
             module = __import__(script)
             with pytest.raises(SystemExit) as left:
-                cli.run(script, getattr(module, script), getattr(module, "GROUPS_OF_THE_RUN", ()))
+                cli.run(script, getattr(module, script), getattr(module, "REWRITE", list))
         finally:
             sys.path.pop(0)
         lines = capsys.readouterr().err.splitlines()

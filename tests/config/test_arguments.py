@@ -42,7 +42,7 @@ def test_lists_may_have_brackets():
         ("stat=x", "did you mean state?"),
         ("=x", "there is no key"),
         ("return=1", "there is no key return"),
-        ("confirm=True", "it must be true or false"),
+        ("confirm=yes", "it must be true or false"),
         ("sort=ages", "did you mean age?"),
         ("--prune", "there is no option --prune"),
     ],

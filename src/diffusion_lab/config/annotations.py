@@ -5,6 +5,7 @@ A constructor's annotations are the schema of its config node: a new constructor
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -54,6 +55,17 @@ def _fits_container(value: Any, origin: Any, arguments: tuple[Any, ...]) -> bool
     if origin in (list, tuple) or (inspect.isclass(origin) and issubclass(Sequence, origin)):
         return isinstance(value, list | tuple) and all(fits(item, arguments[0]) for item in value)
     return callable(value) if origin is Callable else True
+
+
+def text_keys(schema: type[Any], prefix: str = "") -> set[str]:
+    """Return the dotted keys of a dataclass, and of those in it, whose values are texts, or texts or null."""
+    found = set()
+    for name, hint in type_hints(schema).items():
+        if dataclasses.is_dataclass(hint):
+            found |= text_keys(hint, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif hint is str or set(get_args(hint)) == {str, type(None)}:
+            found.add(prefix + name)
+    return found
 
 
 def describe(hint: Any) -> str:

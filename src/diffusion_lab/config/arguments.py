@@ -17,8 +17,9 @@ import yaml
 from diffusion_lab.config.annotations import choices, describe, fits, type_hints
 from diffusion_lab.config.cli import exit_on_error
 from diffusion_lab.config.help import help_text
+from diffusion_lab.config.overrides import parsed, readable_overrides
 from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.errors import LabError, did_you_mean, unknown_key
+from diffusion_lab.errors import LabError, did_you_mean, replace_what_the_terminal_lacks, unknown_key
 
 Settings = TypeVar("Settings")
 
@@ -33,6 +34,7 @@ def run_on_paths(config_name: str, schema: type[Settings], task: Callable[[list[
         schema: dataclass of the settings.
         task: function of the list of paths and the settings.
     """
+    replace_what_the_terminal_lacks()
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(help_text(config_name), end="")
@@ -68,7 +70,7 @@ def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Set
         elif key not in hints:
             raise LabError(unknown_key(key, list(hints)))
         else:
-            values[key] = _value(text, hints[key])
+            values[key] = _value(key, text, hints[key])
             if not fits(values[key], hints[key]):
                 guess = did_you_mean(text, choices(hints[key]))
                 raise LabError(f"{argument}: it must be {describe(hints[key])}{guess}")
@@ -78,14 +80,12 @@ def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Set
         raise LabError(str(error)) from error
 
 
-def _value(text: str, hint: Any) -> Any:
-    """Convert `text` to the type `hint`; return it unchanged where that is not possible."""
-    if type(None) in get_args(hint) and text == "null":
-        return None
-    if hint is bool:
-        return {"true": True, "false": False}.get(text, text)
-    if hint is int and re.fullmatch(r"\d{1,9}", text):
-        return int(text)
+def _value(key: str, text: str, hint: Any) -> Any:
+    """Return the value of a key as Hydra reads it; the parts of a list of texts may stand without brackets."""
     if hint == list[str]:
-        return [part.strip() for part in text.strip("[]").split(",") if part.strip()]
-    return text
+        parts = re.findall(r"'[^']*'|\"[^\"]*\"|[^,]+", text.strip("[]"))
+        return [_value(key, part.strip(), str) for part in parts if part.strip()]
+    texts = {key} if str in (hint, *get_args(hint)) else set()
+    (readable,) = readable_overrides([f"{key}={text}"], texts, sweeps=False)
+    override = parsed(readable)
+    return text if override is None or override.is_sweep_override() else override.value()

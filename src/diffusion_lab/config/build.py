@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from diffusion_lab.config.annotations import describe, fits, type_hints
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.annotations import type_hints
+from diffusion_lab.config.instantiate import make, make_one
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import options
 from diffusion_lab.data import DataModule
@@ -78,11 +78,9 @@ def build(settings: TrainConfig) -> Parts:
     }
 
     def add(name: str) -> Any:
-        part = parts[name] = make(node[name], name, parts, settings.allowed_targets, parts.keys() - {"seed"})
-        kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name)
-        if kind is not None and not fits(part, kind):
-            target = node[name].get("_target_", "none")
-            raise LabError(f"{name}._target_={target}: it must make {describe(kind)}")
+        kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name, Any)
+        fixed = parts.keys() - {"seed"}
+        part = parts[name] = make_one(node[name], name, kind, parts, settings.allowed_targets, fixed)
         if hasattr(part, "provides"):
             parts.update(part.provides())
         return part

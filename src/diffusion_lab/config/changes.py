@@ -1,17 +1,17 @@
-"""Overrides of a config that is not composed, such as that of a recorded run."""
+"""Overrides of a config that is not composed: that of a recorded run."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+#: A key of a config group of which a run has its own option.
+_OF_THE_RUN = re.compile(r"(?:sampler|grid|guidance|clip)\.[\w.]+=")
 
-def as_changes(arguments: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Let keys of `groups` be typed where no option of the group is chosen: they change the option of the run.
+
+def as_changes(arguments: Sequence[str]) -> list[str]:
+    """Let keys of groups be typed where no option of the group is chosen: they change the option of the run.
 
     ``sampler.num_steps=50`` becomes ``++sampler.num_steps=50``, which adds the key instead of looking for it.
     """
-    if not groups:
-        return list(arguments)
-    of_a_group = re.compile(rf"(?:{'|'.join(groups)})\.[\w.]+=")
-    return [f"++{argument}" if of_a_group.match(argument) else argument for argument in arguments]
+    return [f"++{argument}" if _OF_THE_RUN.match(argument) else argument for argument in arguments]

@@ -10,18 +10,29 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from diffusion_lab.config.changes import as_changes
+from diffusion_lab.config.annotations import text_keys
+from diffusion_lab.config.overrides import check_options, readable_overrides
 from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted, printable
+from diffusion_lab.errors import (
+    INTERRUPTED_STATUS,
+    LabError,
+    RunInterrupted,
+    printable,
+    replace_what_the_terminal_lacks,
+)
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
 
 
-def run(config_name: str, task: Callable[[Any], Any], groups_of_the_run: Sequence[str] = ()) -> None:
+def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequence[str]], list[str]] = list) -> None:
     """Compose `config_name` with the command line's overrides and run `task` on it.
 
-    Of `groups_of_the_run` a recorded run has its own options, whose keys can be typed without choosing another one.
+    Args:
+        config_name: of the file in conf/.
+        task: function of the composed config.
+        rewrite: what the script itself makes of a command line, before Hydra reads it.
     """
+    replace_what_the_terminal_lacks()
     if {"-h", "--help"} & set(sys.argv[1:]):
         from diffusion_lab.config.help import help_text
 
@@ -32,9 +43,6 @@ def run(config_name: str, task: Callable[[Any], Any], groups_of_the_run: Sequenc
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     argparse.ArgumentParser.error = _usage_error  # type: ignore[method-assign, assignment]  # of Hydra's own parser
-    sys.argv[1:] = as_changes(sys.argv[1:], groups_of_the_run)
-    # Hydra's parser takes no flag after an override.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
 
     @functools.wraps(task)
     def task_in_hydra(cfg: Any) -> Any:
@@ -42,7 +50,31 @@ def run(config_name: str, task: Callable[[Any], Any], groups_of_the_run: Sequenc
         return exit_on_error(lambda: task(cfg))
 
     entry = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    exit_on_error(lambda: entry(task_in_hydra)(), config_name)
+
+    def work() -> None:
+        sys.argv[1:] = rewrite(readable_arguments(sys.argv[1:], config_name))
+        entry(task_in_hydra)()
+
+    exit_on_error(work, config_name)
+
+
+def readable_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
+    """Return a command line as Hydra can read it: its flags first, then the overrides; see `readable_overrides`."""
+    from hydra._internal.utils import get_args_parser
+
+    from diffusion_lab.config.settings import SCHEMAS
+
+    typed = get_args_parser().parse_known_intermixed_args(arguments)[0]
+    overrides, flags = list(typed.overrides), []
+    for argument in arguments:
+        if typed.overrides and argument == typed.overrides[0]:
+            del typed.overrides[0]
+        else:
+            flags.append(argument)
+    texts = text_keys(SCHEMAS[config_name])
+    overrides = readable_overrides(overrides, texts, sweeps=typed.multirun)
+    check_options(overrides)
+    return [*flags, *overrides]
 
 
 def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:

@@ -6,11 +6,9 @@ import re
 import sys
 from typing import Any
 
+from diffusion_lab.config.overrides import FORMS, as_text
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import did_you_mean, unknown_key
-
-_QUOTING = "in a shell, quote what holds brackets, braces, spaces or $: 'key=[1,2]'"
-
 
 #: Keys of earlier versions, and what stands in their place.
 _REPLACED = {"sampling.clip_x0": "clip=x0, clip=dynamic or clip=none", "clip_x0": "clip=x0, clip=dynamic or clip=none"}
@@ -30,15 +28,16 @@ def explain(error: BaseException, config_name: str) -> str:
     if match := re.search(r"Multiple values for (\S+?)\. ", text):
         return f"+{match[1]}=…: an option of {match[1]} is chosen already; change it with {match[1]}=…, without the +"
     if match := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'(?: 1\.| requires)", text):
-        return f"{match[1]}: several values are a sweep, which needs -m; a list is written [1,2]"
-    if type(error).__name__ == "OverrideParseException":
-        given = getattr(error, "override", "")
-        return f"cannot read {given}: an override is key=value, +key=value or ~key; {_QUOTING}"
+        key, _, value = match[1].partition("=")
+        return (
+            f"{match[1]}: several values are a sweep, which needs -m; a list is typed '{key}=[1,2]', and one text "
+            f"{as_text(key, value)}"
+        )
     if match := re.search(r"Interpolation key '([^']+)' not found", text):
         typed = [argument for argument in sys.argv[1:] if f"${{{match[1]}}}" in argument]
         return f"{typed[0] if typed else 'a value'}: it refers to the key {match[1]}, and there is none"
-    if "Config group override must be" in text:
-        return _no_option()
+    if "Config group override must be" in text:  # of one of Hydra's own groups
+        return FORMS
     return re.sub(r" (full_key|object_type|reference_type|See https)[:=/].*", "", text)
 
 
@@ -64,15 +63,6 @@ def _no_such_key(key: str, config_name: str) -> str:
     if elsewhere:
         return f"there is no key {key}; did you mean {elsewhere[0]}?"
     return unknown_key(key, [name for name in node if not name.startswith("_") and name != "hydra"])
-
-
-def _no_option() -> str:
-    """Return the message for a config group whose value cannot be the name of an option."""
-    for argument in sys.argv[1:]:
-        group, _, option = argument.partition("=")
-        if options(group) and not re.match(r"[a-z\[]", option.lower().replace("null", "")):
-            return f"{argument}: choose from {', '.join(options(group))}"
-    return f"an override is key=value, +key=value or ~key; {_QUOTING}"
 
 
 def _composed(config_name: str) -> Any:

@@ -57,6 +57,26 @@ def make(
     return node
 
 
+def make_one(
+    node: Any,
+    key: str,
+    kind: Any,
+    parts: Mapping[str, Any] | None = None,
+    allowed: Mapping[str, Collection[str]] | None = None,
+    fixed: Collection[str] = (),
+) -> Any:
+    """Build the one object of a node, as `make` does, and check that it is of a kind.
+
+    Raises:
+        LabError: as `make`; and naming the target, or that there is none, if the object is of another kind.
+    """
+    made = make(node, key, parts or {}, allowed, fixed)
+    if not fits(made, kind):
+        target = node.get("_target_", "none") if isinstance(node, Mapping) else "none"
+        raise LabError(f"{key}._target_={target}: it must make {describe(kind)}")
+    return made
+
+
 def check_arguments(
     target: Callable[..., Any],
     given: Mapping[str, Any],

@@ -28,6 +28,11 @@ class Paths:
     data_dir: str
     output_dir: str
 
+    def __post_init__(self) -> None:
+        for key in ("data_dir", "output_dir"):
+            if not getattr(self, key).strip():
+                raise ValueError(f"paths.{key} must name a folder; the working folder is paths.{key}=.")
+
 
 @dataclass(frozen=True)
 class Sampling:

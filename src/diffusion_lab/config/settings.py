@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from diffusion_lab.config.annotations import type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
+from diffusion_lab.config.overrides import FORMS, parsed
 from diffusion_lab.config.reader_schema import EvaluateConfig, SampleConfig
 from diffusion_lab.config.schema import (
     Part,
@@ -54,7 +55,11 @@ def read_settings(schema: type[Settings], config: DictConfig | Mapping[str, Any]
 
 def with_overrides(node: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of a plain config with ``key=value`` overrides, whose interpolations refer to the result."""
-    config = OmegaConf.merge(OmegaConf.create(dict(node)), OmegaConf.from_dotlist(list(overrides)))
+    config = OmegaConf.create(dict(node))
+    for text in overrides:
+        if (override := parsed(text)) is None:
+            raise LabError(f"cannot read {text}: {FORMS}")
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True, force_add=True)
     changed: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     return changed
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 
+#: File systems allow 255 bytes.
+_LONGEST_NAME = 200
+
 
 def check_folder_name(key: str, name: str) -> None:
     """Raise ValueError, naming the key, if a folder cannot have this name."""
-    if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", name):
+    if not re.fullmatch(r"[\w\-+=,. ]*[\w\-+=, ]", name) or not name.strip():
         raise ValueError(f"{key} must be a folder's name, of letters, digits, '-', '_', '.', got {name!r}")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"{key} must have {_LONGEST_NAME} bytes at most, got {len(name.encode())}: {name[:40]}…")
 
 
 def at_least(least: int, key: str, value: int) -> None:

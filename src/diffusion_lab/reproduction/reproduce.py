@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from diffusion_lab import console
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import Paths, ReproduceConfig, TrainConfig
 from diffusion_lab.config.settings import existing_data_dir
 from diffusion_lab.errors import LabError
@@ -72,7 +72,7 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
         RunInterrupted: after Ctrl-C.
     """
     silence_library_warnings()
-    speaker = make(settings.console, "console", {}, None) if is_rank_zero() else console.Console()
+    speaker = make_one(settings.console, "console", console.Console) if is_rank_zero() else console.Console()
     with console.use(speaker):
         there = RunFolder.open(settings.run_dir)
         other = None if settings.compare_only is None else RunFolder.open(settings.compare_only)

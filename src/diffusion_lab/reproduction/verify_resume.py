@@ -19,7 +19,7 @@ import torch
 
 from diffusion_lab import console
 from diffusion_lab.config.cli import exit_on_error
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import TrainConfig, VerifyConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError, RunInterrupted
@@ -60,7 +60,7 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
     typed = [text for text in overrides if text.split("=")[0] not in _VERIFICATION_KEYS]
     with torch.random.fork_rng():
         validated(run)
-    with console.use(make(settings.console, "console", {}, None)), interrupt_on_sigterm():
+    with console.use(make_one(settings.console, "console", console.Console)), interrupt_on_sigterm():
         print_note = console.current().note
         print_note("first, the run that is not stopped")
         whole, seconds, _ = _session(run, typed, options)

@@ -40,8 +40,8 @@ class RunFolder:
             LabError: naming the folder, if it cannot be created.
         """
         parent = Path(outputs) / name
-        missing = [folder.resolve() for folder in (parent, Path(outputs)) if not folder.exists()]
         try:
+            missing = [folder.resolve() for folder in (parent, Path(outputs)) if not folder.exists()]
             parent.mkdir(parents=True, exist_ok=True)
             while True:
                 now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")

@@ -15,7 +15,7 @@ import torch
 
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make, make_one
 from diffusion_lab.config.reader_schema import EvaluateConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Result
@@ -51,7 +51,7 @@ def evaluate(settings: EvaluateConfig) -> Path:
     """
     silence_library_warnings()
     keep_freed_memory()
-    with console.use(make(settings.console, "console", {}, None)):
+    with console.use(make_one(settings.console, "console", console.Console)):
         return _evaluate(settings)
 
 

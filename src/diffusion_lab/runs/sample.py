@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffusion_lab import console
 from diffusion_lab.config.build import TRANSFORMS
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Shown, save_figures
@@ -33,7 +33,7 @@ def sample(settings: SampleConfig) -> Path:
     """
     silence_library_warnings()
     keep_freed_memory()
-    with console.use(make(settings.console, "console", {}, None)):
+    with console.use(make_one(settings.console, "console", console.Console)):
         return _sample(settings)
 
 

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 
 from diffusion_lab import console
 from diffusion_lab.config.build import build
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
@@ -74,7 +74,7 @@ def train(
         RunInterrupted: after Ctrl-C, with the command that goes on as its message.
         RunPruned: where one of `callbacks` raised it.
     """
-    speaker = make(settings.console, "console", {}, None) if is_rank_zero() else console.Console()
+    speaker = make_one(settings.console, "console", console.Console) if is_rank_zero() else console.Console()
     with rank_zero_reports_first(), interrupt_on_sigterm(), console.use(speaker):
         if settings.resume:
             loggers = settings.logger if any(map(sets_loggers, overrides)) else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffusion_lab import console
 from diffusion_lab.config.annotations import describe
-from diffusion_lab.config.instantiate import checked_call, make
+from diffusion_lab.config.instantiate import checked_call, make, make_one
 from diffusion_lab.config.schema import TrainFeaturesConfig
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
@@ -33,7 +33,7 @@ def train_feature_network(settings: TrainFeaturesConfig, overrides: Sequence[str
     """
     silence_library_warnings()
     keep_freed_memory()
-    with console.use(make(settings.console, "console", {}, None)):
+    with console.use(make_one(settings.console, "console", console.Console)):
         how = {field.name: getattr(settings, field.name) for field in fields(FeatureTraining)}
         training = checked_call(lambda: FeatureTraining(**how), "")
         parts = {"seed": settings.seed, "data_dir": settings.paths.data_dir}

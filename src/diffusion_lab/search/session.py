@@ -24,7 +24,7 @@ import torch
 from optuna.exceptions import StorageInternalError
 
 from diffusion_lab import console
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.cores_and_gpus import cores, gpus, needs
@@ -55,7 +55,7 @@ def search(settings: SearchConfig, typed: Sequence[str]) -> None:
         LabError: if a key is invalid, before anything is written; or if all workers have failed.
         RunInterrupted: after Ctrl-C; the message contains the command that continues the search.
     """
-    with console.use(make(settings.console, "console", {}, None)):
+    with console.use(make_one(settings.console, "console", console.Console)):
         spec = read_spec(settings, typed)
         check_space(spec)
         shared = SharedStudy(spec)
@@ -122,7 +122,7 @@ class _Worker:
 
     def last_line(self) -> str:
         """Return the last line of its log, or its exit status if the log is empty."""
-        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
         lines = [line for line in text.split("\n") if line.strip()]
         return lines[-1].removeprefix("Error: ") if lines else f"status {self.process.returncode}"
 
@@ -207,7 +207,7 @@ def _start_worker(spec: SearchSpec, number: int, environment: Mapping[str, str])
     logs.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     log = logs / f"{now}_{platform.node()}_{os.getpid()}_{number}.log"
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "diffusion_lab.search.worker"],
             stdin=subprocess.PIPE,

@@ -12,7 +12,7 @@ import torch
 
 from diffusion_lab import console
 from diffusion_lab.config.build import recordable
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import SWEEP_KEYS, TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.machine.cores_and_gpus import gpus
@@ -43,10 +43,10 @@ def sweep(composed: Sequence[tuple[TrainConfig, Sequence[str], dict[str, Any]]])
         for key in (*SWEEP_KEYS, "console"):
             if getattr(settings, key) != getattr(first, key):
                 raise LabError(f"{key} must have one value for the whole sweep")
-    launcher: Launcher = make(first.launcher, "launcher", {}, None)
+    launcher: Launcher = make_one(first.launcher, "launcher", Launcher)
     jobs = _jobs(composed)
     folder = RunFolder.create(jobs[0].outputs, "multirun")
-    speaker = make(first.console, "console", {}, None)
+    speaker = make_one(first.console, "console", console.Console)
     stop = StopSignals()
     with console.use(speaker), stop.handlers_installed():
         sweep_report.show_start(jobs, launcher, folder)
@@ -76,7 +76,7 @@ def single_run_config(settings: Settings) -> Settings:
     """
     if settings.rerun:
         raise LabError("rerun=true is for the jobs of a sweep, which needs -m")
-    if settings.launcher is not None and not isinstance(make(settings.launcher, "launcher", {}, None), Basic):
+    if settings.launcher is not None and not isinstance(make_one(settings.launcher, "launcher", Launcher), Basic):
         raise LabError("launcher=… is for the jobs of a sweep, which needs -m")
     return replace(settings, launcher=None, rerun=False)
 

@@ -1,0 +1,116 @@
+"""The one reader of `key=value` as people type it: Hydra's grammar, and text where that is all a value can mean."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffusion_lab.config.tree import options
+from diffusion_lab.errors import LabError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+#: An override that sets a key: its sign, key and value.
+_SETTING = re.compile(r"(\+{0,2})([\w./@:-]+)=(.*)", re.DOTALL)
+
+#: What makes a list, a mapping, a function, several values or a reference of a value, or opens a quotation.
+_STRUCTURE = re.compile(r"[\[\]{}(),]|\$\{|^['\"]")
+
+#: What Hydra reads beside `key=value`.
+FORMS = "an override is key=value, +key=value or ~key"
+
+
+def readable_overrides(arguments: Sequence[str], texts: Collection[str], sweeps: bool) -> list[str]:
+    """Return overrides that Hydra can read: values that can only mean text are put in quotes.
+
+    That is what Hydra's grammar has no meaning for, as long as it looks like nothing else; and of a key whose values
+    are texts, whatever Hydra would read as something else.
+
+    Args:
+        arguments: overrides as they were typed, without flags.
+        texts: the dotted keys whose values are texts.
+        sweeps: whether several values of a key may be typed.
+
+    Raises:
+        LabError: naming an override that cannot be read, and how its value is typed as text.
+    """
+    return [_readable(argument, texts, sweeps) for argument in arguments]
+
+
+def check_options(overrides: Sequence[str]) -> None:
+    """Raise LabError if a config group gets something that is no option's name, nor several of them, nor null."""
+    for argument in overrides:
+        match, override = _SETTING.fullmatch(argument), parsed(argument)
+        known = options(match[2].partition("@")[0]) if match else []
+        if override is not None and known and not all(map(_names_options, _values(override))):
+            raise LabError(f"{argument}: choose from {', '.join(known)}")
+
+
+def parsed(override: str) -> Override | None:
+    """Return what Hydra reads in an override; None if it cannot read it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException:
+        return None
+
+
+def as_text(key: str, value: str) -> str:
+    """Return the override, for a shell, that gives a key this value as text."""
+    return shlex.quote(f"{key}={_quoted(value)}")
+
+
+def _readable(argument: str, texts: Collection[str], sweeps: bool) -> str:
+    match, override = _SETTING.fullmatch(argument), parsed(argument)
+    if match is None:
+        if override is None or not override.key_or_group:
+            raise LabError(f"cannot read {argument}: {FORMS}")
+        return argument
+    sign, key, value = match.groups()
+    if override is not None and (key not in texts or _is_text(override, sweeps)):
+        return argument
+    if override is None and (value[:1] in ("'", '"') if key in texts else _STRUCTURE.search(value)):
+        raise LabError(
+            f"cannot read {argument}: as text it is typed {as_text(sign + key, value)}; in a shell, a list has quotes, "
+            f"too: '{key}=[1,2]'"
+        )
+    return f"{sign}{key}={_quoted(value)}"
+
+
+def _values(override: Override) -> list[Any]:
+    """Return the values of an override: several of a choice, else one; none of a range or an interval."""
+    from hydra.core.override_parser.types import ChoiceSweep
+
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return list(value.list)
+    return [] if override.is_sweep_override() else [value]
+
+
+def _names_options(value: Any) -> bool:
+    from hydra.core.override_parser.types import QuotedString
+
+    name = str | QuotedString
+    return (
+        value is None
+        or isinstance(value, name)
+        or (isinstance(value, list) and all(isinstance(v, name) for v in value))
+    )
+
+
+def _is_text(override: Override, sweeps: bool) -> bool:
+    if override.is_sweep_override():
+        return sweeps
+    return override.value() is None or isinstance(override.value(), str)
+
+
+def _quoted(value: str) -> str:
+    """Return a text as Hydra reads it: in quotes, before which backslashes are doubled."""
+    quote = "'" if '"' in value and "'" not in value else '"'
+    escaped = re.sub(rf"(\\*)({quote})", r"\1\1\\\2", value)
+    return quote + re.sub(r"(\\+)\Z", r"\1\1", escaped) + quote
