@@ -1,6 +1,7 @@
 """The command line of scripts/runs.py."""
 
 import datetime
+import json
 import subprocess
 import sys
 
@@ -184,6 +185,30 @@ def test_prune_of_checkpoints(typed, runs):
 def test_errors_are_one_line(typed, runs, words, said):
     assert said in typed(*words)
     assert all(path.is_dir() for path in runs.values())
+
+
+@pytest.fixture
+def not_validated(tmp_path):
+    """A finished run that was never validated."""
+    path = fake_run(tmp_path / "outputs")
+    metrics = json.loads((path / "metrics.json").read_text())
+    kept = {key: value for key, value in metrics.items() if not key.startswith("val/")}
+    kept["epochs"] = [{key: value for key, value in row.items() if key != "val/loss"} for row in metrics["epochs"]]
+    (path / "metrics.json").write_text(json.dumps(kept))
+    return path
+
+
+def test_runs_without_the_usual_metric_are_listed_with_a_dash_and_labelled(typed, not_validated):
+    lines = typed("outputs", "add_tag=kept", "sort=metric")
+    assert "  –  " in lines[1]
+    assert RunRecord(not_validated).tags == ["kept"]
+
+
+def test_a_metric_that_was_named_and_is_nowhere_is_refused_before_anything_is_written(typed, not_validated):
+    assert "metric=val/loss: no run has it; did you mean train/loss?" in typed(
+        "outputs", "add_tag=kept", "metric=val/loss"
+    )
+    assert RunRecord(not_validated).tags == []
 
 
 def test_control_characters_in_folder_names_are_replaced(typed, tmp_path):

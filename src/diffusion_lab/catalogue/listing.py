@@ -21,6 +21,9 @@ from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.run_record import STATES, RunRecord, plain
 
+#: The metric that is shown where none is named; a run without validation has none.
+_DEFAULT_METRIC = "val/loss_best"
+
 _SECONDS_PER_UNIT = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -37,6 +40,8 @@ def manage_runs(paths: Sequence[str], settings: RunsConfig) -> None:
     filters = bool(settings.state or settings.name or settings.tag or settings.older_than)
     if (edits or settings.prune) and not (paths or filters):
         raise LabError("this would affect every run: give folders, or a filter such as state=failed")
+    if not settings.prune:
+        _check_metric(selected, settings.metric)
     if edits:
         for run in selected:
             _edit_tags_and_notes(run, settings)
@@ -44,6 +49,15 @@ def manage_runs(paths: Sequence[str], settings: RunsConfig) -> None:
         _prune(selected, known, settings.prune, settings.confirm)
     else:
         _print_list(selected, len(known), settings, now)
+
+
+def _check_metric(selected: Sequence[RunRecord], metric: str | None) -> None:
+    """Raise LabError if a metric was named that none of the runs has, though all of them have ended."""
+    measured = [_read(run, "metrics", {}) for run in selected]
+    if metric is None or not selected or any(not math.isnan(found.get(metric, math.nan)) for found in measured):
+        return
+    if all(run.state == "finished" for run in selected):
+        raise LabError(unknown_metric_message(metric, sorted({name for found in measured for name in found})))
 
 
 def _matches(run: RunRecord, settings: RunsConfig, now: datetime.datetime) -> bool:
@@ -72,10 +86,8 @@ def _print_list(selected: list[RunRecord], known_count: int, settings: RunsConfi
     if not selected:
         print(f"None of {known_count} runs matches.")
         return
-    values = {run.path: _read(run, "metrics", {}).get(settings.metric, math.nan) for run in selected}
-    if all(math.isnan(value) for value in values.values()) and all(run.state == "finished" for run in selected):
-        names = sorted({name for run in selected for name in _read(run, "metrics", {})})
-        raise LabError(unknown_metric_message(settings.metric, names))
+    metric = settings.metric or _DEFAULT_METRIC
+    values = {run.path: _read(run, "metrics", {}).get(metric, math.nan) for run in selected}
     rows = [
         (
             run.state,
@@ -87,9 +99,9 @@ def _print_list(selected: list[RunRecord], known_count: int, settings: RunsConfi
             plain(shown(run.path)),
             _read(run, "notes", ""),
         )
-        for run in _sorted(selected, values, settings, now)
+        for run in _sorted(selected, values, metric, settings.sort, now)
     ]
-    headings = ("state", "age", "experiment", settings.metric, "size", "tags", "folder", "notes")
+    headings = ("state", "age", "experiment", metric, "size", "tags", "folder", "notes")
     print(_table(headings, rows, right_aligned={1, 3, 4}))
     counts = Counter(run.state for run in selected)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
@@ -98,15 +110,13 @@ def _print_list(selected: list[RunRecord], known_count: int, settings: RunsConfi
 
 
 def _sorted(
-    selected: list[RunRecord], values: dict[Path, float], settings: RunsConfig, now: datetime.datetime
+    selected: list[RunRecord], values: dict[Path, float], metric: str, sort: str, now: datetime.datetime
 ) -> list[RunRecord]:
-    if settings.sort == "metric":
+    if sort == "metric":
         try:
-            sign = 1 if lower_is_better(settings.metric) else -1
+            sign = 1 if lower_is_better(metric) else -1
         except LabError as error:
-            raise LabError(
-                f"sort=metric: whether lower or higher is better is unknown for metric={settings.metric}"
-            ) from error
+            raise LabError(f"sort=metric: whether lower or higher is better is unknown for metric={metric}") from error
         return sorted(selected, key=lambda run: (math.isnan(values[run.path]), sign * values[run.path]))
     keys: dict[str, Callable[[RunRecord], Any]] = {
         "age": lambda run: _age(run, now) or 0.0,
@@ -114,7 +124,7 @@ def _sorted(
         "name": lambda run: _read(run, "name", ""),
         "state": lambda run: STATES.index(run.state),
     }
-    return sorted(selected, key=keys[settings.sort])
+    return sorted(selected, key=keys[sort])
 
 
 def _prune(selected: list[RunRecord], known: list[RunRecord], scope: prune.Scope, confirm: bool) -> None:

@@ -145,7 +145,7 @@ class RunsConfig:
     name: str | None
     tag: list[str]
     older_than: str | None
-    metric: str
+    metric: str | None
     sort: Literal["age", "metric", "size", "name", "state"]
     add_tag: list[str]
     remove_tag: list[str]
