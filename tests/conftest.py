@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import os
 import shutil
 import sys
 
@@ -14,9 +15,13 @@ from matplotlib.figure import Figure
 
 from diffusion_lab.config import cli
 from diffusion_lab.config.settings import SCHEMAS, read_settings
+from diffusion_lab.config.targets import TRUST_VARIABLE
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
+
+#: Classes of the tests themselves, for this process and all that it starts.
+os.environ[TRUST_VARIABLE] = "pixel_moments,test_what_a_run_says,witnessed"
 
 
 @pytest.fixture(autouse=True, scope="session")

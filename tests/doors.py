@@ -34,6 +34,7 @@ def _typed(script, arguments, folder, environment):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
     os.environ.update(environment)
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # as Python does when it starts
     os.chdir(folder)
     path = conf_dir().parent / "scripts" / f"{script}.py"
     sys.argv = [str(path), *arguments]

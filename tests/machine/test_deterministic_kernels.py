@@ -76,7 +76,7 @@ def test_a_workspace_of_fixed_size_that_the_user_set_is_kept(monkeypatch):
 
 def test_on_a_gpu_the_cost_is_reported(tiny, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with console.use(make(tiny().console, "console", {}, None)), deterministic_kernels(True, "auto"):
+    with console.use(make(tiny().console, "console", {})), deterministic_kernels(True, "auto"):
         assert settings() == ON
     said = capsys.readouterr().out
     assert "steps may take longer" in said

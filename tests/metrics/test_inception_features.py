@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.targets import known_targets
 from diffusion_lab.config.tree import read_option
 from diffusion_lab.data import Digits, ImageFolder
 from diffusion_lab.errors import LabError
@@ -126,10 +125,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_the_option_of_the_config_tree_makes_it():
     node = read_option("features", "inception") | {"path": "weights.pth"}
-    source = make(node, "features", {"data_dir": "data"}, known_targets())
+    source = make(node, "features", {"data_dir": "data"})
     assert isinstance(source, InceptionFeatures)
 
 
 def test_the_file_must_be_named():
     with pytest.raises(LabError, match=r"^features\.path must be given: it has no default$"):
-        make(read_option("features", "inception"), "features", {}, known_targets())
+        make(read_option("features", "inception"), "features", {})

@@ -6,7 +6,6 @@ import torch
 from hatchling.builders.wheel import WheelBuilder
 
 from diffusion_lab.config.instantiate import make
-from diffusion_lab.config.targets import known_targets
 from diffusion_lab.config.tree import conf_dir, read_option
 from diffusion_lab.data import Digits, ImageFolder
 from diffusion_lab.errors import LabError
@@ -204,5 +203,5 @@ def test_features_of_different_images_differ(tmp_path):
 
 def test_the_option_of_the_config_tree_makes_it():
     node = read_option("features", "own")
-    source = make(node, "features", {"data_dir": "data"}, known_targets())
+    source = make(node, "features", {"data_dir": "data"})
     assert isinstance(source, OwnFeatures)

@@ -11,7 +11,7 @@ import diffusion_lab
 from conftest import TINY
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder import fingerprint
-from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING, code_hash, config_hash
+from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING, config_hash, package_hash
 from diffusion_lab.run_folder.folder import RunFolder
 
 SAME = (
@@ -87,7 +87,7 @@ def test_each_key_that_decides_nothing_is_said_why():
 
 def hash_now():
     """Of the files as they are, whatever was read before."""
-    return code_hash.__wrapped__()
+    return package_hash.__wrapped__()
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_the_hash_of_the_code_sees_every_change(copied, change):
 
 
 def test_what_is_edited_while_a_process_runs_is_not_what_it_runs(copied):
-    code_hash.cache_clear()
-    before = code_hash()
+    package_hash.cache_clear()
+    before = package_hash()
     (copied / "noise.py").write_bytes(b"edited")
-    assert code_hash() == before != hash_now()
-    code_hash.cache_clear()
+    assert package_hash() == before != hash_now()
+    package_hash.cache_clear()

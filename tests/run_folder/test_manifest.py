@@ -9,7 +9,7 @@ import torch
 
 from diffusion_lab.run_folder import environment, manifest
 from diffusion_lab.run_folder.environment import compute_environment
-from diffusion_lab.run_folder.fingerprint import code_hash, config_hash
+from diffusion_lab.run_folder.fingerprint import config_hash, package_hash
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, WorkingTree
 from diffusion_lab.run_folder.manifest import Manifest
@@ -42,7 +42,7 @@ def test_each_session_has_a_fingerprint_and_the_last_one_s_is_the_run_s(tiny):
     assert content["parameters"] == sum(p.numel() for p in load_run(folder.path).parts.network.parameters())
     assert (content["sessions"][0]["process_id"], content["sessions"][0]["host"]) == (os.getpid(), platform.node())
     assert before["config"] == config_hash(folder.read_config())
-    assert before["code"] == code_hash()
+    assert before["code"] == package_hash()
     typed = [f"resume={folder.path}", "trainer.max_epochs=3"]
     train(tiny("console=quiet", *typed), typed)
     content = folder.read_json("manifest.json")

@@ -25,7 +25,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 def launcher(settings, *overrides):
-    return make(settings("launcher=submitit_slurm", *overrides).launcher, "launcher", {}, None)
+    return make(settings("launcher=submitit_slurm", *overrides).launcher, "launcher", {})
 
 
 def test_slurm_gets_an_array_of_jobs_with_a_signal_before_the_time_limit(settings, slurm, tmp_path):

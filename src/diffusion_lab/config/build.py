@@ -48,7 +48,7 @@ def recordable(settings: Settings) -> Settings:
         LabError: naming a key of the data that does not fit, or a text that could not be read again.
     """
     settings = settings.with_absolute_paths()
-    data = make(settings.data, "data", _first_parts(settings), settings.allowed_targets, ("data_dir",))
+    data = make(settings.data, "data", _first_parts(settings), ("data_dir",))
     if isinstance(data, DataModule):
         settings = replace(settings, data={**settings.data, **data.found()})
     _check_texts(settings.as_node(), "")
@@ -80,7 +80,7 @@ def build(settings: TrainConfig) -> Parts:
     def add(name: str) -> Any:
         kind = DenoiserTransform if name in TRANSFORMS else kinds.get(name, Any)
         fixed = parts.keys() - {"seed"}
-        part = parts[name] = make_one(node[name], name, kind, parts, settings.allowed_targets, fixed)
+        part = parts[name] = make_one(node[name], name, kind, parts, fixed)
         if hasattr(part, "provides"):
             parts.update(part.provides())
         return part

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from diffusion_lab.config.annotations import text_keys
-from diffusion_lab.config.overrides import check_options, readable_overrides
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides
+from diffusion_lab.config.tree import conf_dir, use_config_dirs
 from diffusion_lab.errors import (
     INTERRUPTED_STATUS,
     LabError,
@@ -73,6 +73,7 @@ def readable_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
             flags.append(argument)
     texts = text_keys(SCHEMAS[config_name])
     overrides = readable_overrides(overrides, texts, sweeps=typed.multirun)
+    use_config_dirs(own_config_dirs(typed.config_dir, overrides))
     check_options(overrides)
     return [*flags, *overrides]
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from diffusion_lab.config.overrides import FORMS, as_text
-from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.config.tree import conf_dir, options, searchpath
 from diffusion_lab.errors import did_you_mean, unknown_key
 
 #: Keys of earlier versions, and what stands in their place.
@@ -78,7 +78,7 @@ def _composed(config_name: str) -> Any:
             chosen.append(argument)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return OmegaConf.to_container(compose(config_name, chosen))
+        return OmegaConf.to_container(compose(config_name, [*chosen, *searchpath()]))
 
 
 def _paths(node: Any, prefix: str = "") -> list[str]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from pathlib import Path
 
-from diffusion_lab.config.tree import conf_dir, options
+from diffusion_lab.config.tree import conf_dir, option_file, options
 
 _HYDRA = """\
   --cfg job         every key with its value, composed from what else is typed
@@ -31,9 +30,7 @@ def help_text(config_name: str) -> str:
     for group, (default, comment) in groups.items():
         text.append(_entry(group, comment, 2))
         for option in options(group):
-            explanation = " ".join(
-                leading_comment(_option_file(group, option).read_text(encoding="utf-8").splitlines())
-            )
+            explanation = " ".join(leading_comment(option_file(group, option).read_text(encoding="utf-8").splitlines()))
             text.append(_entry(("* " if option == default else "  ") + option, explanation, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]
@@ -72,10 +69,6 @@ def key_comments(lines: list[str]) -> dict[str, str]:
             if match[4]:
                 found[key] = match[4]
     return found
-
-
-def _option_file(group: str, option: str) -> Path:
-    return conf_dir() / group / f"{option}.yaml"
 
 
 def _entry(name: str, explanation: str, indent: int) -> str:

@@ -10,24 +10,17 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from diffusion_lab.config.annotations import choices, describe, fits, type_hints
-from diffusion_lab.config.targets import known_targets, top_level
+from diffusion_lab.config.targets import located
 from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
 _SPECIAL = ("_target_", "_partial_")
 
 
-def make(
-    node: Any,
-    key: str,
-    parts: Mapping[str, Any],
-    allowed: Mapping[str, Collection[str]] | None,
-    fixed: Collection[str] = (),
-) -> Any:
+def make(node: Any, key: str, parts: Mapping[str, Any], fixed: Collection[str] = ()) -> Any:
     """Build the object that a config node describes.
 
     Args:
@@ -35,25 +28,25 @@ def make(
             with ``_partial_: true`` for a function that still lacks arguments.
         key: the node's dotted key in the config, for messages.
         parts: arguments for constructors whose node leaves them out, by name.
-        allowed: the targets that may be built under each top-level key of the config, for a node that a run folder
-            recorded; None for all, for one that the user typed.
         fixed: names in `parts` that a node may not set itself.
 
     Returns:
         The object, or a container of objects and values where the node is a container.
 
     Raises:
-        LabError: naming the key, if the target does not exist or is not allowed, an argument is unknown, missing or of
+        LabError: naming the key, if the target does not exist or is not trusted, an argument is unknown, missing or of
             the wrong type, or the constructor raises an error.
     """
     if isinstance(node, Mapping):
         if "_target_" not in node:
-            return {name: make(value, f"{key}.{name}", parts, allowed, fixed) for name, value in node.items()}
-        return _construct(node, key, parts, allowed, fixed)
+            return {name: make(value, f"{key}.{name}", parts, fixed) for name, value in node.items()}
+        arguments = {name: value for name, value in node.items() if name not in _SPECIAL}
+        target, partial = located(key, node["_target_"]), node.get("_partial_", False)
+        return construct(target, arguments, key, parts, fixed, partial)
     if node == "???":
         raise LabError(f"{key} must be given: it has no default")
     if isinstance(node, list):
-        return [make(value, f"{key}[{index}]", parts, allowed, fixed) for index, value in enumerate(node)]
+        return [make(value, f"{key}[{index}]", parts, fixed) for index, value in enumerate(node)]
     return node
 
 
@@ -62,7 +55,6 @@ def make_one(
     key: str,
     kind: Any,
     parts: Mapping[str, Any] | None = None,
-    allowed: Mapping[str, Collection[str]] | None = None,
     fixed: Collection[str] = (),
 ) -> Any:
     """Build the one object of a node, as `make` does, and check that it is of a kind.
@@ -70,7 +62,7 @@ def make_one(
     Raises:
         LabError: as `make`; and naming the target, or that there is none, if the object is of another kind.
     """
-    made = make(node, key, parts or {}, allowed, fixed)
+    made = make(node, key, parts or {}, fixed)
     if not fits(made, kind):
         target = node.get("_target_", "none") if isinstance(node, Mapping) else "none"
         raise LabError(f"{key}._target_={target}: it must make {describe(kind)}")
@@ -134,27 +126,35 @@ def _check_value(value: Any, hint: Any, key: str) -> None:
         raise LabError(f"{key}={shown}: it must be {describe(hint)}{guess}")
 
 
-def _construct(
-    node: Mapping[str, Any],
+def construct(
+    target: Callable[..., Any],
+    arguments: Mapping[str, Any],
     key: str,
     parts: Mapping[str, Any],
-    allowed: Mapping[str, Collection[str]] | None,
-    fixed: Collection[str],
+    fixed: Collection[str] = (),
+    partial: bool = False,
 ) -> Any:
-    name = node["_target_"]
-    if allowed is not None and (not isinstance(name, str) or name not in allowed.get(top_level(key), ())):
-        raise LabError(f"{key}._target_={name!r} was recorded by a run folder and is not trusted: it is not run")
-    target = _locate(name, key)
-    partial = node.get("_partial_", False)
-    given = {name: value for name, value in node.items() if name not in _SPECIAL}
-    check_arguments(target, given, key, parts, fixed, partial)
-    arguments = {name: make(value, f"{key}.{name}", parts, allowed, fixed) for name, value in given.items()}
+    """Call a class or function with the arguments of a config node and with parts; see `make`.
+
+    Args:
+        target: a class or function.
+        arguments: of the node, in which nodes with a ``_target_`` are built.
+        key: the node's dotted key in the config, for messages.
+        parts: arguments that are filled in where they are not given.
+        fixed: names in `parts` that may not be given.
+        partial: whether to return a function that still lacks arguments.
+
+    Raises:
+        LabError: naming the key, as `make` does.
+    """
+    check_arguments(target, arguments, key, parts, fixed, partial)
+    made = {name: make(value, f"{key}.{name}", parts, fixed) for name, value in arguments.items()}
     hints = type_hints(target)
-    for name, value in given.items():
-        if isinstance(value, Mapping) and "_target_" in value and not fits(arguments[name], hints.get(name, Any)):
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value and not fits(made[name], hints.get(name, Any)):
             raise LabError(f"{key}.{name}._target_={value['_target_']}: it must make {describe(hints[name])}")
     filled = {name: parts[name] for name in inspect.signature(target).parameters if name in parts}
-    call = functools.partial(target, **(filled | arguments))
+    call = functools.partial(target, **(filled | made))
     return call if partial else checked_call(call, key)
 
 
@@ -169,11 +169,3 @@ def checked_call(call: Callable[[], Any], key: str) -> Any:
         group = key.split(".")[0]
         names_its_key = f"{group}." in text or text.startswith(f"{group}=")
         raise LabError(text if not key or names_its_key else f"{key}: {text}") from error
-
-
-def _locate(path: Any, key: str) -> Any:
-    try:
-        return pkgutil.resolve_name(path)
-    except (AttributeError, ImportError, TypeError, ValueError) as error:
-        guess = did_you_mean(path, {name for names in known_targets().values() for name in names})
-        raise LabError(f"{key}._target_={path}: there is no such class or function{guess}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_lab.config.tree import options
@@ -41,7 +43,7 @@ def readable_overrides(arguments: Sequence[str], texts: Collection[str], sweeps:
 
 
 def check_options(overrides: Sequence[str]) -> None:
-    """Raise LabError if a config group gets something that is no option's name, nor several of them, nor null."""
+    """Raise LabError if a config group gets something that is no option's name, nor several of them."""
     for argument in overrides:
         match, override = _SETTING.fullmatch(argument), parsed(argument)
         known = options(match[2].partition("@")[0]) if match else []
@@ -58,6 +60,20 @@ def parsed(override: str) -> Override | None:
         return OverridesParser.create().parse_override(override)
     except HydraException:
         return None
+
+
+def own_config_dirs(config_dir: str | None, overrides: Sequence[str]) -> list[Path]:
+    """Return the folders that `--config-dir` and the override `hydra.searchpath` name, which mean the same.
+
+    Raises:
+        LabError: naming a folder that does not exist.
+    """
+    typed = [("--config-dir", config_dir)] if config_dir else []
+    for override in filter(None, map(parsed, overrides)):
+        if override.key_or_group == "hydra.searchpath":
+            value = override.value()
+            typed += [("hydra.searchpath", str(part)) for part in (value if isinstance(value, list) else [value])]
+    return [_config_dir(key, where) for key, where in typed]
 
 
 def as_text(key: str, value: str) -> str:
@@ -96,11 +112,19 @@ def _names_options(value: Any) -> bool:
     from hydra.core.override_parser.types import QuotedString
 
     name = str | QuotedString
-    return (
-        value is None
-        or isinstance(value, name)
-        or (isinstance(value, list) and all(isinstance(v, name) for v in value))
-    )
+    return isinstance(value, name) or (isinstance(value, list) and all(isinstance(v, name) for v in value))
+
+
+def _config_dir(key: str, where: str) -> Path:
+    kind, _, rest = where.rpartition("://")
+    try:
+        package = importlib.util.find_spec(rest) if kind == "pkg" else None
+    except (ImportError, ValueError):
+        package = None
+    places = [rest] if kind in ("", "file") else package.submodule_search_locations or [] if package else []
+    if not (places and Path(places[0]).is_dir()):
+        raise LabError(f"{key}={where}: there is no such folder of config files (a folder, file://… or pkg://…)")
+    return Path(places[0])
 
 
 def _is_text(override: Override, sweeps: bool) -> bool:

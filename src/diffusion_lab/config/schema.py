@@ -7,10 +7,9 @@ the scripts that read runs are in `reader_schema.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from diffusion_lab.config.value_checks import at_least, below_2_to_32, check_folder_name, check_tags
 
@@ -51,14 +50,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training run, in the order of conf/train.yaml.
-
-    Attributes:
-        allowed_targets: the targets that may be built under each top-level key; None for all. See
-            `recorded_train_config`.
-    """
-
-    allowed_targets: ClassVar[Mapping[str, Collection[str]] | None] = None
+    """The settings of a training run, in the order of conf/train.yaml."""
 
     data: Part
     codec: Part
@@ -117,11 +109,6 @@ class TrainConfig:
         """Return a copy whose paths mean the same from another working directory."""
         paths = Paths(data_dir=_absolute(self.paths.data_dir), output_dir=_absolute(self.paths.output_dir))
         return replace(self, paths=paths, init_from=None if self.init_from is None else _absolute(self.init_from))
-
-
-def recorded_train_config(allowed: Mapping[str, Collection[str]]) -> type[TrainConfig]:
-    """Return the schema of settings that a run folder recorded, of which only some targets may be built."""
-    return type("RecordedTrainConfig", (TrainConfig,), {"allowed_targets": allowed})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,42 @@ def conf_dir() -> Path:
     return in_clone if (in_clone / "train.yaml").is_file() else package / "conf"
 
 
+#: The folders of the user's own config files: see `use_config_dirs`.
+_own_dirs: list[Path] = []
+
+
+def use_config_dirs(folders: Iterable[Path]) -> None:
+    """Let this process also know the options in the user's own folders of config files."""
+    _own_dirs[:] = [folder.resolve() for folder in folders]
+
+
+def config_dirs() -> tuple[Path, ...]:
+    """Return the folders of config files in the order in which an option is looked for: conf/, and the user's own."""
+    return conf_dir(), *_own_dirs
+
+
+def searchpath() -> list[str]:
+    """Return the override by which Hydra looks into the user's own folders; no override if there are none."""
+    listed = ",".join('"file://{}"'.format(str(folder).replace('"', '\\"')) for folder in _own_dirs)
+    return [f"hydra.searchpath=[{listed}]"] if listed else []
+
+
 def options(group: str) -> list[str]:
     """Return the names of a config group's options; none if there is no such group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
+    return sorted({path.stem for folder in config_dirs() for path in (folder / group).glob("*.yaml")}) if group else []
+
+
+def option_file(group: str, option: str) -> Path:
+    """Return the file of an option; the first where several folders have one of that name, as Hydra does."""
+    files = [folder / group / f"{option}.yaml" for folder in config_dirs()]
+    return next(filter(Path.is_file, files), files[0])
 
 
 def read_option(group: str, option: str) -> dict[str, Any]:
     """Return the content of an option's file as a plain container, without the options that it builds on."""
     from omegaconf import OmegaConf
 
-    node: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / group / f"{option}.yaml"))
+    node: Any = OmegaConf.to_container(OmegaConf.load(option_file(group, option)))
     return {key: value for key, value in node.items() if key != "defaults"}
 
 
@@ -53,13 +79,13 @@ def option_of(group: str, node: Mapping[str, Any]) -> str:
 
     Options that build the same class are told apart by their keys.
     """
-    for option, target, keys in _targets_and_keys(group):
+    for option, target, keys in _targets_and_keys(group, config_dirs()):
         if target == node["_target_"] and keys == node.keys():
             return option
     return str(node["_target_"]).rpartition(".")[2]
 
 
 @cache
-def _targets_and_keys(group: str) -> list[tuple[str, Any, frozenset[str]]]:
+def _targets_and_keys(group: str, folders: tuple[Path, ...]) -> list[tuple[str, Any, frozenset[str]]]:
     nodes = {option: read_option(group, option) for option in options(group)}
     return [(option, node.get("_target_"), frozenset(node)) for option, node in nodes.items()]

@@ -34,9 +34,11 @@ def setup_differences(here: RunFolder, there: RunFolder) -> dict[str, str]:
     computing = [_mapping(session, "computing") or _mapping(session, "hardware") for session in first]
     configs = [_flatten(without_idle_keys(folder.read_config())) for folder in (here, there)]
     variables = [_mapping(node, "variables") for node in computing]
+    own_code = [_mapping(session, "own_code") for session in first]
     descriptions = {
         "config": _describe_keys(configs, configs[0].keys() | configs[1].keys()),
         "code": _describe_code((here, there), first),
+        "own code": _describe_keys(own_code, own_code[0].keys() | own_code[1].keys()),
         "versions": _describe_common_keys([_mapping(session, "versions") for session in first]),
         "data": _describe_common_keys([_mapping(manifest, "data") for manifest in manifests]),
         "threads": _describe_key(computing, "threads"),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusion_lab
+from diffusion_lab.run_folder.own_code import own_code
 
 #: The keys that do not affect a run's losses, weights, samples and metrics, each with the reason.
 DECIDES_NOTHING = {
@@ -50,12 +51,21 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return _hash(without_idle_keys(config))
 
 
+def code_hash(config: Mapping[str, Any]) -> str:
+    """Return the hash of the code that a run with this config is made with, as 16 hexadecimal digits.
+
+    That is the package, and the user's own modules that the config names (see `own_code`). The files of `conf/` and of
+    the user's own config folders are no part of it, since what they choose is in the config.
+    """
+    own = own_code(config)
+    return _hash({"package": package_hash(), **own}) if own else package_hash()
+
+
 @cache
-def code_hash() -> str:
+def package_hash() -> str:
     """Return the hash of every source file of the installed package, by name and content, as 16 hexadecimal digits.
 
-    `conf/` is no part of it, since its choices are in the config. The files are read once in a process: what is edited
-    later is not what the process runs.
+    The files are read once in a process: what is edited later is not what the process runs.
     """
     package = Path(diffusion_lab.__file__).parent
     files = sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py"))
@@ -70,7 +80,7 @@ def fingerprint(config: Mapping[str, Any], data: Mapping[str, str], environment:
         data: the data module's `fingerprint()`.
         environment: whatever else affects the bits of a result, as plain values.
     """
-    parts = {"config": config_hash(config), "code": code_hash(), "data": _hash(data)}
+    parts = {"config": config_hash(config), "code": code_hash(config), "data": _hash(data)}
     return {"experiment": _hash(parts), **parts, "environment": _hash(environment)}
 
 

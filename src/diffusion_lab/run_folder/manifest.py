@@ -22,6 +22,7 @@ from diffusion_lab.run_folder.fingerprint import fingerprint
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.git_patch import GitError, working_tree
 from diffusion_lab.run_folder.layout import LAYOUT_VERSION
+from diffusion_lab.run_folder.own_code import own_code
 from diffusion_lab.training.graceful_interrupt import slurm_job
 
 
@@ -70,6 +71,7 @@ class Manifest:
         session = self.content["sessions"][-1]
         session["computing"] = compute_environment(trainer)
         session["weights"] = weights_hash(parts.module.state_dict())
+        session["own_code"] = own_code(config)
         session["fingerprint"] = fingerprint(config, data, environment)
         parameters = sum(parameter.numel() for parameter in parts.module.parameters())
         self.add(data=data, fingerprint=session["fingerprint"], parameters=parameters)

@@ -37,6 +37,7 @@ _SESSION: Kinds = {
     "hardware": ("a mapping", is_mapping),
     "computing": ("a mapping", is_mapping),
     "fingerprint": ("a mapping", is_mapping),
+    "own_code": ("a mapping", is_mapping),
     "process_id": ("a process number", whole_number(1, 2**31 - 1)),
     "host": ("a text", matching(r".{0,255}")),
     "slurm_job": ("a text", matching(r".{0,255}")),

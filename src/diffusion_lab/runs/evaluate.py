@@ -75,8 +75,8 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
     facts = draw_facts(run.settings, run.weights, run.parts, run.step, settings.precision, settings.batch_size)
-    features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir}, None)
-    evaluations = make(nodes, "evaluation", {"features": features}, None)
+    features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir})
+    evaluations = make(nodes, "evaluation", {"features": features})
     check_samplers_matter(settings, changes, evaluations)
     check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(run.parts.pipeline, run.parts.data))
     asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}

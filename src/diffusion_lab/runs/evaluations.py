@@ -30,7 +30,7 @@ from diffusion_lab.sampling import Draw
 def make_evaluations(settings: TrainConfig) -> dict[str, Any]:
     """Return the evaluations of a training run by name; their features are the data's own."""
     own = OwnFeatures(settings.paths.data_dir)
-    made: dict[str, Any] = make(settings.evaluation, "evaluation", {"features": own}, settings.allowed_targets)
+    made: dict[str, Any] = make(settings.evaluation, "evaluation", {"features": own})
     return made
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_lab.config.build import Parts, build
-from diffusion_lab.config.schema import TrainConfig, recorded_train_config
+from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, read_settings
-from diffusion_lab.config.targets import allowed_with, targets
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.devices import torch_device
@@ -85,7 +84,7 @@ def load_run(
     """
     folder = RunFolder.open(path)
     node = trusted(folder.read_config(), folder.path / "config.yaml")
-    settings = recorded_settings(folder, merged(node, changes or {}), targets(changes or {}))
+    settings = recorded_settings(folder, merged(node, changes or {}))
     # Data is read where it lies here, and not looked for where the run was trained.
     paths = replace(settings.paths, data_dir=existing_data_dir(settings.paths.data_dir))
     settings = replace(settings, paths=paths)
@@ -100,17 +99,14 @@ def load_run(
     return Run(folder, settings, parts, int(state.get("global_step", 0)), key, error)
 
 
-def recorded_settings(folder: RunFolder, node: Mapping[str, Any], typed: Iterable[tuple[str, Any]] = ()) -> TrainConfig:
+def recorded_settings(folder: RunFolder, node: Mapping[str, Any]) -> TrainConfig:
     """Return the settings that a recorded config, perhaps with changes, holds.
-
-    Of their targets, only those of this installation's config tree and the `typed` ones (from
-    `config.targets.targets`) can be built, each in its place.
 
     Raises:
         LabError: naming the file and the key that does not fit.
     """
     with errors_of(folder):
-        return read_settings(recorded_train_config(allowed_with(typed)), node)
+        return read_settings(TrainConfig, node)
 
 
 @contextmanager

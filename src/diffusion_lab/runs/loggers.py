@@ -69,7 +69,7 @@ def make_loggers(settings: TrainConfig, folder: RunFolder) -> list[Any]:
     made = []
     for key, logger in settings.logger.items():
         try:
-            made.append(make(logger, f"logger.{key}", place, settings.allowed_targets))
+            made.append(make(logger, f"logger.{key}", place))
         except LabError as error:
             missing = error.__cause__
             if not isinstance(missing, ModuleNotFoundError):

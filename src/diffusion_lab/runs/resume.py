@@ -15,7 +15,6 @@ from diffusion_lab import console
 from diffusion_lab.config.build import recordable
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, with_overrides
-from diffusion_lab.config.targets import targets
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import link_or_copy
@@ -93,7 +92,7 @@ def resumed_settings(
         _check_loggers(folder, node["logger"])
     else:
         node["logger"] = loggers
-    changed = recorded_settings(folder, node, targets({"logger": loggers}))
+    changed = recorded_settings(folder, node)
     with errors_of(folder):
         return recordable(changed)
 

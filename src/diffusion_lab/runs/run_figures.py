@@ -150,7 +150,7 @@ def _schedules_like(schedule: Schedule) -> dict[str, Schedule]:
     found = {}
     for option in options("schedule"):
         try:
-            other = make(read_option("schedule", option), "schedule", {}, None)
+            other = make(read_option("schedule", option), "schedule", {})
         except LabError:  # it must be given an argument
             continue
         if isinstance(other, family):

@@ -37,7 +37,7 @@ def train_feature_network(settings: TrainFeaturesConfig, overrides: Sequence[str
         how = {field.name: getattr(settings, field.name) for field in fields(FeatureTraining)}
         training = checked_call(lambda: FeatureTraining(**how), "")
         parts = {"seed": settings.seed, "data_dir": settings.paths.data_dir}
-        data = make(settings.data, "data", parts, None, ("data_dir",))
+        data = make(settings.data, "data", parts, ("data_dir",))
         if not isinstance(data, DataModule):
             raise LabError(
                 f"data._target_={settings.data.get('_target_', 'none')}: it must make {describe(DataModule)}"

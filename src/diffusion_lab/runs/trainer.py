@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from diffusion_lab.config.build import Parts
-from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.instantiate import construct, make
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.evaluation import Result
 from diffusion_lab.run_folder.folder import RunFolder
@@ -36,10 +36,7 @@ def make_trainer(
     }
     # The progress bar is a callback of this project.
     arguments = {**node, "enable_progress_bar": False, **replaced}
-    name, allowed = "pytorch_lightning.Trainer", settings.allowed_targets
-    if allowed is not None:
-        allowed = {**allowed, "trainer": {name, *allowed.get("trainer", ())}}
-    trainer = make({**arguments, "_target_": name}, "trainer", filled, allowed, filled)
+    trainer = construct(pl.Trainer, arguments, "trainer", filled, filled)
     if isinstance(node.get("profiler"), str):  # else Lightning writes its table to the log
         trainer.profiler.dirpath, trainer.profiler.filename = folder.path, "profile"
     return trainer
@@ -58,8 +55,8 @@ def make_callbacks(settings: TrainConfig, parts: Parts, folder: RunFolder | None
         return evaluate_now(replace(settings, evaluation=evaluation), parts, folder, step, bar=False, on_step=on_step)
 
     filled = {"pipeline": parts.pipeline, "bar": bar, "evaluate": evaluate}
-    made = make(settings.callbacks, "callbacks", filled, settings.allowed_targets)
+    made = make(settings.callbacks, "callbacks", filled)
     if not settings.ema:
         return made
     # First, so that after each step the other callbacks see the average that includes it.
-    return {"ema": make(settings.ema, "ema", {}, settings.allowed_targets), **made}
+    return {"ema": make(settings.ema, "ema", {}), **made}

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf, open_dict
 from diffusion_lab.config.cli import one_line
 from diffusion_lab.config.schema import SearchConfig, TrainConfig
 from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.tree import conf_dir, searchpath
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import validated
 from diffusion_lab.search.optuna_samplers import grid_values
@@ -99,7 +99,8 @@ def read_spec(settings: SearchConfig, typed: Sequence[str]) -> SearchSpec:
     if settings.resume is not None:
         raise LabError(f"resume={settings.resume}: resume is for single runs; the same search.name continues a search")
     node = asdict(settings.search)
-    fixed = [override for override in typed if _key(override).split(".")[0] not in _SESSION_KEYS]
+    fixed = searchpath()
+    fixed += [override for override in typed if _key(override).split(".")[0] not in _SESSION_KEYS]
     fixed_keys = {_key(override) for override in fixed}
     # A single value that is typed takes the key out of the preset's space: it is the same for all trials.
     space = {key: text for key, text in read_space(node["space"]).items() if _key(key) not in fixed_keys}

@@ -38,6 +38,7 @@ _MAX_LOST = 3
 #: Overrides that may differ between the sessions of a search, since they do not affect results.
 _MACHINE_OVERRIDES = (
     "paths.",
+    "hydra.searchpath=",
     "trainer.accelerator=",
     "trainer.devices=",
     "trainer=cpu",

@@ -74,7 +74,8 @@ def _train(spec: SearchSpec, trial: optuna.Trial, callback: TrialCallback) -> Ru
     if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):
         settings = replace(settings, resume=str(before.path), init_from=None)
     with contextlib.redirect_stdout(sys.stderr):
-        return train(settings, [] if settings.resume else overrides, options, callbacks=[callback])
+        typed = [] if settings.resume else [o for o in overrides if not o.startswith("hydra.")]
+        return train(settings, typed, options, callbacks=[callback])
 
 
 def _is_unlocked(folder: RunFolder) -> bool:

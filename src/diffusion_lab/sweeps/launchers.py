@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from diffusion_lab.machine.cores_and_gpus import cores
 from diffusion_lab.sweeps.jobs import Job, Outcome
@@ -19,6 +19,7 @@ from diffusion_lab.sweeps.supervisor import Supervisor
 Notify = Callable[[Job, str], None]
 
 
+@runtime_checkable
 class Launcher(Protocol):
     """Runs jobs.
 

@@ -92,7 +92,9 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
 def _code_has_changed(outcome: Outcome) -> bool:
     """Whether the code has changed since the run of this outcome."""
     try:
-        recorded = RunFolder(str(outcome.folder)).read_manifest().get("fingerprint") or {}
+        folder = RunFolder(str(outcome.folder))
+        recorded = folder.read_manifest().get("fingerprint") or {}
+        code = code_hash(folder.read_config())
     except LabError:
         return False
-    return recorded.get("code", code_hash()) != code_hash()
+    return recorded.get("code", code) != code
