@@ -1,6 +1,10 @@
 """Train a diffusion model: `python scripts/train.py --help` says what can be chosen."""
 
+from diffusion_lab.config.changes import as_changes_of_resumed
 from diffusion_lab.config.cli import run
+
+#: A run that is resumed has its own config, of which single keys may be typed.
+REWRITE = as_changes_of_resumed
 
 
 def train(cfg):
@@ -19,4 +23,4 @@ def train(cfg):
 
 
 if __name__ == "__main__":
-    run("train", train)
+    run("train", train, REWRITE)

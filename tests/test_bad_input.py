@@ -51,6 +51,7 @@ BAD = {
     "data=null": ["data=null", f"choose from {choices('data')}"],
     "data=[mnist,digits]": ["no key data.validation"],
     "+schedule=cosine": ["schedule is chosen already", "without the +"],
+    "+trainer.limit_train_batches=0": ["there is a key trainer.limit_train_batches already", "without the +"],
     # What is missing.
     "~seed": ["seed is missing", "an integer"],
     "~data": ["data has no option", f"choose from {choices('data')}"],

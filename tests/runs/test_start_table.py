@@ -78,8 +78,8 @@ def test_counting_changes_neither_the_network_nor_the_generator(parts):
 
 def test_the_table(settings, parts, tmp_path):
     overrides = ("schedule=cosine", "schedule.steps=500", "optimizer.lr=3e-4")
-    optimizer = settings("data=digits", *overrides).optimizer
-    rows = start_table.table(optimizer, parts(*overrides), trainer(max_epochs=10), RunFolder(tmp_path))
+    chosen = settings("data=digits", "trainer.max_time=00:01:30:00", *overrides)
+    rows = start_table.table(chosen, parts(*overrides), trainer(max_epochs=10), RunFolder(tmp_path))
     known = {row.label: row.data for row in rows}
     assert known["data"] == {
         "name": "Digits", "train": 1439, "validation": 179, "image": [1, 16, 16], "batch_size": 128,
@@ -89,7 +89,7 @@ def test_the_table(settings, parts, tmp_path):
     assert known["optimizer"] == {"name": "Adam", "lr": 3e-4}
     assert known["precision"] == "32-true"
     assert (known["device"]["type"], known["device"]["processes"]) == ("cpu", 1)
-    assert known["steps"] == {"total": 120, "per_epoch": 12, "epochs": 10}
+    assert known["steps"] == {"total": 120, "per_epoch": 12, "epochs": 10, "seconds": 5400}
     assert known["run folder"] == str(tmp_path)
     text = "\n".join(row.text for row in rows)
     for said in (
@@ -98,7 +98,7 @@ def test_the_table(settings, parts, tmp_path):
         "130,305 parameters",
         "MFLOPs per image",
         "T = 500",
-        "120 (10 epochs of 12)",
+        "120 (10 epochs of 12), or as many as 1 h 30 min of training allow",
     ):
         assert said in text
     assert all(len(row.text) < 110 for row in rows[:-1])
@@ -120,7 +120,7 @@ def test_the_table(settings, parts, tmp_path):
 def test_steps_are_those_that_the_trainer_will_take(parts, data, arguments, total):
     made, lightning = parts(*data), trainer(**arguments)
     made.data.setup()
-    row = start_table._steps(made, lightning)
+    row = start_table._steps(made, lightning, None)
     assert row.data["total"] == total
     lightning.strategy.connect(made.module)
     lightning._data_connector.attach_data(made.module, datamodule=made.data)

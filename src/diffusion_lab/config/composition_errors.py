@@ -19,6 +19,8 @@ def explain(error: BaseException, config_name: str) -> str:
     text = " ".join(str(error).split())
     if match := re.search(r"Could not (?:override|append to config|delete from config)[.:]? '([^']+)'", text):
         return _no_such_key(match[1], config_name)
+    if match := re.search(r"An item is already at '([^']+)'", text):
+        return f"+{match[1]}=…: there is a key {match[1]} already; change it with {match[1]}=…, without the +"
     if match := re.search(r"Could not find '([^']+)'", text):
         group, _, given = match[1].rpartition("/")
         listed = re.search(r"Available options in '[^']+': (.*?)(?: Config search|$)", text)

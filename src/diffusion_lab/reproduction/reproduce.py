@@ -116,8 +116,12 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
     origin = recorded.init_from
     if origin is not None and not Path(origin).is_dir():
         raise LabError(f"the run started from the weights of {origin} (init_from), which no longer exists")
-    status = there.read_manifest().get("status")
-    if status != "finished":
+    manifest = there.read_manifest()
+    status = manifest.get("status")
+    if status == "finished" and manifest.get("stopped_by") == "max_time":
+        trainer["max_steps"], trainer["max_time"] = steps, None
+        console.current().note(f"the recorded run ended when its time was up: it is reproduced up to step {steps:,}")
+    elif status != "finished":
         trainer["max_steps"] = steps
         text = f"the recorded run is {status}, not finished: it is reproduced up to step {steps:,}, its last one"
         console.current().note(text)

@@ -21,6 +21,7 @@ from diffusion_lab.run_folder.kinds import (
 _RUN: Kinds = {
     "seed": ("a whole number from 0 to 2**32 - 1", whole_number(0, 2**32 - 1)),
     "status": ("a word", matching(r"[a-z ]{1,40}")),
+    "stopped_by": ("a word", matching(r"[a-z_]{1,40}")),
     "sessions": ("a list of mappings", are_mappings),
     "options": ("a mapping", is_mapping),
     "data": ("a mapping", is_mapping),

@@ -93,7 +93,7 @@ def resumed_start(folder: RunFolder, overrides: Sequence[str], loggers: Mapping[
     Raises:
         LabError: naming what cannot be changed, or is damaged.
     """
-    changes = [override for override in overrides if not override.startswith(_SESSION_KEYS)]
+    changes = [text.lstrip("+") for text in overrides if not text.startswith(_SESSION_KEYS)]
     settings = resume.resumed_settings(folder, [c for c in changes if not sets_loggers(c)], loggers)
     checkpoint = resume.last_good_checkpoint(folder)
     return Start(settings, folder.read_overrides() + changes, folder=folder, checkpoint=checkpoint)

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from diffusion_lab import console
 from diffusion_lab.config.build import recordable
+from diffusion_lab.config.instantiate import checked_call
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, with_overrides
 from diffusion_lab.data import DataModule
@@ -30,9 +31,10 @@ from diffusion_lab.training.checkpoints import checkpoint_path, earlier_checkpoi
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 from diffusion_lab.training.graceful_interrupt import slurm_job
 from diffusion_lab.training.power_ema import FOLDER as AVERAGES
+from diffusion_lab.training.time_limit import seconds
 
 #: Limits that may be raised when a run is resumed.
-_LIMITS = ("trainer.max_epochs", "trainer.max_steps")
+_LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
 #: Keys that may be changed, with all below them, since they do not affect the result.
 _FREE = (
@@ -75,13 +77,14 @@ def resumed_settings(
         key = change.partition("=")[0]
         if key not in _LIMITS and not any(key == free or key.startswith(f"{free}.") for free in _FREE):
             raise LabError(
-                f"{change}: a resumed run goes on with its own config, of which {' and '.join(_LIMITS)} can be raised, "
+                f"{change}: a resumed run goes on with its own config, of which {', '.join(_LIMITS)} can be raised, "
                 f"and {', '.join((*_FREE, 'logger'))} changed; to start a new run from its weights, use init_from"
             )
     node = with_overrides(recorded.as_node(), changes)
     for change in changes:
         if change.startswith(_LIMITS):
             _check_limit(folder, change, recorded.trainer, node["trainer"])
+    _check_end(folder, recorded.trainer, node["trainer"])
     if not any(change.startswith(_LIMITS) for change in changes) and _status(folder) == "finished":
         was = recorded.trainer.get("max_epochs")
         raise LabError(f"{folder.path} has finished its training; raise trainer.max_epochs (it was {was}) to train on")
@@ -124,15 +127,33 @@ def _check_loggers(folder: RunFolder, recorded: Mapping[str, Any]) -> None:
 def _check_limit(folder: RunFolder, change: str, recorded: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
     key = change.partition("=")[0]
     name = key.removeprefix("trainer.")
-    was, new = (_limit(trainer.get(name)) for trainer in (recorded, changed))
+    limit = _seconds if name == "max_time" else _limit
+    was, new = (limit(trainer.get(name)) for trainer in (recorded, changed))
     if new < was < math.inf:
-        raise LabError(f"{change}: it was {was:g}, and the limit of a resumed run can only be raised")
+        raise LabError(f"{change}: it was {recorded[name]}, and the limit of a resumed run can only be raised")
     for typed in folder.read_overrides():
         if f"${{{key}}}" in typed and new > was:
             raise LabError(
                 f"{change}: {typed} was derived from it, and a run that is trained on would not be the run that "
                 f"had {change} from the start; start a new run, with init_from if you like"
             )
+
+
+def _check_end(folder: RunFolder, recorded: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
+    """Check that what ended a finished run before its limits of epochs and steps does not end it again at once."""
+    manifest = folder.read_manifest()
+    reason = manifest.get("stopped_by") if manifest.get("status") == "finished" else None
+    if reason == "early_stopping":
+        raise LabError(
+            f"{folder.path} was stopped early, and its rule would stop it again; to train without the rule, start a "
+            f"new run from its weights with init_from={folder.path}"
+        )
+    if reason == "max_time" and not _seconds(changed.get("max_time")) > _seconds(was := recorded.get("max_time")):
+        raise LabError(f"{folder.path} has used up its time; raise trainer.max_time (it was {was}) to train on")
+
+
+def _seconds(max_time: Any) -> float:
+    return checked_call(lambda: seconds(max_time), "trainer")
 
 
 def _limit(value: Any) -> float:

@@ -12,26 +12,28 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_lab.config.build import Parts
-from diffusion_lab.console import Row
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.console import Row, duration
 from diffusion_lab.data import Stored, count_batches
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.environment import processor
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.training.time_limit import seconds
 
 
-def table(optimizer: Mapping[str, Any], parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
+def table(settings: TrainConfig, parts: Parts, trainer: pl.Trainer, folder: RunFolder) -> list[Row]:
     """The rows, from what has been built. The data must be there."""
     return [
         _data(parts),
         _network(parts),
         _process(parts),
         _objective(parts),
-        _optimizer(optimizer),
+        _optimizer(settings.optimizer),
         _device(trainer),
         Row("precision", str(trainer.precision), str(trainer.precision)),
-        _steps(parts, trainer),
+        _steps(parts, trainer, settings.trainer.get("max_time")),
         Row("run folder", shown(folder.path), str(folder.path)),
     ]
 
@@ -116,16 +118,19 @@ def _device(trainer: pl.Trainer) -> Row:
     return Row("device", text, {"type": kind, "name": name, "threads": threads, "processes": count})
 
 
-def _steps(parts: Parts, trainer: pl.Trainer) -> Row:
+def _steps(parts: Parts, trainer: pl.Trainer, max_time: Any) -> Row:
     per_epoch = steps_per_epoch(parts, trainer)
     epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else math.inf
     limit = trainer.max_steps if trainer.max_steps != -1 else math.inf
     total = min(epochs * per_epoch, limit)
     facts: dict[str, Any] = {"total": total, "per_epoch": per_epoch}
+    end = ""
+    if not math.isinf(time := seconds(max_time)):
+        facts["seconds"], end = time, f", or as many as {duration(time)} of training allow"
     if math.isinf(total):
-        return Row("steps", f"{per_epoch:,} an epoch, without end", facts)
+        return Row("steps", f"{per_epoch:,} an epoch{end or ', without end'}", facts)
     passes = total / per_epoch if per_epoch else 0.0
-    text = f"{total:,} ({passes:.4g} epoch{'s' * (passes != 1)} of {per_epoch:,})"
+    text = f"{total:,} ({passes:.4g} epoch{'s' * (passes != 1)} of {per_epoch:,}){end}"
     return Row("steps", text, facts | {"epochs": passes})
 
 

@@ -13,7 +13,13 @@ from diffusion_lab.run_folder.folder import RunFolder
 _LOSSES = {"train/loss": "training loss", "val/loss": "validation loss"}
 
 
-def show_summary(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: float) -> None:
+#: What a person reads about a training that ended before its limits of epochs and steps.
+_ENDS = {"max_time": "time was up (trainer.max_time)", "early_stopping": "stopped early"}
+
+
+def show_summary(
+    folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], seconds: float, stopped_by: str | None = None
+) -> None:
     """Show the console the summary of a finished run.
 
     Args:
@@ -21,6 +27,7 @@ def show_summary(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], s
         outputs: the folder of all runs.
         metrics: the content of `metrics.json`.
         seconds: the wall time of this session.
+        stopped_by: what ended it before its limits of epochs and steps; see `time_limit.stopped_by`.
     """
     epochs = metrics["epochs"]
     # The last epoch may not have been validated.
@@ -36,13 +43,15 @@ def show_summary(folder: RunFolder, outputs: Path, metrics: Mapping[str, Any], s
     if (folder.path / "tensorboard").is_dir():
         next_commands["tensorboard"] = command_lines.tensorboard(folder, outputs)
 
-    lines = ["", ", ".join([*reached, f"in {console.duration(seconds)}"])]
+    end = [f"{_ENDS[stopped_by]} after {metrics['step']:,} steps"] if stopped_by else []
+    lines = ["", ", ".join([*end, *reached, f"in {console.duration(seconds)}"])]
     lines += [_where(name, paths) for name, paths in places.items() if paths]
     lines += ["", *next_commands.values()]
     console.current().end(
         folder.path,
         "\n".join(lines),
         seconds=seconds,
+        stopped_by=stopped_by,
         metrics={key: value for key, value in metrics.items() if key != "epochs"} | losses,
         **{name: list(map(str, paths)) for name, paths in places.items() if paths},
         commands=next_commands,

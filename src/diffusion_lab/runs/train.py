@@ -53,6 +53,7 @@ from diffusion_lab.runs.summary import show_summary
 from diffusion_lab.training.ema import WeightAverages, averaged
 from diffusion_lab.training.epoch_history import History
 from diffusion_lab.training.fsdp import FullySharded
+from diffusion_lab.training.time_limit import stopped_by
 
 
 def train(
@@ -111,8 +112,9 @@ def _run(start: Start, callbacks: Sequence[pl.Callback]) -> RunFolder:
                 metrics = finish(run)
                 hparams.log_results(run.trainer, chosen, metrics, manifest.wall_time())
                 close_loggers(run.trainer.loggers, "success")
-            manifest.end_session("finished", steps=run.trainer.global_step, **_weights_hashes(run))
-            show_summary(run.folder, Path(run.settings.paths.output_dir), metrics, time.monotonic() - began)
+            reason = stopped_by(run.trainer)
+            manifest.end_session("finished", stopped_by=reason, steps=run.trainer.global_step, **_weights_hashes(run))
+            show_summary(run.folder, Path(run.settings.paths.output_dir), metrics, time.monotonic() - began, reason)
     return run.folder
 
 
@@ -181,7 +183,7 @@ def _introduce(run: PreparedRun, manifest: Manifest) -> dict[str, Any]:
     config, loggers = run.settings.as_node(), run.trainer.loggers
     chosen = hparams.hyperparameters(config, run.start.overrides, manifest.content.get("options") or {})
     trainer, data = run.trainer, run.parts.data
-    console.current().start(start_table.table(run.settings.optimizer, run.parts, trainer, run.folder))
+    console.current().start(start_table.table(run.settings, run.parts, trainer, run.folder))
     if run.start.folder is None:  # a run that is resumed keeps its precision
         samples = math.ceil(data.batch_size / (trainer.world_size * trainer.accumulate_grad_batches))
         device, precision = trainer.strategy.root_device, str(run.settings.trainer.get("precision"))

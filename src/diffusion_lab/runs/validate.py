@@ -28,6 +28,7 @@ from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.periodic_evaluation import PeriodicEvaluation
 from diffusion_lab.training.strategy import strategy_and_plugins
+from diffusion_lab.training.time_limit import seconds
 
 #: Arguments that the run itself gives its trainer, and that a config may not give.
 _TRAINER_PARTS = {"callbacks": None, "logger": None, "plugins": None, "default_root_dir": None}
@@ -49,6 +50,7 @@ def validated(settings: TrainConfig) -> Parts:
     for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "num_nodes"):  # Lightning divides by them
         if (count := settings.trainer.get(name)) is not None:
             checked_call(functools.partial(at_least, 1, f"trainer.{name}", count), "trainer")
+    checked_call(lambda: seconds(settings.trainer.get("max_time")), "trainer")
     check_hardware(settings.trainer)
     pl.seed_everything(settings.seed, verbose=False)
     parts = build(settings)
