@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import math
 import re
+import types
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from diffusion_lab.config.annotations import type_hints
+from diffusion_lab.config.schema import TrainConfig
+from diffusion_lab.config.targets import located
 from diffusion_lab.run_folder.recorded_config import as_yaml, without_long_lists
 from diffusion_lab.training.checkpoints import Checkpoints
 from diffusion_lab.training.telemetry import Telemetry
@@ -37,6 +42,9 @@ COMPARED = (
 )
 
 _NOT_COMPARED = ("name", "tags", "notes", "paths", "logger", "console", "launcher")
+
+#: Types of values in YAML, but for null. What else an annotation names, such as a tensor, cannot be typed.
+_PLAIN = {int, float, bool, str, list, tuple, dict}
 
 _SUFFIX = ".hparams"  # of the event file of a row
 
@@ -61,7 +69,44 @@ def hyperparameters(
     for key in (*COMPARED, *typed):
         if key.partition(".")[0] not in _NOT_COMPARED:
             chosen |= _select(config, key)
-    return chosen
+    columns = {key: _of_one_type(key, value, config) for key, value in chosen.items()}
+    return {key: value for key, value in columns.items() if value is not None}
+
+
+def _of_one_type(key: str, value: Any, config: Mapping[str, Any]) -> str | int | float | bool | None:
+    """Return a value as what every value of its key can be, since a column of the table has one type.
+
+    Where the annotation allows numbers alone, or true and false alone, null is left out (None). Other values are texts;
+    without an annotation they stay as they are.
+    """
+    kinds = {get_origin(kind) or kind for kind in _members(_hint(key, config))} & _PLAIN
+    if not kinds or kinds <= {int, float} or kinds == {bool}:
+        return None if value == "null" else value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hint(key: str, config: Mapping[str, Any]) -> Any:
+    """Return the annotation of the value under a dotted key; Any where there is none."""
+    node: Any = config
+    hints = type_hints(TrainConfig)
+    *parents, last = key.split(".")
+    for depth, name in enumerate(parents):
+        hint, node = hints.get(name, Any), node.get(name) if isinstance(node, Mapping) else None
+        if name == "trainer" and depth == 0:
+            hints = type_hints(pl.Trainer)
+        elif isinstance(node, Mapping) and "_target_" in node:
+            hints = type_hints(located(key, node["_target_"]))
+        else:
+            hints = type_hints(hint) if is_dataclass(hint) else {}
+    return hints.get(last, Any)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the types of a literal's values; else the annotation itself."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return tuple(member for argument in arguments for member in _members(argument))
+    return tuple(map(type, arguments)) if origin is Literal else (hint,)
 
 
 def log_config(
