@@ -32,7 +32,7 @@ def _typed(script, arguments, folder, environment):
     """In the child: run the script with its output in files of `folder`."""
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
     os.environ.update(environment)
     sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))  # as Python does when it starts
     os.chdir(folder)
@@ -43,7 +43,7 @@ def _typed(script, arguments, folder, environment):
         runpy.run_path(str(path), run_name="__main__")
     finally:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        Path(folder, "memory").write_text(str(peak))
+        Path(folder, "memory").write_text(str(peak), encoding="utf-8")
 
 
 def typed(script, arguments, folder, seconds=100, **environment):

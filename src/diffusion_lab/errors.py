@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import io
 import signal
-import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -44,13 +42,6 @@ def unknown_key(key: str, names: Collection[str]) -> str:
     """Return the message for a key that does not exist, which suggests the nearest of `names` and lists them."""
     guess = did_you_mean(key.rpartition(".")[2], names)
     return f"there is no key {key}{guess or ':'} accepted are {', '.join(names) or 'none'}"
-
-
-def replace_what_the_terminal_lacks() -> None:
-    """Let stdout and stderr show «?» for signs that their encoding does not have, instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def printable(text: str) -> str:

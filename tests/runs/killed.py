@@ -90,7 +90,7 @@ def trained(overrides, callbacks, output, base):
     """In the child: a run of a tiny config, silent."""
     torch.set_num_threads(1)
     to_nobody = contextlib.redirect_stdout, contextlib.redirect_stderr
-    with Path(os.devnull).open("w") as nothing, to_nobody[0](nothing), to_nobody[1](nothing):
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, to_nobody[0](nothing), to_nobody[1](nothing):
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [*base, f"paths.output_dir={output}", *overrides])
@@ -101,7 +101,7 @@ def trained(overrides, callbacks, output, base):
                 callbacks=callbacks,
             )
         except BaseException as error:
-            Path(output, "error").write_text(f"{type(error).__name__}: {error}")
+            Path(output, "error").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
             sys.exit(getattr(error, "status", 1))
 
 

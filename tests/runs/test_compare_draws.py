@@ -56,7 +56,12 @@ def test_what_was_given_to_draws_is_a_difference(place):
     places = [place(0), place(1)]
     for number, folder in enumerate(places):
         path = Path(folder, "draw.json")
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"inpaint": {"mask": "half", "resamplings": number}}))
+        path.write_text(
+            json.dumps(
+                json.loads(path.read_text(encoding="utf-8")) | {"inpaint": {"mask": "half", "resamplings": number}}
+            ),
+            encoding="utf-8",
+        )
     assert named(*places)[1:] == ("Samples by inpaint.resamplings", ["0", "1"])
 
 
@@ -107,7 +112,7 @@ def test_what_cannot_be_compared_is_said(place, tmp_path):
 def test_a_damaged_record_is_named(place, change, said):
     folder = place(0)
     path = Path(folder, "draw.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
     with pytest.raises(LabError, match=rf"draw\.json is damaged: .*{said}"):
         find_draws([folder])
 

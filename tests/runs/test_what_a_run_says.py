@@ -241,4 +241,4 @@ def test_a_program_that_starts_the_script_reads_events_alone(tmp_path):
     assert [event["event"] for event in events if event["event"] != "note"] == ["start", "epoch", "epoch", "end"]
     assert events[0]["device"]["processes"] == 2
     (profile, *_) = events[-1]["profile"]
-    assert "run_training_epoch" in Path(profile).read_text()
+    assert "run_training_epoch" in Path(profile).read_text(encoding="utf-8")

@@ -202,7 +202,7 @@ def test_jobs_that_submitit_starts_fail_alone(typed, tmp_path):
 
 
 def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
 
 
 @pytest.mark.full

@@ -6,7 +6,6 @@ The keys, their defaults and their help texts are those of conf/<name>.yaml; the
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,11 +14,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 
 from diffusion_lab.config.annotations import choices, describe, fits, type_hints
-from diffusion_lab.config.cli import exit_on_error
-from diffusion_lab.config.help import help_text
+from diffusion_lab.config.cli import exit_on_error, print_help
 from diffusion_lab.config.overrides import parsed, readable_overrides
 from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.errors import LabError, did_you_mean, replace_what_the_terminal_lacks, unknown_key
+from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
 Settings = TypeVar("Settings")
 
@@ -34,20 +32,11 @@ def run_on_paths(config_name: str, schema: type[Settings], task: Callable[[list[
         schema: dataclass of the settings.
         task: function of the list of paths and the settings.
     """
-    replace_what_the_terminal_lacks()
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
-        print(help_text(config_name), end="")
-        return
-
-    def work() -> None:
-        try:
-            task(*parse_arguments(arguments, config_name, schema))
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader has ended, as in `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    exit_on_error(work)
+        exit_on_error(lambda: print_help(config_name))
+    else:
+        exit_on_error(lambda: task(*parse_arguments(arguments, config_name, schema)))
 
 
 def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Settings]) -> tuple[list[str], Settings]:

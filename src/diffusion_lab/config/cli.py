@@ -12,13 +12,13 @@ from typing import Any, NoReturn
 
 from diffusion_lab.config.annotations import text_keys
 from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides
+from diffusion_lab.config.terminal import take_any_text
 from diffusion_lab.config.tree import conf_dir, use_config_dirs
 from diffusion_lab.errors import (
     INTERRUPTED_STATUS,
     LabError,
     RunInterrupted,
     printable,
-    replace_what_the_terminal_lacks,
 )
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
@@ -32,11 +32,8 @@ def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequenc
         task: function of the composed config.
         rewrite: what the script itself makes of a command line, before Hydra reads it.
     """
-    replace_what_the_terminal_lacks()
     if {"-h", "--help"} & set(sys.argv[1:]):
-        from diffusion_lab.config.help import help_text
-
-        print(help_text(config_name), end="")
+        exit_on_error(lambda: print_help(config_name))
         return
 
     import hydra
@@ -56,6 +53,13 @@ def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequenc
         entry(task_in_hydra)()
 
     exit_on_error(work, config_name)
+
+
+def print_help(config_name: str) -> None:
+    """Print the help of the script whose config is `config_name`."""
+    from diffusion_lab.config.help import help_text
+
+    print(help_text(config_name), end="")
 
 
 def readable_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
@@ -84,6 +88,7 @@ def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:
     The environment variable DIFFUSION_LAB_DEBUG adds the traceback. `config_name` is the config that was being
     composed: its keys are suggested where one does not exist.
     """
+    take_any_text()
     try:
         work()
     except RunInterrupted as interruption:

@@ -214,7 +214,7 @@ def _start_worker(spec: SearchSpec, number: int, environment: Mapping[str, str])
             stdout=file,
             stderr=file,
             env={**os.environ, **environment},
-            text=True,
+            encoding="utf-8",
             start_new_session=True,  # the terminal sends Ctrl-C to the session alone, which forwards it
         )
     assert process.stdin is not None

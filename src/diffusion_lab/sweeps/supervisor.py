@@ -166,7 +166,6 @@ class Supervisor:
             env=environment,
             pass_fds=[lock.descriptor for lock in locks],
             start_new_session=True,
-            text=True,
             encoding="utf-8",
             errors="replace",
         )

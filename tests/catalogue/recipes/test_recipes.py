@@ -305,7 +305,7 @@ def bound_and_text(outputs, name, nats, model="5-gram@abc", fingerprint="0", err
 
 
 def rows_of(settings):
-    lines = Path(settings.readme).read_text().splitlines()
+    lines = Path(settings.readme).read_text(encoding="utf-8").splitlines()
     return [[cell.strip("|` *") for cell in line.split(" | ")] for line in lines if line.startswith(("| `", "| *"))]
 
 
@@ -324,7 +324,7 @@ def test_rows_are_in_the_order_of_the_number_that_is_shown(tmp_path, settings):
 def test_bounds_of_other_texts_of_the_same_kind_are_in_another_table(tmp_path, settings):
     for name, data in (("one", "aa"), ("two", "bb")):
         record_recipes([str(bound_and_text(tmp_path / "outputs", name, 2.0, fingerprint=data))], settings)
-    assert Path(settings.readme).read_text().count("| recipe | nats/character") == 2
+    assert Path(settings.readme).read_text(encoding="utf-8").count("| recipe | nats/character") == 2
 
 
 def test_samples_of_different_numbers_are_not_compared(tmp_path, settings):
