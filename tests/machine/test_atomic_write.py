@@ -98,6 +98,16 @@ def test_a_file_system_that_cannot_flush_a_folder_is_no_error(path, monkeypatch)
     assert path.read_text() == "new"
 
 
+def test_an_error_names_the_file_and_not_the_temporary_one(path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught, atomic_write(path) as file:
+        file.write(b"new")
+    assert caught.value.filename == str(path)
+
+
 def test_a_write_that_fails_leaves_the_older_file_whole_and_nothing_else(path, monkeypatch):
     write_text(path, "older")
 

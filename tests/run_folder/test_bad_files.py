@@ -212,3 +212,24 @@ def test_without_a_compiler_one_line_says_so_and_the_network_runs_as_it_is(tmp_p
     (line,) = done.stderr.splitlines()
     assert "no C++ compiler was found" in line
     assert "g++" in line
+
+
+@pytest.mark.parametrize("within", ["checkpoints/last.ckpt", "checkpoints", "figures", "config.yaml"])
+@pytest.mark.parametrize(("script", "key"), [("train", "resume"), ("sample", "run_dir"), ("evaluate", "run_dir")])
+def test_a_path_within_a_run_is_answered_with_the_run(door, run_dir, script, key, within):
+    status, line = door(f"{key}={run_dir / within}", script=script)
+    assert status == 1
+    assert line.endswith(f"; did you mean {run_dir}?")
+
+
+def test_a_folder_of_runs_is_answered_with_its_newest(door, run_dir):
+    status, line = door(f"run_dir={run_dir.parent}", script="sample")
+    assert status == 1
+    assert line.endswith(f"; did you mean {run_dir}?")
+
+
+@pytest.mark.parametrize("typed", ["best.ckpt", "last.ckpt", "checkpoints/last.ckpt"])
+def test_the_file_of_a_checkpoint_is_answered_with_its_name(door, run_dir, typed):
+    status, line = door(f"run_dir={run_dir}", f"checkpoint={typed}", script="sample")
+    assert status == 1
+    assert line.endswith(f"; did you mean checkpoint={typed[-9:-5]}?")

@@ -196,3 +196,16 @@ def test_folders_of_draws_begin_with_the_option_of_their_sampler():
             assert sampler_words({**node, "num_steps": 7}) == f"{option}-7"
         else:
             assert sampler_words(node) == option
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((-1,), "num_samples must be at least 1"), ((0,), "num_samples must be at least 1"),
+        ((3, -1), "seed must be at least 0"), ((3, 7.0), "seed must be a whole number, got 7.0"),
+        ((3, 2**32), r"seed must be below 2\*\*32"), ((True,), "num_samples must be a whole number, got True"),
+    ],
+)  # fmt: skip
+def test_what_is_no_number_of_samples_and_no_seed_is_refused_by_name(recorded, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        load_run(recorded.path, device="cpu").sample(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import os
 import sys
@@ -22,6 +23,9 @@ from diffusion_lab.errors import (
 )
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
+
+#: Errors of a disk that is full or cannot be written to, wherever they arise.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequence[str]], list[str]] = list) -> None:
@@ -108,6 +112,8 @@ def one_line(error: BaseException, config_name: str = "train") -> str:
     """Return the message of an error in one line; that of Hydra or OmegaConf in this project's words."""
     if isinstance(error, LabError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return f"cannot write {error.filename or 'a file'}: {error.strerror}"
     of_hydra = type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "antlr4")
     if of_hydra or "Config group override" in str(error):
         from diffusion_lab.config.composition_errors import explain

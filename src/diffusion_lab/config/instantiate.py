@@ -17,6 +17,9 @@ from diffusion_lab.config.annotations import choices, describe, fits, type_hints
 from diffusion_lab.config.targets import located
 from diffusion_lab.errors import LabError, did_you_mean, unknown_key
 
+#: The largest number of float32 that is finite.
+FLOAT32_MAX = 3.4028234663852886e38
+
 _SPECIAL = ("_target_", "_partial_")
 
 
@@ -119,6 +122,8 @@ def _check_value(value: Any, hint: Any, key: str) -> None:
         return  # checked when it is built
     if value == "???":
         raise LabError(f"{key} must be given: it has no default")
+    if isinstance(value, float) and FLOAT32_MAX < abs(value) < math.inf:
+        raise LabError(f"{key}={value}: it is infinite in float32, of which {FLOAT32_MAX:.3g} is the largest number")
     if not fits(value, hint):
         shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
         infinite = ["inf", "-inf"] if fits(math.inf, hint) else []  # which YAML writes .inf, and Hydra does not

@@ -108,6 +108,14 @@ class DownloadedImages(ImageDataModule):
             else:
                 return
 
+    def _folder_nearby(self) -> str:
+        """Return the folder that was meant, if one within it was named whose files are there."""
+        within = self.raw_dir.relative_to(self.data_dir)
+        for folder in list(self.data_dir.resolve().parents)[: len(within.parts)]:
+            if all((folder / within / name).is_file() for name in self.checksums):
+                return f"; did you mean paths.data_dir={folder}?"
+        return ""
+
     def _download(self) -> None:
         console.current().note(f"{self.name} is not in {self.raw_dir}: fetching it")
         try:
@@ -120,7 +128,7 @@ class DownloadedImages(ImageDataModule):
             # Whatever went wrong inside the download, what helps is the same.
             raise LabError(
                 f"{self.name} is not in {self.raw_dir} and could not be downloaded "
-                f"({short_reason(error)}): put {', '.join(self.checksums)} there"
+                f"({short_reason(error)}){self._folder_nearby()}: put {', '.join(self.checksums)} there"
                 f"{self.instead}, name another folder with paths.data_dir=… or DIFFUSION_LAB_DATA_DIR, "
                 "or use data=digits, which needs no download"
             ) from error

@@ -77,6 +77,9 @@ def _replacement(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
         _flush_folder(path.parent)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # people do not know the temporary file
+        raise
     finally:
         # After an error; and renaming a hard link to another name of the same file does nothing.
         temporary.unlink(missing_ok=True)

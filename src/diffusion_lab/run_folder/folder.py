@@ -65,9 +65,9 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.path.is_dir():
-            raise LabError(f"there is no run folder {path}")
+            raise LabError(f"there is no run folder {path}{_run_nearby(folder.path)}")
         if not (folder.path / "config.yaml").is_file():
-            raise LabError(f"{path} is no run folder: it has no config.yaml")
+            raise LabError(f"{path} is no run folder: it has no config.yaml{_run_nearby(folder.path)}")
         check_folder(folder.path, OF_LOGGERS)
         return folder
 
@@ -129,3 +129,10 @@ class RunFolder:
         """
         path = self.path / "manifest.json"
         return check_manifest(read_json(path), path)
+
+
+def _run_nearby(path: Path) -> str:
+    """Return the end of a line about a path that is no run folder: the run that it lies in, or the newest one in it."""
+    around = [parent for parent in path.parents if (parent / "config.yaml").is_file()]
+    inside = sorted(file.parent for file in path.glob("*/config.yaml"))
+    return f"; did you mean {(around or inside[-1:])[0]}?" if around or inside else ""

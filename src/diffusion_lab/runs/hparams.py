@@ -97,7 +97,7 @@ def _hint(key: str, config: Mapping[str, Any]) -> Any:
         elif isinstance(node, Mapping) and "_target_" in node:
             hints = type_hints(located(key, node["_target_"]))
         else:
-            hints = type_hints(hint) if is_dataclass(hint) else {}
+            hints = type_hints(hint) if isinstance(hint, type) and is_dataclass(hint) else {}
     return hints.get(last, Any)
 
 

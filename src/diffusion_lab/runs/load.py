@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffusion_lab.config.annotations import fits
 from diffusion_lab.config.build import Parts, build
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, read_settings
+from diffusion_lab.config.value_checks import at_least, below_2_to_32
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.devices import torch_device
@@ -58,7 +60,16 @@ class Run:
         self.weights_error = weights_error
 
     def sample(self, num_samples: int, seed: int = 0, **options: Any) -> Tensor:
-        """Return samples [num_samples, *D] on the CPU, float32 in [−1, 1] for images; see `Pipeline.draw`."""
+        """Return samples [num_samples, *D] on the CPU, float32 in [−1, 1] for images; see `Pipeline.draw`.
+
+        Raises:
+            ValueError: naming the argument that is no whole number, or out of its range.
+        """
+        for name, number, least in (("num_samples", num_samples, 1), ("seed", seed, 0)):
+            if not fits(number, int):
+                raise ValueError(f"{name} must be a whole number, got {number!r}")
+            at_least(least, name, number)
+        below_2_to_32("seed", seed)
         return self.parts.pipeline.sample(num_samples, seed, **options)
 
 
@@ -153,7 +164,8 @@ def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
     if not path.is_file():
         there = sorted(p.stem for p in (folder.path / "checkpoints").glob("*.ckpt"))
         has = f"it has {', '.join(there)}" if there else "it has none yet"
-        raise LabError(f"checkpoint={checkpoint}: the run has no {path}; {has}")
+        guess = f"; did you mean checkpoint={path.stem}?" if path.stem in ("last", "best") else ""
+        raise LabError(f"checkpoint={checkpoint}: the run has no {path}; {has}{guess}")
     return path
 
 

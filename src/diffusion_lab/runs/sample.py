@@ -12,6 +12,7 @@ from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Shown, save_figures
 from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.available_memory import check_samples_fit
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.machine.library_warnings import silence_library_warnings
@@ -49,6 +50,7 @@ def _sample(settings: SampleConfig) -> Path:
         compile_network(run.parts.network, device)
     bar = console.current().bar
     plan = make_plan(run, settings, bar)
+    check_samples_fit("num_samples", plan.num_samples, run.parts.data.shape)
     reconstruction = _reconstruction(run) if settings.reconstruction else []
     trajectory = None
     if settings.trajectory:

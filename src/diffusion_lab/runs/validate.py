@@ -20,6 +20,7 @@ from diffusion_lab.config.value_checks import at_least
 from diffusion_lab.data import Split, count_batches
 from diffusion_lab.errors import LabError, did_you_mean
 from diffusion_lab.evaluation import Evaluation
+from diffusion_lab.machine.available_memory import check_samples_fit
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs.evaluation_options import with_common_options
@@ -79,6 +80,9 @@ def validated(settings: TrainConfig) -> Parts:
             lambda: pl.Trainer(**{**settings.trainer, **quiet, **replaced}, plugins=plugins), "trainer"
         )
     _check_batch(parts, trainer)
+    counts = {"sampling": settings.sampling, **{f"callbacks.{name}": made for name, made in callbacks.items()}}
+    for key, made in counts.items():
+        check_samples_fit(f"{key}.num_samples", getattr(made, "num_samples", 0), parts.data.shape)
     parts.data.processes = trainer.num_devices
     check_parts_fit(parts)
     check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(parts.pipeline, parts.data))

@@ -23,12 +23,12 @@ class TimestepLoss(pl.Callback):
     nothing is logged: the blocks of each sample have times from all parts.
 
     Args:
-        buckets: how many parts.
+        buckets: how many parts, at most 1,000.
     """
 
     def __init__(self, buckets: int = 4) -> None:
-        if buckets < 1:
-            raise ValueError(f"callbacks.timestep_loss.buckets must be at least 1, got {buckets}")
+        if not 1 <= buckets <= 1000:
+            raise ValueError(f"callbacks.timestep_loss.buckets must be from 1 to 1,000, got {buckets}")
         self.buckets = buckets
         self._sums: Tensor | None = (
             None  # [2, buckets] float64, on Apple's GPUs float32: of the weighted losses, and of their weights
