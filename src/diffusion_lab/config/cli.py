@@ -42,6 +42,7 @@ def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequenc
 
     import hydra
 
+    share_the_cores()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them
     argparse.ArgumentParser.error = _usage_error  # type: ignore[method-assign, assignment]  # of Hydra's own parser
 
@@ -57,6 +58,17 @@ def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequenc
         entry(task_in_hydra)()
 
     exit_on_error(work, config_name)
+
+
+def share_the_cores() -> None:
+    """Let threads that wait for each other leave the cores to other work, before torch is loaded.
+
+    By default those of GNU OpenMP, torch's on Linux, try 300,000 times first: beside other busy processes that costs
+    many times the share of the cores that a run has. This changes nothing of what is computed. A setting of the user's
+    own in the environment is left as it is.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def print_help(config_name: str) -> None:
