@@ -18,6 +18,7 @@ _HYDRA = """\
   -sc install=bash  prints the shell's completion: eval "$(python scripts/{script}.py -sc install=bash)"
 """
 _DEBUG = "  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an error\n"
+_TRUST = "  DIFFUSION_LAB_TRUST=mynets lets a config name classes of your own module mynets\n"
 
 
 def help_text(config_name: str) -> str:
@@ -34,7 +35,7 @@ def help_text(config_name: str) -> str:
             text.append(_entry(("* " if option == default else "  ") + option, explanation, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]
-    footer = (_HYDRA.format(script=config_name) if groups else "") + _DEBUG
+    footer = (_HYDRA.format(script=config_name) + _TRUST if groups else "") + _DEBUG
     return "\n".join([*text, "", footer])
 
 
