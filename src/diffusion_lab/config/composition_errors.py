@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from typing import Any
@@ -59,6 +60,8 @@ def _no_such_key(key: str, config_name: str) -> str:
         return f"{key}: no option of {parent} is chosen; choose one first: {parent}={options(parent)[0]} {key}=…"
     if not isinstance(node, dict):
         return f"there is no key {key}: {parent} is a value"
+    if isinstance(node.get(last), dict) and options(key):
+        return f"{key}=…: no option of {key} is chosen here; accepted are {', '.join(_paths(node[last], f'{key}.'))}"
     if last in node:  # Hydra removes only keys that have a value
         return f"~{key}: it is null already, so there is nothing to remove"
     elsewhere = [path for path in _paths(_composed(config_name)) if path.rpartition(".")[2] == last]
@@ -71,16 +74,23 @@ def _composed(config_name: str) -> Any:
     """Compose the config with those group options of the command line that exist, as a plain container."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     chosen = []
     for argument in sys.argv[1:]:
         group, _, option = argument.partition("=")
         if option in options(group):
             chosen.append(argument)
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return OmegaConf.to_container(compose(config_name, [*chosen, *searchpath()]))
+    for options_too in (True, False):  # a config may not have a group in its defaults
+        GlobalHydra.instance().clear()
+        with (
+            contextlib.suppress(HydraException, OmegaConfBaseException),
+            initialize_config_dir(str(conf_dir()), version_base="1.3"),
+        ):
+            return OmegaConf.to_container(compose(config_name, [*chosen * options_too, *searchpath()]))
+    return {}
 
 
 def _paths(node: Any, prefix: str = "") -> list[str]:
