@@ -125,6 +125,34 @@ def test_a_folder_of_one_s_own_that_does_not_exist_is_named(own_folder, typed):
         readable_arguments(typed, "train")
 
 
+def test_keys_of_the_options_of_a_sweep_are_set_in_each_job():
+    typed = [
+        "-m",
+        "network=unet,dit",
+        "network.depth=2",
+        "+network.x=[1,2]",
+        "seed=1",
+        "optimizer.lr=1,2",
+        "hydra.verbose=1",
+    ]
+    assert readable_arguments(typed, "train") == [
+        "-m", "network=unet,dit", "network.depth=choice(2)", "+network.x=choice([1,2])", "seed=1", "optimizer.lr=1,2",
+        "hydra.verbose=1",
+    ]  # fmt: skip
+    alone = ["-m", "network=dit", "network.depth=2", "seed=1,2"]
+    assert readable_arguments(alone, "train") == alone
+
+
+def test_a_sweep_over_recipes_takes_keys_that_the_default_does_not_have(door):
+    """Each job is composed and checked; here one is refused for a value that goes with its own network alone."""
+    status, line = door(
+        "-m", "experiment=quickstart_text,mdlm_shakespeare", "data=python_docs", "network.depth=1", "network.heads=5"
+    )
+    assert status == 1
+    assert "network.heads" in line
+    assert "in the job experiment=quickstart_text" in line
+
+
 @pytest.mark.parametrize(
     "typed", ["network=[1,[2]]", "optimizer=[true]", "evaluation=[null]", "schedule=3", "sampler={a:1}", "grid=1.5"]
 )

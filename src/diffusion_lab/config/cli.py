@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from diffusion_lab.config.annotations import text_keys
-from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides
+from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides, set_in_each_job
 from diffusion_lab.config.terminal import take_any_text
 from diffusion_lab.config.tree import conf_dir, use_config_dirs
 from diffusion_lab.errors import (
@@ -95,7 +95,7 @@ def readable_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
     overrides = readable_overrides(overrides, texts, sweeps=typed.multirun)
     use_config_dirs(own_config_dirs(typed.config_dir, overrides))
     check_options(overrides)
-    return [*flags, *overrides]
+    return [*flags, *(set_in_each_job(overrides) if typed.multirun else overrides)]
 
 
 def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:

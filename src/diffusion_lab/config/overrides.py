@@ -62,6 +62,23 @@ def parsed(override: str) -> Override | None:
         return None
 
 
+def set_in_each_job(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides of a sweep over a group's options, in which each job sets the keys of the others.
+
+    Hydra sets a key that has one value before any job has chosen its option, and would look for it in the default one.
+    As one of several values, ``choice(…)``, it is set in each job.
+    """
+    read = [(text, parsed(text), _SETTING.fullmatch(text)) for text in overrides]
+    if not any(override and override.is_sweep_override() and options(override.key_or_group) for _, override, _ in read):
+        return list(overrides)
+    return [
+        f"{match[1]}{match[2]}=choice({match[3]})"
+        if override and match and match[3] and _is_of_a_job(override)
+        else text
+        for text, override, match in read
+    ]
+
+
 def own_config_dirs(config_dir: str | None, overrides: Sequence[str]) -> list[Path]:
     """Return the folders that `--config-dir` and the override `hydra.searchpath` name, which mean the same.
 
@@ -113,6 +130,12 @@ def _names_options(value: Any) -> bool:
 
     name = str | QuotedString
     return isinstance(value, name) or (isinstance(value, list) and all(isinstance(v, name) for v in value))
+
+
+def _is_of_a_job(override: Override) -> bool:
+    """Return whether an override sets a key below a group, and not one of Hydra's own, to one value."""
+    group, dot, _ = override.key_or_group.partition(".")
+    return bool(dot) and group != "hydra" and not override.is_sweep_override()
 
 
 def _config_dir(key: str, where: str) -> Path:
