@@ -21,7 +21,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 
 #: Classes of the tests themselves, for this process and all that it starts.
-os.environ[TRUST_VARIABLE] = "pixel_moments,test_what_a_run_says,witnessed"
+os.environ[TRUST_VARIABLE] = "pixel_moments,runs_interrupt.InterruptAt,test_what_a_run_says,witnessed"
 
 
 @pytest.fixture(autouse=True, scope="session")

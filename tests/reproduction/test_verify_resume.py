@@ -47,6 +47,7 @@ def test_a_run_that_somebody_else_killed_is_an_error(monkeypatch):
         session()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_after_its_last_step_still_reports_its_folder(tiny):
     folder = train(tiny("console=quiet"), [])
     folder.write_json("manifest.json", folder.read_json("manifest.json") | {"status": "running"})

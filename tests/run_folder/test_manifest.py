@@ -35,6 +35,7 @@ def begun(tmp_path, monkeypatch):
     return of
 
 
+@pytest.mark.slow
 def test_each_session_has_a_fingerprint_and_the_last_one_s_is_the_run_s(tiny):
     folder = train(tiny("console=quiet"), [])
     content = folder.read_json("manifest.json")
@@ -53,6 +54,7 @@ def test_each_session_has_a_fingerprint_and_the_last_one_s_is_the_run_s(tiny):
     assert content["sessions"][1]["weights"] != content["sessions"][0]["weights"]
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_the_same_experiment_in_another_environment(tiny):
     prints = []
     for threads in (1, 2):

@@ -72,6 +72,7 @@ def test_nothing_is_timed_where_the_answer_does_not_matter(precision, device, ti
     assert seen == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_keeps_its_precision_and_is_not_timed(tiny, timed):
     seen = timed(1.0, 9.0)
     folder = train(tiny("trainer.precision=bf16-mixed"), [])

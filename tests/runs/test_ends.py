@@ -49,6 +49,7 @@ def test_it_is_not_trained_on_before_its_time_is_raised(timed, tiny, changes):
     assert steps(timed) == 3
 
 
+@pytest.mark.slow
 def test_with_more_time_it_is_trained_to_its_other_limits(timed, tiny):
     whole = train(tiny(), [])
     resumed(tiny, timed, "trainer.max_time=00:01:00:00")
@@ -63,6 +64,7 @@ def test_a_limit_of_time_is_only_raised(timed, tiny):
         resumed(tiny, timed, "trainer.max_epochs=3", "trainer.max_time=00:00:50:00")
 
 
+@pytest.mark.slow
 def test_it_is_reproduced_up_to_its_last_step_and_not_by_the_clock(timed, settings, tmp_path):
     typed = (f"run_dir={timed.path}", f"paths.output_dir={tmp_path}/again", "console=quiet")
     assert reproduce(settings(*typed, config_name="reproduce")).comparison.steps == 3

@@ -57,6 +57,7 @@ def test_a_result_says_what_it_was_made_by_and_stands_in_a_file_of_its_own(evalu
     assert [path.name for path in sorted(file.parent.iterdir())] == sorted([file.name, other.name])
 
 
+@pytest.mark.slow
 def test_an_evaluation_without_samples_can_be_the_first_of_a_run(evaluation, copy):
     assert not (copy.path / "evaluations").exists()
     file, content = evaluation("split=val", evaluation={"bound": {**BOUND["bound"], "split": "val"}})

@@ -86,6 +86,7 @@ def test_every_choice_is_flat_and_plain():
             assert isinstance(value, str | int | float | bool)
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_its_choices_beside_its_metrics(tmp_path):
     folder = typed(*TINY, "evaluation=recognition", f"paths.output_dir={tmp_path}")
     assert row(folder)["schedule"] == "linear"

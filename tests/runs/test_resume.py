@@ -97,6 +97,7 @@ def test_of_processes_that_look_at_once_only_rank_0_moves_what_is_damaged(tiny, 
     assert resume.last_good_checkpoint(folder) == last
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_half_written_is_removed(tiny):
     folder, _ = stopped(tiny())
     half = [folder.path / ".manifest.json.1.tmp", folder.path / "checkpoints" / ".last.ckpt.1.tmp"]
@@ -180,6 +181,7 @@ def test_where_all_are_damaged_one_line_says_so_and_nothing_is_moved(tiny):
     assert checkpoints(folder) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_had_saved_nothing_begins_anew_in_its_folder(tiny, tmp_path, capsys):
     whole = train(tiny(f"paths.output_dir={tmp_path}/whole"), [])
     folder, _ = stopped(tiny(f"paths.output_dir={tmp_path}/stopped"))
@@ -205,6 +207,7 @@ def test_what_would_make_another_run_of_it_is_refused_by_name(tiny, change, said
         resumed(tiny, folder, change)
 
 
+@pytest.mark.slow
 def test_what_decides_nothing_may_be_changed(tiny):
     folder, _ = stopped(tiny())
     changes = ["callbacks.checkpoints.every_n_steps=1", "callbacks.checkpoints.keep=null", "notes=longer"]
@@ -254,6 +257,7 @@ def test_a_loader_that_is_made_anew_each_epoch_goes_on_with_the_next_one(tiny, t
     assert (read_step_losses(folder.path) == read_step_losses(once.path)).all()
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_train_in_one_folder(tiny):
     folder, _ = stopped(tiny())
     with folder.held(), pytest.raises(LabError, match="is being trained by another process"):
@@ -270,6 +274,7 @@ def test_other_data_is_refused(tiny):
         resumed(tiny, folder)
 
 
+@pytest.mark.slow
 def test_other_versions_and_threads_are_told(tiny, capsys):
     folder, _ = stopped(tiny())
     manifest = folder.read_json("manifest.json")

@@ -62,6 +62,7 @@ def drawn(run):
     return of
 
 
+@pytest.mark.slow
 def test_the_figure_of_its_schedule_has_the_name_that_is_typed(monkeypatch, tmp_path, coarse_figures):
     titles = []
     curves_figure = run_figures.curves_figure

@@ -93,6 +93,7 @@ def test_one_seed_gives_the_same_losses_and_weights_bit_for_bit(tiny):
     assert weights(run(tiny("seed=43"))) != weights(first)
 
 
+@pytest.mark.slow
 def test_logging_validating_and_sampling_at_other_times_changes_no_training_loss(tiny):
     plain = run(tiny())
     busy = run(
@@ -108,6 +109,7 @@ def test_logging_validating_and_sampling_at_other_times_changes_no_training_loss
     assert weights(busy) == weights(plain)
 
 
+@pytest.mark.slow
 def test_accumulation_cuts_the_batch_and_leaves_the_result(tiny):
     """250 images in batches of 64: the last one, of 58, is cut into three parts of unequal size."""
     # A large eps keeps Adam from turning the rounding of a vanishing gradient into a step.
@@ -136,6 +138,7 @@ def test_an_interrupted_run_goes_on_to_where_it_would_have_come(tiny, tmp_path, 
     assert len(resumed.read_json("manifest.json")["sessions"]) == 2
 
 
+@pytest.mark.slow
 def test_a_finished_run_trains_on_only_if_there_is_more_to_do(tiny):
     folder = run(tiny())
     with pytest.raises(LabError, match=r"trainer\.max_epochs"):
@@ -147,6 +150,7 @@ def test_a_finished_run_trains_on_only_if_there_is_more_to_do(tiny):
     assert weights(longer) == weights(run(tiny("trainer.max_epochs=3")))
 
 
+@pytest.mark.slow
 def test_init_from_starts_from_another_runs_weights(tiny):
     folder = run(tiny())
     same = run(tiny(f"init_from={folder.path}", "optimizer.lr=0", "seed=7"))

@@ -39,6 +39,7 @@ def test_a_network_is_trained_kept_and_found_again(tmp_path):
     assert len(again.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_file_of_another_name_has_to_be_named_where_features_are_computed(tmp_path):
     ended = typed("train_features", [*QUICK, "data.limit_train=64", "out=new/mine.safetensors"], tmp_path)
     assert ended.status == 0, ended.err

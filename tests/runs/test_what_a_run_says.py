@@ -123,6 +123,7 @@ def test_an_error_is_told_to_a_program_too(tiny, capsys):
     assert "network.base_channels" in event["text"]
 
 
+@pytest.mark.slow
 def test_how_a_run_speaks_can_change_when_it_is_resumed(tiny, capsys):
     folder = train(tiny(), [])
     typed = [f"resume={folder.path}", "console=json", "trainer.max_epochs=3"]
@@ -164,6 +165,7 @@ def test_the_estimate_is_told_once_and_knows_how_many_steps_there_are(tiny, caps
     assert told["seconds"] >= (total - 2) / told["steps_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_the_estimate_of_a_resumed_run_begins_where_it_stands(tiny, monkeypatch):
     folder = train(tiny(), [])
     begun = []

@@ -160,6 +160,7 @@ def test_both_networks_of_a_pair_run_in_the_same_loop(name, training, autocast):
             architectures.run(name, own, training, autocast, False, 2, CPU, stop)
 
 
+@pytest.mark.slow
 def test_what_is_not_the_network_is_the_arithmetic(monkeypatch):
     monkeypatch.setattr(arithmetic, "NETWORKS", {"simple_unet": ("network.base_channels=8",)})
     monkeypatch.setattr(arithmetic, "SAMPLES", 2)

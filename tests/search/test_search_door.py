@@ -76,6 +76,7 @@ def test_without_optuna_the_line_says_what_to_install(door, monkeypatch):
     assert door(*BASE, script="search") == (1, "Error: scripts/search.py needs Optuna: pip install optuna")
 
 
+@pytest.mark.slow
 def test_another_space_under_the_same_name_is_one_line(door, tmp_path):
     spec = small_spec(tmp_path)
     SharedStudy(spec).close()

@@ -92,6 +92,7 @@ def test_the_runs_lie_in_the_searchs_folder(planned, trials):
     assert folder(trial).parent == spec.folder
 
 
+@pytest.mark.slow
 def test_the_storage_and_its_password_are_in_no_run_folder(planned, trials):
     secret = secrets.token_hex(8)
     spec = planned(storage=planned().storage.replace("study.db", f"{secret}.db"))
@@ -101,6 +102,7 @@ def test_the_storage_and_its_password_are_in_no_run_folder(planned, trials):
     assert not any(secret.encode() in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_a_failed_trial_and_the_next_one_goes_on(planned, trials):
     spec = planned(space={"optimizer.lr": "choice(1e-3, 1e30)"}, sampler="grid", n_trials=2)
     run_trials(spec)
@@ -124,6 +126,7 @@ def test_a_config_that_is_refused_is_a_failed_trial(planned, trials):
     assert "network.channel_multipliers" in errors[0]
 
 
+@pytest.mark.slow
 def test_a_crash_is_a_failed_trial_and_the_next_one_goes_on(planned, trials, monkeypatch):
     calls = []
 
@@ -158,6 +161,7 @@ OBJECTIVES = [
 ]
 
 
+@pytest.mark.slow
 def test_each_objective_is_read_from_the_run(planned, trials):
     spec = planned("evaluation=recognition", "trainer.max_epochs=3", objectives=OBJECTIVES)
     run_trials(spec)
@@ -206,6 +210,7 @@ def test_a_pruned_trial_ends_early_and_is_otherwise_unchanged(planned, trials):
     assert train(again, []).read_json("manifest.json")["weights"] == whole.read_json("manifest.json")["weights"]
 
 
+@pytest.mark.slow
 def test_a_trial_as_good_as_the_others_is_not_pruned(planned, trials):
     spec = planned(pruner="median", n_trials=7)
     others_that_did_better(spec, [1e3, 1e3])

@@ -120,6 +120,7 @@ def test_a_killed_process_is_one_failed_job(make_job, tmp_path):
     assert JobRecord(tmp_path, job.key).lock() is not None
 
 
+@pytest.mark.slow
 def test_more_jobs_than_gpus_wait_and_no_two_have_the_same(make_job, tmp_path, monkeypatch):
     """Two sweeps of three jobs on two GPUs, whose tokens differ between the sweeps and whose identities are equal."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -156,6 +157,7 @@ def test_gpus_that_were_named_keep_their_numbers(make_job, tmp_path):
     assert [line["CUDA_VISIBLE_DEVICES"] for line in log(tmp_path)[::2]] == ["4,5", "4,5"]
 
 
+@pytest.mark.slow
 def test_jobs_on_the_cpu_never_use_more_cores_than_there_are(make_job, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with ThreadPoolExecutor(3) as pool:

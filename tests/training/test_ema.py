@@ -111,6 +111,7 @@ def test_what_it_refuses(key, value):
         EMA(**{key: value})
 
 
+@pytest.mark.slow
 def test_it_validates_and_draws_and_changes_nothing_of_the_training(tiny):
     plain, averaged = train(tiny(), []), train(tiny("ema=default", "ema.decay=0.8"), [])
     raw = [read_checkpoint(folder.path / "checkpoints" / "last.ckpt") for folder in (plain, averaged)]

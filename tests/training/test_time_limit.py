@@ -26,6 +26,7 @@ def test_a_limit_of_time_in_seconds(typed, expected):
         {"hours": "two"},
         5,
         "00:00:00:00:00",
+        "9" * 20 + ":00:00:00",
         "",
         "00:00:00:00",
         {"seconds": -1},

@@ -29,7 +29,7 @@ def seconds(max_time: Any) -> float:
             span = datetime.timedelta(**max_time)
         if span <= datetime.timedelta():
             raise ValueError("it is no time")
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"trainer.max_time={max_time}: it must be days, hours, minutes and seconds, such as 00:01:30:00"
         ) from error
