@@ -6,10 +6,10 @@ import pytest
 
 from diffusion_lab.config.annotations import text_keys
 from diffusion_lab.config.cli import readable_arguments
-from diffusion_lab.config.overrides import as_text, parsed, readable_overrides
+from diffusion_lab.config.overrides import as_text, parsed, readable_overrides, searchpath
 from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.tree import options, searchpath, use_config_dirs
+from diffusion_lab.config.tree import options, use_config_dirs
 from diffusion_lab.errors import LabError
 from diffusion_lab.search.search_spec import compose_run
 

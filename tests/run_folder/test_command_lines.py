@@ -18,7 +18,10 @@ def test_a_path_is_relative_where_that_is_shorter(tmp_path, monkeypatch):
     assert command_lines.shown(tmp_path.parents[-1] / "x") == "/x"
 
 
-@pytest.mark.parametrize("name", ["plain", "with a space", "it's, (quite) {odd} = €", 'a "quoted" one', "back\\slash"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "with a space", "it's, (quite) {odd} = €", 'a "quoted" one', "back\\slash", "back\\slash, twice\\\\"],
+)
 def test_a_command_names_its_folder_through_shell_and_hydra(tmp_path, monkeypatch, name):
     folder = tmp_path / name
     folder.mkdir()

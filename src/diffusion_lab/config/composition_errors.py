@@ -7,8 +7,8 @@ import re
 import sys
 from typing import Any
 
-from diffusion_lab.config.overrides import FORMS, as_text
-from diffusion_lab.config.tree import conf_dir, options, searchpath
+from diffusion_lab.config.overrides import FORMS, as_text, searchpath
+from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import did_you_mean, unknown_key
 
 #: Keys of earlier versions, and what stands in their place.

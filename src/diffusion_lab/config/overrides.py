@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_lab.config.tree import options
+from diffusion_lab.config.tree import config_dirs, options
 from diffusion_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -93,9 +93,22 @@ def own_config_dirs(config_dir: str | None, overrides: Sequence[str]) -> list[Pa
     return [_config_dir(key, where) for key, where in typed]
 
 
+def quoted(value: str) -> str:
+    """Return a text as Hydra reads it: in quotes, before which backslashes are doubled."""
+    quote = "'" if '"' in value and "'" not in value else '"'
+    escaped = re.sub(rf"(\\*)({quote})", r"\1\1\\\2", value)
+    return quote + re.sub(r"(\\+)\Z", r"\1\1", escaped) + quote
+
+
+def searchpath() -> list[str]:
+    """Return the override by which Hydra looks into the user's own folders; no override if there are none."""
+    listed = ",".join(quoted(f"file://{folder}") for folder in config_dirs()[1:])
+    return [f"hydra.searchpath=[{listed}]"] if listed else []
+
+
 def as_text(key: str, value: str) -> str:
     """Return the override, for a shell, that gives a key this value as text."""
-    return shlex.quote(f"{key}={_quoted(value)}")
+    return shlex.quote(f"{key}={quoted(value)}")
 
 
 def _readable(argument: str, texts: Collection[str], sweeps: bool) -> str:
@@ -112,7 +125,7 @@ def _readable(argument: str, texts: Collection[str], sweeps: bool) -> str:
             f"cannot read {argument}: as text it is typed {as_text(sign + key, value)}; in a shell, a list has quotes, "
             f"too: '{key}=[1,2]'"
         )
-    return f"{sign}{key}={_quoted(value)}"
+    return f"{sign}{key}={quoted(value)}"
 
 
 def _values(override: Override) -> list[Any]:
@@ -154,10 +167,3 @@ def _is_text(override: Override, sweeps: bool) -> bool:
     if override.is_sweep_override():
         return sweeps
     return override.value() is None or isinstance(override.value(), str)
-
-
-def _quoted(value: str) -> str:
-    """Return a text as Hydra reads it: in quotes, before which backslashes are doubled."""
-    quote = "'" if '"' in value and "'" not in value else '"'
-    escaped = re.sub(rf"(\\*)({quote})", r"\1\1\\\2", value)
-    return quote + re.sub(r"(\\+)\Z", r"\1\1", escaped) + quote

@@ -29,12 +29,6 @@ def config_dirs() -> tuple[Path, ...]:
     return conf_dir(), *_own_dirs
 
 
-def searchpath() -> list[str]:
-    """Return the override by which Hydra looks into the user's own folders; no override if there are none."""
-    listed = ",".join('"file://{}"'.format(str(folder).replace('"', '\\"')) for folder in _own_dirs)
-    return [f"hydra.searchpath=[{listed}]"] if listed else []
-
-
 def options(group: str) -> list[str]:
     """Return the names of a config group's options; none if there is no such group."""
     return sorted({path.stem for folder in config_dirs() for path in (folder / group).glob("*.yaml")}) if group else []

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffusion_lab.config.overrides import quoted
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder.folder import RunFolder
 
@@ -49,7 +50,4 @@ def tensorboard(folder: RunFolder, outputs: Path) -> str:
 
 
 def _hydra(value: str) -> str:
-    if _BARE.fullmatch(value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return value if _BARE.fullmatch(value) else quoted(value)

@@ -7,8 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from diffusion_lab import console
-from diffusion_lab.config.annotations import describe
-from diffusion_lab.config.instantiate import checked_call, make, make_one
+from diffusion_lab.config.instantiate import checked_call, make_one
 from diffusion_lab.config.schema import TrainFeaturesConfig
 from diffusion_lab.data import DataModule
 from diffusion_lab.errors import LabError
@@ -37,11 +36,7 @@ def train_feature_network(settings: TrainFeaturesConfig, overrides: Sequence[str
         how = {field.name: getattr(settings, field.name) for field in fields(FeatureTraining)}
         training = checked_call(lambda: FeatureTraining(**how), "")
         parts = {"seed": settings.seed, "data_dir": settings.paths.data_dir}
-        data = make(settings.data, "data", parts, ("data_dir",))
-        if not isinstance(data, DataModule):
-            raise LabError(
-                f"data._target_={settings.data.get('_target_', 'none')}: it must make {describe(DataModule)}"
-            )
+        data = make_one(settings.data, "data", DataModule, parts, ("data_dir",))
         check_trainable(data)
         device = torch_device(settings.device)
         if settings.out is not None:

@@ -14,9 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf, open_dict
 
 from diffusion_lab.config.cli import one_line
+from diffusion_lab.config.overrides import searchpath
 from diffusion_lab.config.schema import SearchConfig, TrainConfig
 from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir, searchpath
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import validated
 from diffusion_lab.search.optuna_samplers import grid_values

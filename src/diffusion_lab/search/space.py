@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
+from diffusion_lab.config.overrides import parsed, quoted
 from diffusion_lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -121,15 +122,11 @@ def trial_overrides(space: Sequence[Dimension], params: Mapping[str, Any]) -> li
 
 
 def _move_sweep_into_space(argument: str) -> str:
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return argument  # the error is reported when the config is composed
+    override = parsed(argument)
     key, _, text = argument.partition("=")
-    if not override.is_sweep_override() or key.lstrip("+").startswith(("search", "hydra")):
+    if override is None or not override.is_sweep_override() or key.lstrip("+").startswith(("search", "hydra")):
         return argument
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'++search.space={{{key}: "{escaped}"}}'
+    return f"++search.space={{{key}: {quoted(text)}}}"
 
 
 def _dimension(key: str, text: str) -> Dimension:
