@@ -52,6 +52,11 @@ BAD = {
     "data=[mnist,digits]": ["no key data.validation"],
     "+schedule=cosine": ["schedule is chosen already", "without the +"],
     "+trainer.limit_train_batches=0": ["there is a key trainer.limit_train_batches already", "without the +"],
+    # What is empty, as where a variable of the shell is not set.
+    "resume=": ["resume is empty", "null stands for none"],
+    "init_from=": ["init_from is empty", "null stands for none"],
+    "name=": ["name is empty"],
+    "paths.data_dir=": ["paths.data_dir is empty", "the working folder is ."],
     # What is missing.
     "~seed": ["seed is missing", "an integer"],
     "~data": ["data has no option", f"choose from {choices('data')}"],
@@ -228,6 +233,7 @@ def test_no_job_of_a_sweep_starts_if_one_of_them_is_refused(door, tmp_path, type
     ("typed", "said"),
     [
         ([], "run_dir must be given"),
+        (["run_dir="], "run_dir is empty; the working folder is ."),
         (["run_dir=nowhere"], "there is no run folder nowhere"),
         (["run_dir=."], "is no run folder: it has no config.yaml"),
         (["run_dir=x", "num_samples=0"], "num_samples must be at least 1"),

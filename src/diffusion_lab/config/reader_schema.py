@@ -76,8 +76,6 @@ class SampleConfig:
             raise ValueError(f"length does not go together with {chosen[0]}")
         if len(self.blank) != 1:
             raise ValueError(f"blank must be a single sign, got {self.blank!r}")
-        if self.prompt == "":
-            raise ValueError("prompt must not be empty; null: samples without a prompt")
         if self.infill is not None and not (self.infill.strip(self.blank) and self.blank in self.infill):
             raise ValueError(f"infill must be a text with some {self.blank}, each of which stands for one token")
 

@@ -80,6 +80,11 @@ def _read(schema: type[Settings], node: Any, key: str) -> Settings:
     for field in fields(schema):  # type: ignore[arg-type]
         if hints[field.name] == Part and node.get(field.name) is None:
             raise LabError(f"{field.name} has no option: choose from {', '.join(options(field.name))}")
+    for name, value in node.items():
+        if value == "" and name in hints and name != "notes":
+            null = "" if hints[name] is str else "; null stands for none"
+            here = "; the working folder is ." if name.endswith("_dir") else ""
+            raise LabError(f"{key and key + '.'}{name} is empty{here or null}")
     nested = {name: value for name, value in node.items() if is_dataclass(hints.get(name)) and isinstance(value, dict)}
     built = {name: _read(hints[name], value, name) for name, value in nested.items()}
     values = {**node, **built}
