@@ -101,7 +101,7 @@ OPTIONS = (
         (["objective=simple"], "would make all codes alike, since codec=TokenEmbedding learns them"),
         (["objective=vlb"], "would make all codes alike"),
         (["codec=tokens"], "network=text_transformer needs a process of tokens"),
-        (["data=digits", "codec=pixels", "network=simple_unet"], "TokenEmbedding as its codec, but codec is a Pixels"),
+        (["data=digits", "codec=pixels", "network=simple_unet"], "TokenEmbedding as its codec, but codec is Pixels"),
         (["parameterization=v"], "X0 as its parameterization"),
         (["process=absorbing"], "they do not fit together"),
         (["network=dit"], "in_channels is missing"),

@@ -111,7 +111,7 @@ def check_arguments(
         if name in parts:
             if not fits(parts[name], hints.get(name, Any)):
                 needs, has = describe(hints[name]), type(parts[name]).__name__
-                raise LabError(f"{key} needs {needs} as its {name}, but {name} is a {has}: they do not fit together")
+                raise LabError(f"{key} needs {needs} as its {name}, but {name} is {has}: they do not fit together")
         elif parameter.default is parameter.empty and not partial:
             kind = f", {describe(hints[name])}" if name in hints else ""
             raise LabError(f"{prefix}{name} is missing: {target.__name__} needs it{kind} (+{prefix}{name}=…)")
