@@ -102,7 +102,8 @@ def test_the_forward_strip_names_its_step_indices():
     [
         (11, 1000, ["start", *(f"t = {t}" for t in range(900, -1, -100))]),
         (51, 50, ["start", *(f"t = {t}" for t in range(45, -1, -5))]),
-        (24, None, ["start", *(f"t = {1 - k / 23:.2f}" for k in (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22)), "t = 0.00"]),
+        (24, None, ["start", *(f"t = {1 - k / 23:.2f}" for k in (2, 5, 7, 9, 12, 14, 16, 18, 21)), "t = 0.00"]),
+        (20, 19, ["start", *(f"t = {t}" for t in (17, 15, 13, 11, 9, 8, 6, 4, 2, 0))]),
         (3, 2, ["start", "t = 1", "t = 0"]),
     ],
 )

@@ -75,19 +75,17 @@ def denoising_sheet(
     confidence: Sequence[Tensor] = (),
     caption: str = "",
 ) -> Sheet:
-    """Show at most four samples on their way from noise, in ten to twenty even states, the first and last included.
+    """Show at most four samples on their way from noise, in eleven states, or in all if there are fewer.
 
     Args:
-        states: [N, *D] each.
+        states: [N, *D] each; those that are shown begin with the first, end with the last and lie evenly between them.
         times: of each state, from 1, noise, to 0.
         steps: label the states with the step index of a process of so many steps; with the time where None.
         confidence: [N, *D'] in each state; see `Sheet`.
         caption: what stands below the title, such as the run and its sampler.
     """
-    every = max(1, (len(states) - 1) // 10)
-    chosen = list(range(0, len(states), every))
-    if chosen[-1] != len(states) - 1:
-        chosen.append(len(states) - 1)
+    last, columns = len(states) - 1, min(len(states), 11)
+    chosen = [round(k * last / max(columns - 1, 1)) for k in range(columns)]
     # After the step with index i the state stands at time i/T.
     labels = [f"t = {times[k]:.2f}" if steps is None else f"t = {round(times[k] * steps)}" for k in chosen]
     labels[0] = "start"
