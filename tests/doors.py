@@ -28,8 +28,10 @@ class Ended:
     memory: float
 
 
-def _typed(script, arguments, folder, environment):
+def _typed(script, arguments, folder, environment, largest_file):
     """In the child: run the script with its output in files of `folder`."""
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
@@ -46,11 +48,16 @@ def _typed(script, arguments, folder, environment):
         Path(folder, "memory").write_text(str(peak), encoding="utf-8")
 
 
-def typed(script, arguments, folder, seconds=100, **environment):
-    """Run a script to its end, or kill it after `seconds`."""
+def typed(script, arguments, folder, seconds=100, largest_file=None, **environment):
+    """Run a script to its end, or kill it after `seconds`; with `largest_file`, no file can have more bytes than that.
+
+    The system then answers as it does on a full disk: in the middle of a file, whoever writes it.
+    """
     start = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    child = SERVER.Process(target=_typed, args=(script, list(map(str, arguments)), str(folder), environment))
+    child = SERVER.Process(
+        target=_typed, args=(script, list(map(str, arguments)), str(folder), environment, largest_file)
+    )
     child.start()
     child.join(seconds)
     if child.exitcode is None:

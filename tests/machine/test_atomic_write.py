@@ -1,10 +1,20 @@
 import os
+import resource
 import stat
 
+import numpy as np
 import pytest
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import atomic_write, link_or_copy, write_bytes, write_text
+from diffusion_lab.machine.atomic_write import (
+    atomic_write,
+    link_or_copy,
+    whole_folder,
+    write_array,
+    write_bytes,
+    write_text,
+    write_together,
+)
 
 
 @pytest.fixture
@@ -157,3 +167,79 @@ def test_a_temporary_hard_link_that_was_left_behind_is_not_written_through(path)
     write_text(path, "new")
     assert source.read_bytes() == b"content"
     assert path.read_text() == "new"
+
+
+def test_an_array_is_written_as_numpy_writes_it(path):
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)[:, ::2]
+    write_array(path, array)
+    np.save(path.with_name("other.npy"), array)
+    assert path.read_bytes() == path.with_name("other.npy").read_bytes()
+
+
+@pytest.fixture
+def small_disk():
+    """No file can have more than 1,000 bytes, until the test has ended."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_disk")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "x" * 2000),
+        lambda path: write_array(path, np.zeros(2000)),
+        lambda path: write_together({path.with_name("a"): b"a", path: b"x" * 2000, path.with_name("b"): b"b"}),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named_and_nothing_of_it_or_beside_it_is_left(path, write):
+    path.write_bytes(b"older")
+    assert refusal(write, path) == f"cannot write {path}: File too large"
+    assert names(path.parent) == ["metrics.json"]
+    assert path.read_bytes() == b"older"
+
+
+def test_files_are_written_together(path):
+    path.write_bytes(b"older")
+    write_together({path: b"new", path.with_name("a"): b""})
+    assert names(path.parent) == ["a", "metrics.json"]
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_the_files_of_a_folder_come_together(tmp_path, older):
+    folder = tmp_path / "draws" / "one"
+    if older:
+        folder.mkdir(parents=True)
+        (folder / "a").write_bytes(b"older")
+        (folder / "c").write_bytes(b"kept")
+    with whole_folder(folder) as place:
+        write_bytes(place / "a", b"new")
+        write_bytes(place / "b", b"new")
+        assert not (folder / "b").exists()
+    assert names(folder) == ["a", "b"] + ["c"] * older
+    assert (folder / "a").read_bytes() == b"new"
+    assert names(folder.parent) == ["one"]
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_of_a_folder_that_does_not_fit_nothing_is_left_and_the_file_is_named_as_it_would_be_called(tmp_path):
+    def write():
+        with whole_folder(tmp_path / "one") as place:
+            write_bytes(place / "a", b"fits")
+            write_bytes(place / "b", b"x" * 2000)
+
+    assert refusal(write) == f"cannot write {tmp_path / 'one' / 'b'}: File too large"
+    assert names(tmp_path) == []
+
+
+def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+
+    def write():
+        with whole_folder(tmp_path / "file" / "one"):
+            pass
+
+    assert refusal(write).startswith(f"cannot write {tmp_path / 'file'}")

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from diffusion_lab.distributions import Distribution
-from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import atomic_write
+from diffusion_lab.machine.atomic_write import write_array
 
 if TYPE_CHECKING:
     from diffusion_lab.figures import Sheet, Shown
@@ -88,11 +86,7 @@ class Codec(nn.Module, ABC):
             LabError: if the file cannot be written; one that was there before is intact then.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with atomic_write(path) as file:
-                np.save(file, samples.numpy())
-        except OSError as error:
-            raise LabError(f"cannot write {path}: {error.strerror or error}") from error
+        write_array(path, samples.numpy())
         return [path]
 
     def demonstrate(self, items: Tensor, reconstruct: Reconstruct, caption: str) -> Sequence[Shown]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import functools
 import os
 import sys
@@ -15,17 +14,10 @@ from diffusion_lab.config.annotations import text_keys
 from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides, set_in_each_job
 from diffusion_lab.config.terminal import take_any_text
 from diffusion_lab.config.tree import conf_dir, use_config_dirs
-from diffusion_lab.errors import (
-    INTERRUPTED_STATUS,
-    LabError,
-    RunInterrupted,
-    printable,
-)
+from diffusion_lab.errors import INTERRUPTED_STATUS, LabError, RunInterrupted, printable
+from diffusion_lab.machine.disk_errors import is_unwritable
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
-
-#: Errors of a disk that is full or cannot be written to, wherever they arise.
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequence[str]], list[str]] = list) -> None:
@@ -125,7 +117,7 @@ def one_line(error: BaseException, config_name: str = "train") -> str:
     """Return the message of an error in one line; that of Hydra or OmegaConf in this project's words."""
     if isinstance(error, LabError):
         return " ".join(str(error).split())
-    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+    if isinstance(error, OSError) and is_unwritable(error):
         return f"cannot write {error.filename or 'a file'}: {error.strerror}"
     of_hydra = type(error).__module__.split(".")[0] in ("hydra", "omegaconf", "antlr4")
     if of_hydra or "Config group override" in str(error):

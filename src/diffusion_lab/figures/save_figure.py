@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from diffusion_lab.figures.cell_lines import visible
 from diffusion_lab.figures.image_grid import to_uint8
 from diffusion_lab.figures.token_strip_page import Page
+from diffusion_lab.machine.atomic_write import write_bytes, write_text
 
 #: What people look at.
 Shown = Figure | Page | str
@@ -50,17 +52,19 @@ def save_figure(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(shown, str):
         path = folder / f"{name}.txt"
-        path.write_text(f"{shown}\n", encoding="utf-8")
+        write_text(path, f"{shown}\n")
         for logger in loggers:
             if hasattr(logger.experiment, "add_text"):
                 logger.experiment.add_text(tag or name, as_markdown(shown), step)
         return path
     if isinstance(shown, Page):
         path = folder / f"{name}.html"
-        path.write_text(shown.html, encoding="utf-8")
+        write_text(path, shown.html)
         return path
     path = folder / f"{name}.png"
-    shown.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    shown.savefig(picture, dpi=150)
+    write_bytes(path, picture.getvalue())
     for logger in loggers:
         if hasattr(logger.experiment, "add_image"):  # TensorBoard; it would draw a figure once more
             with Image.open(path) as drawn:
@@ -100,5 +104,7 @@ def animation(states: list[Tensor], path: Path, columns: int = 8, scale: int = 3
         frames.append(image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST))
     step = int(1000 * seconds / len(frames))
     durations = [step] * (len(frames) - 1) + [1500]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    write_bytes(path, moving.getvalue())
     return path

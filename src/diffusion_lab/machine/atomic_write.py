@@ -11,9 +11,12 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
+
+import numpy as np
 
 from diffusion_lab.errors import LabError
 
@@ -53,6 +56,65 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write `array` to the NumPy file `path` atomically.
+
+    Raises:
+        LabError: naming the file, if it cannot be written.
+    """
+    try:
+        with atomic_write(path) as file:
+            # Given the file itself, NumPy writes past Python, and does not say why that fails.
+            np.save(SimpleNamespace(write=file.write), array)
+    except OSError as error:
+        raise LabError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, each atomically and none before all of them are on the disk.
+
+    Raises:
+        LabError: naming the file that cannot be written; the others are as they were before, too.
+    """
+    try:
+        with contextlib.ExitStack() as written:
+            for path, content in contents.items():
+                file = written.enter_context(atomic_write(path))
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        raise LabError(f"cannot write {error.filename}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder whose files go to the folder `path` when the block ends; none of them after an error.
+
+    Raises:
+        LabError: if they cannot be written, or of the block; files are named as they would be called in `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        path.mkdir(exist_ok=True)
+        for file in sorted(temporary.iterdir()):
+            file.replace(path / file.name)
+        _flush_folder(path)
+    except OSError as error:
+        raise LabError(f"cannot write {_in(path, temporary, error.filename or path)}: {error.strerror}") from error
+    except LabError as error:
+        raise LabError(_in(path, temporary, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _in(path: Path, temporary: Path, text: object) -> str:
+    return str(text).replace(str(temporary), str(path))
+
+
 def link_or_copy(source: Path, path: Path) -> None:
     """Make `path` a hard link to `source`, atomically; a copy where the file system has no hard links.
 
@@ -78,8 +140,9 @@ def _replacement(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # people do not know the temporary file
-        raise
+        if error.filename not in (None, str(temporary)):  # of another file
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # people do not know the temporary file
     finally:
         # After an error; and renaming a hard link to another name of the same file does nothing.
         temporary.unlink(missing_ok=True)

@@ -248,7 +248,7 @@ def rewind_logs(loggers: Iterable[Any], step: int) -> None:
 def remove_temporary_files(folder: RunFolder) -> None:
     """Remove the temporary files of a process that was killed while it wrote them; the folder must be held."""
     checkpoints = folder.path / "checkpoints"
-    for place in (folder.path, checkpoints, checkpoints / AVERAGES, folder.path / "csv"):
+    for place in (folder.path, checkpoints, checkpoints / AVERAGES, folder.path / "csv", folder.figures):
         for path in place.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 

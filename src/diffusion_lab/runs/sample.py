@@ -12,9 +12,11 @@ from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.figures import Shown, save_figures
 from diffusion_lab.machine.allocator import keep_freed_memory
+from diffusion_lab.machine.atomic_write import whole_folder
 from diffusion_lab.machine.available_memory import check_samples_fit
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.devices import torch_device
+from diffusion_lab.machine.disk_errors import check_writable
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.manifest import weights_hash
@@ -42,6 +44,7 @@ def _sample(settings: SampleConfig) -> Path:
     groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
     changes = {group: node for group, node in groups.items() if node is not None}
     run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
+    check_writable(run.folder.samples)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)
     device, samples = torch_device(settings.device), min(settings.num_samples, settings.batch_size)
@@ -84,11 +87,13 @@ def _sample(settings: SampleConfig) -> Path:
     if run.weights_error is not None:
         how["weights_error"] = run.weights_error
     how["device"] = str(next(run.parts.network.parameters()).device)
-    files = save_draw(drawn, codec, facts, folder / "samples.npy", folder / "draw.json", **results, **how)
-    files += save_figures(codec.show(plan.sheet(drawn)), folder, plan.figure)
-    if trajectory is not None:
-        files += denoising_figures(run.parts, trajectory, folder, run.folder.path, run.step)
-    files += save_figures(reconstruction, folder, "reconstruction")
+    with whole_folder(folder) as place:
+        files = save_draw(drawn, codec, facts, place / "samples.npy", place / "draw.json", **results, **how)
+        files += save_figures(codec.show(plan.sheet(drawn)), place, plan.figure)
+        if trajectory is not None:
+            files += denoising_figures(run.parts, trajectory, place, run.folder.path, run.step)
+        files += save_figures(reconstruction, place, "reconstruction")
+    files = [folder / file.name for file in files]
     text = f"{len(drawn.samples)} samples in {shown(folder)}: {', '.join(path.name for path in files)}"
     text += f"; {drawn.evaluations:g} network evaluations each"
     told = {"step": run.step, "seed": settings.seed, "num_samples": len(drawn.samples), "files": files, **results}

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import atomic_write, write_text
+from diffusion_lab.machine.atomic_write import write_array, write_text
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
 from diffusion_lab.sampling import Pipeline, Step
 
@@ -120,11 +120,7 @@ class StoredDraws:
                 )
                 # Before the batch: a draw that is killed between the two lacks a batch, which is drawn again.
                 write_text(self.folder / batch.record, json.dumps({"evaluations": drawn.evaluations}) + "\n")
-                try:
-                    with atomic_write(self.folder / batch.file) as file:
-                        np.save(file, drawn.samples.numpy())
-                except OSError as error:
-                    raise LabError(f"cannot write {self.folder / batch.file}: {error.strerror or error}") from error
+                write_array(self.folder / batch.file, drawn.samples.numpy())
 
     def read(self, shape: Sequence[int], num_samples: int, seed: int) -> Tensor:
         """Return the samples [num_samples, *shape] of a seed, all of which are stored.

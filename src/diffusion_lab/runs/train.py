@@ -19,6 +19,7 @@ from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import option_of
 from diffusion_lab.errors import LabError, RunInterrupted, RunPruned
+from diffusion_lab.machine import disk_errors
 from diffusion_lab.machine.compilation import compile_network
 from diffusion_lab.machine.deterministic_kernels import deterministic_kernels
 from diffusion_lab.machine.rank_launcher import end_with_parent
@@ -105,7 +106,7 @@ def _run(start: Start, callbacks: Sequence[pl.Callback]) -> RunFolder:
         with run.folder.held():
             manifest = record_start(run)
             began = time.monotonic()
-            with _failure_recorded(run, manifest):
+            with _failure_recorded(run, manifest), disk_errors.named(run.folder.path):
                 chosen = _introduce(run, manifest)
                 use_rank_processes(run.folder, run.trainer, manifest)
                 run = fit(run)
@@ -131,7 +132,7 @@ def fit(run: PreparedRun) -> PreparedRun:
         except LabError:
             raise
         except Exception as error:  # what was changed in a checkpoint makes Lightning raise anything
-            if run.start.checkpoint is None or started.yes:
+            if run.start.checkpoint is None or started.yes or disk_errors.is_unwritable(error):
                 raise
             text = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise LabError(f"{run.start.checkpoint} is damaged: training cannot go on from it ({text})") from error
@@ -198,23 +199,24 @@ def _introduce(run: PreparedRun, manifest: Manifest) -> dict[str, Any]:
 def _failure_recorded(run: PreparedRun, manifest: Manifest) -> Iterator[None]:
     """Record how a run ends that does not finish: ``interrupted``, ``pruned`` or ``failed``; close its loggers."""
     loggers = run.trainer.loggers
+
+    def record_end(status: str, **values: Any) -> None:
+        with contextlib.suppress(LabError):  # on a full disk: the first error is the one to show
+            manifest.end_session(status, **values)
+        with contextlib.suppress(Exception):
+            close_loggers(loggers, "success" if status == "pruned" else "failed")
+
     try:
         yield
     except (RunInterrupted, KeyboardInterrupt, SystemExit) as error:
-        manifest.end_session("interrupted")
-        with contextlib.suppress(Exception):
-            close_loggers(loggers, "failed")
+        record_end("interrupted")
         number = getattr(error, "status", 128 + signal.SIGINT) - 128
         raise RunInterrupted(_resume_hint(run.folder), number) from error
     except RunPruned as error:
-        manifest.end_session("pruned", error=str(error))
-        with contextlib.suppress(Exception):
-            close_loggers(loggers, "success")
+        record_end("pruned", error=str(error))
         raise
     except BaseException as error:
-        manifest.end_session("failed", error=" ".join(str(error).split())[:500])
-        with contextlib.suppress(Exception):  # the first error is the one to show
-            close_loggers(loggers, "failed")
+        record_end("failed", error=" ".join(str(error).split())[:500])
         raise
 
 

@@ -32,7 +32,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer.
             kept = "; the previous one is intact" if path.exists() else ""
-            raise LabError(f"cannot write the checkpoint {path}: {_one_line(error)}{kept}") from error
+            reason = error.strerror if isinstance(error, OSError) else _one_line(error)
+            raise LabError(f"cannot write the checkpoint {path}: {reason}{kept}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         return read_checkpoint(Path(path), map_location)

@@ -12,7 +12,7 @@ from diffusion_lab.catalogue.comparison.quality_curves import quality_picture
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import write_bytes
+from diffusion_lab.machine.atomic_write import write_together
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.evaluation_record import evaluated, rulers
 from diffusion_lab.run_folder.layout import NewerLayoutError
@@ -43,8 +43,8 @@ def compare_runs(paths: Sequence[str], settings: CompareConfig) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LabError(f"cannot write {file} (out): {error.strerror}") from error
-        content = WRITERS[file.suffix](comparison)
-        write_bytes(file, content.encode() if isinstance(content, str) else content)
+    contents = {file: WRITERS[file.suffix](comparison) for file in files}
+    write_together({file: text.encode() if isinstance(text, str) else text for file, text in contents.items()})
     print(tables.text_table(comparison), end="\n\n")
     for line in comparison.findings:
         print(line)
