@@ -13,6 +13,7 @@ from diffusion_lab.evaluation import Evaluation, Result, Samples, Splits, Subjec
 from diffusion_lab.figures import typicality_sheet
 from diffusion_lab.metrics.extractor import FeatureSource
 from diffusion_lab.metrics.kernel_distance import FEWEST_ITEMS
+from diffusion_lab.metrics.over_seeds import MOST_SEEDS
 from diffusion_lab.metrics.quality import Reference, check_num_samples, floor
 from diffusion_lab.metrics.quality_result import QualityResult
 from diffusion_lab.metrics.typicality import typicality_order
@@ -70,7 +71,7 @@ class SampleQuality(Evaluation):
     Args:
         features: where the features come from.
         num_samples: for each sampling seed; at least 20.
-        seeds: how many sampling seeds.
+        seeds: how many sampling seeds, from 1 to 1,000.
         split: the real items to compare with: ``val``, to choose by; ``test``, for the number that is reported.
 
     Raises:
@@ -88,8 +89,8 @@ class SampleQuality(Evaluation):
             check_num_samples(num_samples, classifier=True)
         except ValueError as error:
             raise ValueError(f"evaluation.quality.num_samples: {error}") from error
-        if seeds < 1:
-            raise ValueError(f"evaluation.quality.seeds must be at least 1, got {seeds}")
+        if not 1 <= seeds <= MOST_SEEDS:
+            raise ValueError(f"evaluation.quality.seeds must be from 1 to {MOST_SEEDS:,}, got {seeds}")
         self.features = features
         self.num_samples = num_samples
         self.seeds = seeds

@@ -17,7 +17,7 @@ from diffusion_lab.figures import typicality_sheet
 from diffusion_lab.metrics.causal_lm import CausalLM
 from diffusion_lab.metrics.copied_text import longest_copies, share_copied
 from diffusion_lab.metrics.ngram_model import NgramModel, check_order
-from diffusion_lab.metrics.over_seeds import beside_real, over_seeds, seeds_in_words
+from diffusion_lab.metrics.over_seeds import MOST_SEEDS, beside_real, over_seeds, seeds_in_words
 from diffusion_lab.metrics.text_variety import share_distinct, token_entropy
 from diffusion_lab.noise import derived_seed
 
@@ -91,7 +91,7 @@ class TextQuality(Evaluation):
 
     Args:
         num_samples: for each sampling seed.
-        seeds: how many sampling seeds.
+        seeds: how many sampling seeds, from 1 to 1,000.
         split: the real text to compare with, which is no part of what the n-gram model learns from: ``val``, to choose
             by; ``test``, for the number that is reported.
         order: of the n-gram model; None: 5 for up to 256 tokens, as characters and bytes have, 3 for more.
@@ -117,6 +117,8 @@ class TextQuality(Evaluation):
         for key, values in (numbers | {"order": [] if order is None else [order]}).items():
             if any(value < 1 for value in values):
                 raise ValueError(f"evaluation.text_quality.{key} must be at least 1, got {min(values)}")
+        if seeds > MOST_SEEDS:
+            raise ValueError(f"evaluation.text_quality.seeds must be at most {MOST_SEEDS:,}, got {seeds}")
         self.num_samples = num_samples
         self.seeds = seeds
         self.split = split

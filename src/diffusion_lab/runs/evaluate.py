@@ -32,6 +32,7 @@ from diffusion_lab.runs.draws import sampler_words
 from diffusion_lab.runs.evaluation_options import check_samplers_matter, split_warning, typed_for_all
 from diffusion_lab.runs.evaluation_subject import RunSubject
 from diffusion_lab.runs.evaluations import (
+    check_evaluated_parts,
     check_evaluations,
     draw_facts,
     run_evaluations,
@@ -78,7 +79,7 @@ def _evaluate(settings: EvaluateConfig) -> Path:
     features = make(settings.features, "features", {"data_dir": run.settings.paths.data_dir})
     evaluations = make(nodes, "evaluation", {"features": features})
     check_samplers_matter(settings, changes, evaluations)
-    check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(run.parts.pipeline, run.parts.data))
+    check_evaluated_parts(evaluations, run.parts)
     asked = {**facts, "seed": settings.seed, "evaluation": nodes, "features": settings.features}
     if (file_hash := features.file_hash()) is not None:  # the file may be another one under the same name
         asked["features_hash"] = file_hash

@@ -17,6 +17,7 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.errors import LabError, RunInterrupted
 from diffusion_lab.evaluation import Evaluation, Result, Subject
 from diffusion_lab.figures import Sheet, save_figures
+from diffusion_lab.machine.available_memory import check_samples_fit
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.run_folder.evaluation_record import EVALUATIONS
 from diffusion_lab.run_folder.folder import RunFolder
@@ -48,6 +49,18 @@ def check_evaluations(evaluations: Mapping[str, Evaluation | None], check: Calla
         except LabError as error:
             key = f"evaluation.{name}"
             raise LabError(str(error) if str(error).startswith(key) else f"{key}: {error}") from error
+
+
+def check_evaluated_parts(evaluations: Mapping[str, Evaluation | None], parts: Parts) -> None:
+    """Check that each evaluation that is not null goes with the parts of a run, and that its samples fit into memory.
+
+    Raises:
+        LabError: naming the first that does not.
+    """
+    for name, evaluation in evaluations.items():
+        count = getattr(evaluation, "num_samples", None) or 0
+        check_samples_fit(f"evaluation.{name}.num_samples", count, parts.data.shape)
+    check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(parts.pipeline, parts.data))
 
 
 def run_evaluations(evaluations: Mapping[str, Evaluation | None], subject: Subject) -> dict[str, Result]:

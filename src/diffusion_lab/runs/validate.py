@@ -24,7 +24,7 @@ from diffusion_lab.machine.available_memory import check_samples_fit
 from diffusion_lab.machine.hardware_check import check_hardware
 from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.runs.evaluation_options import with_common_options
-from diffusion_lab.runs.evaluations import check_evaluations, make_evaluations
+from diffusion_lab.runs.evaluations import check_evaluated_parts, check_evaluations, make_evaluations
 from diffusion_lab.runs.preflight import check_parts_fit
 from diffusion_lab.runs.trainer import make_callbacks
 from diffusion_lab.training.periodic_evaluation import PeriodicEvaluation
@@ -85,7 +85,7 @@ def validated(settings: TrainConfig) -> Parts:
         check_samples_fit(f"{key}.num_samples", getattr(made, "num_samples", 0), parts.data.shape)
     parts.data.processes = trainer.num_devices
     check_parts_fit(parts)
-    check_evaluations(evaluations, lambda evaluation: evaluation.check_parts(parts.pipeline, parts.data))
+    check_evaluated_parts(evaluations, parts)
     return parts
 
 
