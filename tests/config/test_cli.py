@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from diffusion_lab.config.cli import one_line, share_the_cores
+from diffusion_lab.config.cli import one_line, others_are_busy, share_the_cores
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
@@ -19,19 +19,36 @@ def test_another_error_says_how_its_traceback_is_seen():
     assert one_line(RuntimeError("two\nlines")) == "RuntimeError: two lines (a traceback: DIFFUSION_LAB_DEBUG=1)"
 
 
+@pytest.mark.parametrize("busy", [True, False])
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({}, {"GOMP_SPINCOUNT": "30000"}),
+        ({}, None),
         ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
     ],
 )
-def test_threads_wait_passively_unless_the_user_says_how_they_wait(monkeypatch, before, after):
+def test_threads_wait_passively_unless_the_user_says_how_they_wait(monkeypatch, before, after, busy):
+    monkeypatch.setattr("diffusion_lab.config.cli.others_are_busy", lambda: busy)
     names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     for name in names:
         monkeypatch.delenv(name, raising=False)
     for name, value in before.items():
         monkeypatch.setenv(name, value)
     share_the_cores()
-    assert {name: os.environ[name] for name in names if name in os.environ} == after
+    chosen = {"GOMP_SPINCOUNT": "1000" if busy else "30000"}
+    assert {name: os.environ[name] for name in names if name in os.environ} == (chosen if after is None else after)
+
+
+@pytest.mark.parametrize(("running", "busy"), [(1, False), (2, False), (3, True), (9, True)])
+def test_a_machine_is_busy_if_others_use_half_of_its_cores(tmp_path, monkeypatch, running, busy):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    (tmp_path / "loadavg").write_text(f"0.50 0.40 0.30 {running}/512 4711\n")
+    assert others_are_busy(tmp_path / "loadavg") is busy
+
+
+@pytest.mark.parametrize("text", [None, "", "0.5 0.4 0.3 many 1"])
+def test_a_machine_that_does_not_count_is_not_called_busy(tmp_path, text):
+    if text is not None:
+        (tmp_path / "loadavg").write_text(text)
+    assert not others_are_busy(tmp_path / "loadavg")
