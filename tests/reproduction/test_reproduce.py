@@ -187,7 +187,7 @@ def session(*keys):
 SETUP_CHANGES = {
     "versions": (session("versions", "torch"), "2.11.0+cpu", "torch 2.11.0+cpu here, "),
     "threads": (session("computing", "threads"), 8, "8 here, 1 there"),
-    "hardware": (session("computing", "cpu_capability"), "AVX2", "cpu_capability AVX2 here, "),
+    "hardware": (session("computing", "cpu_capability"), "AVX1024", "cpu_capability AVX1024 here, "),
     "precision": (session("computing", "precision"), "bf16-mixed", "bf16-mixed here, 32-true there"),
     "variables": (session("computing", "variables", "MKL_CBWR"), "COMPATIBLE", "MKL_CBWR COMPATIBLE here, none there"),
     "data": (("manifest.json", "data", "val"), "00ff", "val 00ff here, "),
