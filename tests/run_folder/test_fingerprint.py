@@ -95,7 +95,7 @@ def copied(tmp_path, monkeypatch):
     """A copy of the installed package, which stands in for it."""
     package = tmp_path / "diffusion_lab"
     shutil.copytree(Path(diffusion_lab.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(fingerprint.diffusion_lab, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(fingerprint, "PACKAGE", package)
     return package
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import diffusion_lab
 from diffusion_lab.machine.bounded_read import read_bounded
 from diffusion_lab.run_folder.fingerprint import without_idle_keys
 from diffusion_lab.run_folder.folder import RunFolder
@@ -84,7 +83,7 @@ def _describe_code(folders: tuple[RunFolder, RunFolder], sessions: list[dict[str
     commits = [str(node.get("commit", "unknown")) for node in git]
     patches = [sections(_read_patch(folder, node)) for folder, node in zip(folders, git, strict=True)]
     files = {name for name in patches[0].keys() | patches[1].keys() if patches[0].get(name) != patches[1].get(name)}
-    files |= set(changed_files(Path(diffusion_lab.__file__).parent, commits[1], commits[0]) or [])
+    files |= set(changed_files(Path(__file__).parents[1], commits[1], commits[0]) or [])
     if None in hashes and commits[0] == commits[1] and not files:
         return ""
     commit_pair = _describe_pair(commits[0][:12], commits[1][:12])

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import diffusion_lab
 from diffusion_lab.run_folder.own_code import own_code
 
 #: The keys that do not affect a run's losses, weights, samples and metrics, each with the reason.
@@ -37,6 +36,9 @@ DECIDES_NOTHING = {
     "trainer.enable_progress_bar": "what the terminal shows while training",
     "trainer.profiler": "measures time",
 }
+
+#: The installed package.
+PACKAGE = Path(__file__).parents[1]
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -67,8 +69,7 @@ def package_hash() -> str:
 
     The files are read once in a process: what is edited later is not what the process runs.
     """
-    package = Path(diffusion_lab.__file__).parent
-    files = sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py"))
+    files = sorted((path.relative_to(PACKAGE).as_posix(), path) for path in PACKAGE.rglob("*.py"))
     return _hash({name: hashlib.blake2b(path.read_bytes()).hexdigest() for name, path in files})
 
 
