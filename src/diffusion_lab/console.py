@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from diffusion_lab.errors import RunInterrupted, printable
+from diffusion_lab.machine.progress_bars import can_show_bars
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Text(Console):
 
     @property
     def bar(self) -> bool:
-        return sys.stderr.isatty()
+        return can_show_bars()
 
     def start(self, rows: Sequence[Row]) -> None:
         width = max(len(row.label) for row in rows) + 2

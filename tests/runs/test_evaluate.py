@@ -175,7 +175,7 @@ def test_an_evaluation_that_was_stopped_keeps_its_samples_while_others_are_made(
     assert not list((copy.path / "evaluations").glob("draws_*"))
 
 
-@pytest.mark.parametrize("written", ["atomic_write", "write_text"])
+@pytest.mark.parametrize("written", ["write_array", "write_text"])
 def test_an_evaluation_goes_on_that_was_stopped_between_the_two_files_of_a_batch(evaluation, monkeypatch, written):
     def stop(*_):
         raise KeyboardInterrupt

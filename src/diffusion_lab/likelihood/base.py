@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from tqdm import tqdm
 from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
 from diffusion_lab.evaluation import Evaluation, Result, Splits, Subject
+from diffusion_lab.machine.progress_bars import can_show_bars
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import condition_kind
 from diffusion_lab.processes import DiscreteProcess, Gaussian
@@ -158,7 +158,7 @@ class LikelihoodEstimator(Evaluation):
         bar = tqdm(
             desc="likelihood",
             unit="evaluation",
-            disable=not (progress and sys.stderr.isatty()),
+            disable=not (progress and can_show_bars()),
         )
         try:
             result = self.estimate(pipeline, pipeline.process, chosen, device, bar)

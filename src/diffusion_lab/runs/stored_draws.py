@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_array, write_text
 from diffusion_lab.machine.bounded_read import open_bounded, read_json
+from diffusion_lab.machine.progress_bars import can_show_bars
 from diffusion_lab.sampling import Pipeline, Step
 
 
@@ -99,7 +99,7 @@ class StoredDraws:
             initial=(len(mine) - len(todo)) * steps,
             desc="sampling",
             unit="step",
-            disable=not (bar and todo and sys.stderr.isatty()),
+            disable=not (bar and todo and can_show_bars()),
         )
 
         def advance(step: Step) -> None:

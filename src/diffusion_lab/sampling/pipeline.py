@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from diffusion_lab.codecs import Codec
 from diffusion_lab.errors import LabError
+from diffusion_lab.machine.progress_bars import can_show_bars
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Parameterization, condition_kind
 from diffusion_lab.processes import Process
@@ -240,7 +240,7 @@ class Pipeline:
             total=len(batches) * len(walk.steps),
             desc=progress,
             unit="step",
-            disable=not (progress and sys.stderr.isatty()),
+            disable=not (progress and can_show_bars()),
         )
         denoiser = self.transformed(constraint)
         done, before = [], self.plain_denoiser.evaluations
