@@ -11,7 +11,7 @@ from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import options, use_config_dirs
 from diffusion_lab.errors import LabError
-from diffusion_lab.search.search_spec import compose_run
+from diffusion_lab.sweeps.compose_run import compose_run
 
 TEXTS = {"notes", "name"}
 

@@ -21,10 +21,10 @@ from optuna.trial import TrialState
 from conftest import TINY
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.runs.train import train
-from diffusion_lab.search.search_spec import compose_run
 from diffusion_lab.search.storage import with_driver
 from diffusion_lab.search.study import SharedStudy
 from diffusion_lab.search.trial_attributes import RUN_FOLDER, VALIDATED_AT, WORKER
+from diffusion_lab.sweeps.compose_run import compose_run
 from searches import small_spec
 
 SPACE = {"optimizer": "choice(adam, adamw)", "optimizer.weight_decay": "interval(0.0, 0.1)"}

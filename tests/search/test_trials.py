@@ -19,10 +19,10 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.search import trial as trial_module
 from diffusion_lab.search.search_objectives import Objective
-from diffusion_lab.search.search_spec import compose_run
 from diffusion_lab.search.study import SharedStudy
 from diffusion_lab.search.trial_attributes import ERROR, PARAMETERS, RUN_FOLDER, VALIDATED_AT
 from diffusion_lab.search.worker import run_trials
+from diffusion_lab.sweeps.compose_run import compose_run
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from searches import small_spec
 

@@ -9,21 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf, open_dict
-
-from diffusion_lab.config.cli import one_line
 from diffusion_lab.config.overrides import searchpath
-from diffusion_lab.config.schema import SearchConfig, TrainConfig
-from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir
+from diffusion_lab.config.schema import SearchConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.runs.validate import validated
 from diffusion_lab.search.optuna_samplers import grid_values
 from diffusion_lab.search.search_objectives import LOSSES, Objective, read_objectives
 from diffusion_lab.search.space import Dimension, parse_space, read_space, trial_overrides
-from diffusion_lab.sweeps.sweep import single_run_config
+from diffusion_lab.sweeps.compose_run import compose_run
 
 #: Name of the folder of all searches in the output folder.
 SEARCHES = "search"
@@ -132,24 +125,6 @@ def read_spec(settings: SearchConfig, typed: Sequence[str]) -> SearchSpec:
     )
 
 
-def compose_run(overrides: Sequence[str]) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the settings of scripts/train.py with these overrides, and the option of each config group.
-
-    Raises:
-        LabError: if an override is invalid; the message names it.
-    """
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("train", list(overrides), return_hydra_config=True)
-    except Exception as error:  # of Hydra or OmegaConf, explained by `one_line`
-        raise LabError(one_line(error, "search")) from error
-    chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return single_run_config(read_settings(TrainConfig, cfg)), chosen
-
-
 def check_space(spec: SearchSpec) -> None:
     """Check that runs with the extreme values of the space are valid: one key at a time, and all keys together.
 
@@ -168,7 +143,7 @@ def check_space(spec: SearchSpec) -> None:
         seen.append(params)
         typed = trial_overrides(dimensions, params)
         try:
-            settings, _ = compose_run([*spec.fixed, *typed])
+            settings, _ = compose_run([*spec.fixed, *typed], "search")
             validated(settings)
         except LabError as error:
             raise LabError(f"{error} (in the trial {' '.join(typed)}; none was started)") from error

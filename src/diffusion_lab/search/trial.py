@@ -17,9 +17,10 @@ from diffusion_lab.machine.file_lock import Lock
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.train import train
 from diffusion_lab.search.search_objectives import LOSSES
-from diffusion_lab.search.search_spec import SearchSpec, compose_run
+from diffusion_lab.search.search_spec import SearchSpec
 from diffusion_lab.search.trial_attributes import PARAMETERS, RUN_FOLDER
 from diffusion_lab.search.trial_callback import TrialCallback
+from diffusion_lab.sweeps.compose_run import compose_run
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def run_trial(spec: SearchSpec, trial: optuna.Trial) -> TrialOutcome:
 
 def _train(spec: SearchSpec, trial: optuna.Trial, callback: TrialCallback) -> RunFolder:
     overrides = spec.overrides(trial.params)
-    settings, options = compose_run([*overrides, "console=quiet"])
+    settings, options = compose_run([*overrides, "console=quiet"], "search")
     settings = replace(settings, paths=replace(settings.paths, output_dir=spec.outputs), name=spec.name)
     before = _previous_run(spec, trial)
     if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):

@@ -20,7 +20,7 @@ from diffusion_lab.config.reader_schema import RecipesConfig
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.run_record import leaves
-from diffusion_lab.search.search_spec import compose_run
+from diffusion_lab.sweeps.compose_run import compose_run
 from fake_runs import fake_run
 
 ROOT = conf_dir().parent
