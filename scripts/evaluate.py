@@ -1,21 +1,6 @@
 """Evaluate a run: `python scripts/evaluate.py run_dir=… sampler=dpmpp_2m sampler.num_steps=20`."""
 
-from diffusion_lab.config.changes import as_changes
-from diffusion_lab.config.cli import run
-
-#: The run has its own sampler and what goes with it, of which single keys may be typed.
-REWRITE = as_changes
-
-
-def evaluate(cfg):
-    """Evaluate as the composed config says."""
-    # Imported here so that --help and --cfg answer before torch would have loaded.
-    from diffusion_lab.config.reader_schema import EvaluateConfig
-    from diffusion_lab.config.settings import read_settings
-    from diffusion_lab.runs import evaluate
-
-    evaluate.evaluate(read_settings(EvaluateConfig, cfg))
-
+from diffusion_lab.commands.evaluate_command import main
 
 if __name__ == "__main__":
-    run("evaluate", evaluate, REWRITE)
+    main()

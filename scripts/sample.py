@@ -1,21 +1,6 @@
 """Draw from a run: `python scripts/sample.py run_dir=… num_samples=64 seed=7`."""
 
-from diffusion_lab.config.changes import as_changes
-from diffusion_lab.config.cli import run
-
-#: The run has its own sampler and what goes with it, of which single keys may be typed.
-REWRITE = as_changes
-
-
-def sample(cfg):
-    """Draw as the composed config says."""
-    # Imported here so that --help and --cfg answer before torch would have loaded.
-    from diffusion_lab.config.reader_schema import SampleConfig
-    from diffusion_lab.config.settings import read_settings
-    from diffusion_lab.runs import sample
-
-    sample.sample(read_settings(SampleConfig, cfg))
-
+from diffusion_lab.commands.sample_command import main
 
 if __name__ == "__main__":
-    run("sample", sample, REWRITE)
+    main()

@@ -1,23 +1,6 @@
 """Search for the best run: `python scripts/search.py --help` lists the choices."""
 
-from diffusion_lab.config.cli import run
-from diffusion_lab.search.space import move_sweeps_into_space
-
-#: Several values of a key are its space, unless a sweep of searches is typed.
-REWRITE = move_sweeps_into_space
-
-
-def search(cfg):
-    """Run the search that the composed config describes."""
-    # Imported here so that --help and --cfg do not wait for torch to load.
-    from hydra.core.hydra_config import HydraConfig
-
-    from diffusion_lab.config.schema import SearchConfig
-    from diffusion_lab.config.settings import read_settings
-    from diffusion_lab.search import search
-
-    search(read_settings(SearchConfig, cfg), list(HydraConfig.get().overrides.task))
-
+from diffusion_lab.commands.search_command import main
 
 if __name__ == "__main__":
-    run("search", search, REWRITE)
+    main()

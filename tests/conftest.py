@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import importlib
 import os
 import shutil
 import sys
@@ -13,7 +14,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from matplotlib.figure import Figure
 
-from diffusion_lab.config import cli
 from diffusion_lab.config.settings import SCHEMAS, read_settings
 from diffusion_lab.config.targets import TRUST_VARIABLE
 from diffusion_lab.config.tree import conf_dir
@@ -140,16 +140,11 @@ def door(monkeypatch, tmp_path, capsys):
     """A function that types arguments behind scripts/<name>.py, and returns the status and the line on stderr."""
 
     def typed(*arguments, script="train"):
-        sys.path.insert(0, str(cli.conf_dir().parent / "scripts"))
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
         monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
-        try:
-            module = __import__(script)
-            with pytest.raises(SystemExit) as left:
-                cli.run(script, getattr(module, script), getattr(module, "REWRITE", list))
-        finally:
-            sys.path.pop(0)
+        with pytest.raises(SystemExit) as left:
+            importlib.import_module(f"diffusion_lab.commands.{script}_command").main()
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1, lines
         assert "Traceback" not in lines[0]

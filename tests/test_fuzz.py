@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from diffusion_lab.commands import train_command
 from diffusion_lab.config import cli
 
 #: What may be typed, with values that are fine, odd, and out of the question. A case draws from some of the keys.
@@ -91,11 +92,8 @@ def outcome(number, tmp_path, monkeypatch, capfd):
     outputs = tmp_path / str(number)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments, f"paths.output_dir={outputs}"])
-    monkeypatch.syspath_prepend(str(cli.conf_dir().parent / "scripts"))
-    import train
-
     try:
-        cli.run("train", train.train)
+        cli.run("train", train_command.train)
         status = 0
     except SystemExit as left:
         status = left.code

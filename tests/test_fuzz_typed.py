@@ -6,6 +6,7 @@ where its work would begin.
 """
 
 import contextlib
+import importlib
 import io
 import random
 import re
@@ -88,11 +89,7 @@ def refusal(script, typed):
         except Exception as error:
             return one_line(error, script)
         return None
-    sys.path.insert(0, str(conf_dir().parent / "scripts"))
-    try:
-        rewrite = getattr(__import__(script), "REWRITE", list)
-    finally:
-        sys.path.pop(0)
+    rewrite = getattr(importlib.import_module(f"diffusion_lab.commands.{script}_command"), "REWRITE", list)
     GlobalHydra.instance().clear()
     try:
         arguments = rewrite(readable_arguments([*COMPOSED[script], *typed], script))

@@ -29,6 +29,7 @@ LAYERS = [
     "reproduction",
     "sweeps",
     "search",
+    "commands",
 ]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import TINY
+from diffusion_lab.commands import train_command
 from diffusion_lab.config import cli
 from diffusion_lab.machine.cores_and_gpus import cores
 
@@ -28,7 +29,6 @@ ENDLESS = (*TINY, "trainer.max_epochs=2000", "logger=csv", "logger.csv.flush_log
 @pytest.fixture
 def typed(monkeypatch, tmp_path, capfd):
     """A function that runs a sweep with these arguments, and returns its exit status, stdout and stderr."""
-    sys.path.insert(0, str(cli.conf_dir().parent / "scripts"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFFUSION_LAB_OUTPUT_DIR", str(tmp_path / "outputs"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the pool of cores lies: other tests run sweeps at the same time
@@ -39,15 +39,14 @@ def typed(monkeypatch, tmp_path, capfd):
         monkeypatch.setattr(sys, "argv", ["train.py", "-m", *arguments])
         status = 0
         try:
-            cli.run("train", __import__("train").train)
+            cli.run("train", train_command.train)
         except SystemExit as left:
             status = left.code
         captured = capfd.readouterr()
         assert "Traceback" not in captured.err
         return status, captured.out, captured.err
 
-    yield run
-    sys.path.pop(0)
+    return run
 
 
 def sweeps(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from diffusion_lab.config.annotations import text_keys
+from diffusion_lab.config.command_names import as_typed
 from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides, set_in_each_job
 from diffusion_lab.config.terminal import take_any_text
 from diffusion_lab.config.tree import conf_dir, use_config_dirs
@@ -128,7 +129,7 @@ def exit_on_error(work: Callable[[], Any], config_name: str = "train") -> None:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             print(printable(traceback.format_exc()), file=sys.stderr)
-        print(printable(f"Error: {one_line(error, config_name)}"), file=sys.stderr)
+        print(printable(as_typed(f"Error: {one_line(error, config_name)}")), file=sys.stderr)
         sys.exit(1)
 
 

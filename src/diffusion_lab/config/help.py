@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 import textwrap
 
+from diffusion_lab.config.command_names import as_typed, is_installed
 from diffusion_lab.config.tree import conf_dir, option_file, options
 
 _HYDRA = """\
   --cfg job         every key with its value, composed from what else is typed
   -m, --multirun    once for each combination of values: -m seed=1,2,3
+"""
+#: `diffusion-lab completion` is for all commands.
+_COMPLETION = """\
   -sc install=bash  prints the shell's completion: eval "$(python scripts/{script}.py -sc install=bash)"
 """
 _DEBUG = "  DIFFUSION_LAB_DEBUG=1 in the environment adds the traceback to an error\n"
@@ -35,8 +39,9 @@ def help_text(config_name: str) -> str:
             text.append(_entry(("* " if option == default else "  ") + option, explanation, 4))
     text += ["", "Keys:", ""]
     text += [_entry(key, comment, 2) for key, comment in keys.items()]
-    footer = (_HYDRA.format(script=config_name) + _TRUST if groups else "") + _DEBUG
-    return "\n".join([*text, "", footer])
+    completion = "" if is_installed() else _COMPLETION.format(script=config_name)
+    footer = (_HYDRA + completion + _TRUST if groups else "") + _DEBUG
+    return as_typed("\n".join([*text, "", footer]))
 
 
 def leading_comment(lines: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffusion_lab.config.command_names import is_installed
 from diffusion_lab.config.overrides import quoted
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder.folder import RunFolder
@@ -22,15 +23,15 @@ def shown(path: Path) -> str:
 
 
 def script(name: str, **values: str) -> str:
-    """Return the command line that runs ``scripts/<name>.py`` with Hydra overrides, quoted for the shell."""
+    """Return the command line that runs the script `name` with Hydra overrides, quoted for the shell."""
     return typed(name, [f"{key}={_hydra(value)}" for key, value in values.items()])
 
 
 def typed(name: str, arguments: Sequence[str]) -> str:
-    """Return the command line that runs ``scripts/<name>.py`` with the arguments, quoted for the shell."""
-    path = conf_dir().parent / "scripts" / f"{name}.py"
-    where = shown(path) if path.is_file() else f"scripts/{name}.py"
-    return shlex.join(["python", where, *arguments])
+    """Return the command line that runs the script `name` with the arguments, quoted for the shell."""
+    if is_installed():
+        return shlex.join(["diffusion-lab", name, *arguments])
+    return shlex.join(["python", shown(conf_dir().parent / "scripts" / f"{name}.py"), *arguments])
 
 
 def resume(folder: RunFolder) -> str:

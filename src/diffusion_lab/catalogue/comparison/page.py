@@ -10,7 +10,6 @@ import base64
 import datetime
 import hashlib
 import math
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -24,6 +23,7 @@ from diffusion_lab.catalogue.comparison.sample_sheets import sample_sheet, sampl
 from diffusion_lab.catalogue.comparison.tables import INTERVAL_HEADING, interval_text
 from diffusion_lab.catalogue.number_format import decimals_for_spread, format_number
 from diffusion_lab.console import duration
+from diffusion_lab.run_folder import command_lines
 from diffusion_lab.run_folder.run_record import RunRecord, plain
 
 _MAX_CURVE_POINTS = 200
@@ -73,7 +73,7 @@ def render_page(comparison: Comparison) -> str:
         any_tags=any_tags,
         any_notes=any_notes,
         shared_config=list(shared.items()),
-        command=shlex.join(["python", *sys.argv]),
+        command=command_lines.typed("compare", sys.argv[1:]),
         written=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         curve_data=_curve_data(comparison, curves),
         style=_read_resource("page.css"),
