@@ -14,7 +14,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 
 #: Modules of this package, each with a function `main`, by what is typed.
 COMMANDS = (
-    "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
+    "new", "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
     "train_features",
 )  # fmt: skip
 _SHELLS = ("bash", "zsh")

@@ -78,6 +78,9 @@ def located(key: str, name: Any) -> Callable[..., Any]:
         found: Any = pkgutil.resolve_name(name)
     except Exception as error:  # a module of the user's own may raise anything
         text = " ".join(str(error).split())
+        module = name.split(".")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            text += f": install the package that has it, or put the folder of {module} into PYTHONPATH"
         raise LabError(f"{where}: there is no such class or function ({text})") from error
     if name not in _known(key) and not _is_trusted(found, name):
         raise LabError(f"{where}: it is no class or function that {name.rpartition('.')[0]} defines")

@@ -1,0 +1,1 @@
+"""A data set, a schedule and a network of our own, for Diffusion Lab."""
