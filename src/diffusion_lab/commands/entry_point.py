@@ -15,7 +15,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 #: Modules of this package, each with a function `main`, by what is typed.
 COMMANDS = (
     "new", "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
-    "train_features",
+    "train_features", "schema",
 )  # fmt: skip
 _SHELLS = ("bash", "zsh")
 
