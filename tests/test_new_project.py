@@ -1,6 +1,7 @@
 """`diffusion-lab new`: a project of one's own that works as it is, through every command."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,16 @@ def test_its_files_are_called_and_speak_as_the_project_does(project):
     texts = [(project / name).read_text() for name in files]
     assert not any("my_project" in text for text in [*files, *texts])
     assert sum("halos" in text for text in texts) > 5
+
+
+def test_git_takes_all_of_its_files(project):
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=project, check=True, capture_output=True, text=True
+    )  # fmt: skip
+    shutil.rmtree(project / ".git")
+    files = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
+    assert {name for name in files if "__pycache__" not in name} == set(listed.stdout.split())
 
 
 @pytest.mark.slow
