@@ -37,6 +37,7 @@ def test_each_config_file_fits_its_schema(validators, name):
     assert errors(validators, place_of(name), yaml.safe_load((conf_dir() / name).read_text())) == []
 
 
+@pytest.mark.slow
 def test_the_schemas_are_schemas(validators):
     for validator in validators.values():
         jsonschema.Draft202012Validator.check_schema(validator.schema)
@@ -90,6 +91,9 @@ def test_what_is_misspelled_behind_a_script_is_marked_in_a_file(validators, type
         ("schedule/*.yaml", "{_target_: mine.Schedule, step: 10}", True),
         ("optimizer/*.yaml", "{_target_: torch.optim.Adam, _partial_: true, lr: 1.0e-3}", True),
         ("optimizer/*.yaml", "{_target_: torch.optim.Adam, _partial_: true, learning_rate: 1.0e-3}", False),
+        ("experiment/*.yaml", "logger: {tensorboard: {max_queue: 5}}", True),
+        ("experiment/*.yaml", "sampling: {hydra: {}}", False),
+        ("experiment/*.yaml", "hydra: {sweep: {dir: x}}", True),
         ("runs.yaml", "sort: biggest", False),
     ],
 )

@@ -55,10 +55,10 @@ def schemas() -> dict[str, Schema]:
         LabError: naming an option whose class cannot be called.
     """
     groups = {group: _group(group) for group in _groups() if group not in _WHOLE}
-    whole = _of_dataclass(SCHEMAS["train"], groups)
+    whole = _of_file(SCHEMAS["train"], groups)
     found = {f"{group}/*.yaml": schema for group, schema in groups.items()}
     found |= {f"{group}/*.yaml": whole for group in _WHOLE}
-    found |= {f"{name}.yaml": _of_dataclass(schema, groups) for name, schema in {**SCHEMAS, **_ON_PATHS}.items()}
+    found |= {f"{name}.yaml": _of_file(schema, groups) for name, schema in {**SCHEMAS, **_ON_PATHS}.items()}
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {place: draft | schema | {"type": ["object", "null"]} for place, schema in sorted(found.items())}
 
@@ -70,7 +70,7 @@ def _groups() -> list[str]:
 def _group(group: str) -> Schema:
     """The schema of what a group holds, in a file of its own or in an experiment."""
     if group in ("paths", "search"):
-        return _of_dataclass({"paths": Paths, "search": Search}[group], {})
+        return _with_defaults(_of_dataclass({"paths": Paths, "search": Search}[group], {}), [group])
     contents = [_content(group, option) for option in options(group)]
     if group == "trainer":
         return _with_defaults(_of_arguments(pl.Trainer), [group])
@@ -138,7 +138,7 @@ def _of_arguments(target: Callable[..., Any]) -> Schema:
     first = (inspect.getdoc(target) or "").split("\n\n")[0]
     return {
         "properties": properties,
-        "additionalProperties": {} if anything else False,
+        "additionalProperties": anything,
         "description": " ".join(first.split()),
     }
 
@@ -163,6 +163,13 @@ def _argument_texts(target: Callable[..., Any]) -> dict[str, str]:
     return found
 
 
+def _of_file(schema: type[Any], groups: Mapping[str, Schema]) -> Schema:
+    """The schema of a file that sets keys of a whole config, and may set Hydra's own."""
+    found = _of_dataclass(schema, groups)
+    found["properties"]["hydra"] = {"type": "object"}
+    return _with_defaults(found, _groups())
+
+
 def _of_dataclass(schema: type[Any], groups: Mapping[str, Schema]) -> Schema:
     """The schema of a dataclass of settings; its parts are those of `groups`."""
     properties: dict[str, Schema] = {}
@@ -176,8 +183,7 @@ def _of_dataclass(schema: type[Any], groups: Mapping[str, Schema]) -> Schema:
             properties[name] = {"type": "object"} | _of_dataclass(hint, groups)
         else:
             properties[name] = of_hint(hint)
-    properties["hydra"] = {"type": "object"}
-    return _with_defaults({"properties": properties, "additionalProperties": False}, _groups())
+    return {"properties": properties, "additionalProperties": False}
 
 
 def _with_defaults(schema: Schema, groups: Sequence[str]) -> Schema:
