@@ -43,7 +43,7 @@ def test_training_names_the_file_and_records_the_same_line(kib, changes, named, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bytes_", "named"), [(1000, "samples.npy"), (4000, "grid.png"), (60000, "denoising.gif")])
+@pytest.mark.parametrize(("bytes_", "named"), [(1000, "samples.npy"), (4000, "grid.png"), (20000, "denoising.png")])
 def test_a_draw_that_does_not_fit_leaves_nothing(bytes_, named, copy, tmp_path):
     before = sorted(copy.samples.iterdir())
     arguments = [f"run_dir={copy.path}", "num_samples=9", "device=cpu", "trajectory=true"]
@@ -53,7 +53,7 @@ def test_a_draw_that_does_not_fit_leaves_nothing(bytes_, named, copy, tmp_path):
 
 @pytest.mark.slow
 def test_a_comparison_that_does_not_fit_leaves_none_of_its_files(recorded, copy, tmp_path):
-    out = tmp_path / "out"
+    out = tmp_path / "page"
     line = answer("compare", [recorded.path, copy.path, f"out=[{out}]"], tmp_path, 4 * KIB)
     assert line == f"Error: cannot write {out}/comparison.html: File too large"
     assert not list(out.iterdir())

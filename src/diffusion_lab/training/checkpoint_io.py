@@ -30,9 +30,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
-            # torch reports a full disk as a RuntimeError of its zip writer.
+            # torch reports a full disk as a RuntimeError of its zip writer, in the course of which it arose.
             kept = "; the previous one is intact" if path.exists() else ""
-            reason = error.strerror if isinstance(error, OSError) else _one_line(error)
+            reason = _of_disk(error) or _one_line(error)
             raise LabError(f"cannot write the checkpoint {path}: {reason}{kept}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
@@ -158,6 +158,15 @@ def _check_archive(file: IO[bytes], path: Path) -> None:
         damaged = archive.testzip()
     if damaged is not None:
         raise LabError(f"{path} is damaged: the checksum of {damaged!r} in it is wrong")
+
+
+def _of_disk(error: BaseException | None) -> str | None:
+    """What the system said, if it was the first to raise an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _one_line(error: Exception) -> str:
