@@ -12,11 +12,6 @@ def full(name=None):
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
 
 
-@pytest.fixture(autouse=True)
-def _usual_hook(monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
-
-
 def in_thread(error):
     def fail():
         raise error
@@ -44,7 +39,7 @@ def test_an_error_of_a_thread_is_raised_at_the_end_and_not_printed(tmp_path, cap
     reached = []
 
     def log():
-        with disk_errors.named(tmp_path):
+        with disk_errors.kept_from_threads() as kept, disk_errors.named(tmp_path, kept):
             in_thread(full())
             reached.append("the end")
 
@@ -52,13 +47,11 @@ def test_an_error_of_a_thread_is_raised_at_the_end_and_not_printed(tmp_path, cap
         log()
     assert reached
     assert capsys.readouterr().err == ""
-    with disk_errors.named(tmp_path):  # the next run begins anew
-        pass
 
 
 def test_an_error_in_the_block_comes_before_that_of_a_thread(tmp_path):
     def fail():
-        with disk_errors.named(tmp_path):
+        with disk_errors.kept_from_threads() as kept, disk_errors.named(tmp_path, kept):
             in_thread(full())
             raise ValueError("the first")
 
@@ -66,11 +59,15 @@ def test_an_error_in_the_block_comes_before_that_of_a_thread(tmp_path):
         fail()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_another_error_of_a_thread_is_printed_as_usual(tmp_path, capsys):
-    with disk_errors.named(tmp_path):
+def test_other_errors_of_threads_and_those_after_the_block_go_to_the_hook_that_was_there(monkeypatch):
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda thrown: seen.append(str(thrown.exc_value)))
+    with disk_errors.kept_from_threads() as kept:
         in_thread(ValueError("of a thread"))
-    assert "ValueError: of a thread" in capsys.readouterr().err
+        in_thread(full("inside"))
+    in_thread(full("after"))
+    assert [error.filename for error in kept] == ["inside"]
+    assert seen == ["of a thread", str(full("after"))]
 
 
 @pytest.mark.parametrize("folder", ["", "a", "a/b"])

@@ -6,15 +6,12 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from diffusion_lab.errors import LabError
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-
-#: Of threads that have ended by them.
-_of_threads: list[OSError] = []
 
 
 def is_unwritable(error: BaseException) -> bool:
@@ -34,31 +31,43 @@ def check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def named(folder: Path) -> Iterator[None]:
+def kept_from_threads() -> Iterator[list[OSError]]:
+    """Keep such errors by which threads end in the block, such as TensorBoard's, in the list that it yields.
+
+    Python would print a traceback of each.
+    """
+    kept: list[OSError] = []
+    before = threading.excepthook
+
+    def keep(thrown: threading.ExceptHookArgs) -> None:
+        if isinstance(thrown.exc_value, OSError) and is_unwritable(thrown.exc_value):
+            kept.append(thrown.exc_value)
+        else:
+            before(thrown)
+
+    threading.excepthook = keep
+    try:
+        yield kept
+    finally:
+        threading.excepthook = before
+
+
+@contextlib.contextmanager
+def named(folder: Path, of_threads: Sequence[OSError] = ()) -> Iterator[None]:
     """Name `folder` in such errors of the block that name no file: those of writing to a file that is open.
 
-    A thread of a library that writes there, such as TensorBoard's, ends by such an error without the traceback that
-    Python would print: it is raised at the end of the block, unless another one is raised before.
+    Args:
+        folder: where the block writes.
+        of_threads: see `kept_from_threads`; the first is raised at the end of the block, unless that raises another.
 
     Raises:
         LabError: instead of the error.
     """
-    _of_threads.clear()
-    if threading.excepthook is not _keep:
-        threading.excepthook = _keep
     try:
         yield
-        if _of_threads:
-            raise _of_threads[0]
+        if of_threads:
+            raise of_threads[0]
     except OSError as error:
         if not is_unwritable(error) or error.filename is not None:
             raise
         raise LabError(f"cannot write a file in {folder}: {error.strerror}") from error
-
-
-def _keep(thrown: threading.ExceptHookArgs) -> None:
-    if thrown.exc_value is not None and is_unwritable(thrown.exc_value):
-        assert isinstance(thrown.exc_value, OSError)
-        _of_threads.append(thrown.exc_value)
-    else:
-        threading.__excepthook__(thrown)

@@ -106,7 +106,11 @@ def _run(start: Start, callbacks: Sequence[pl.Callback]) -> RunFolder:
         with run.folder.held():
             manifest = record_start(run)
             began = time.monotonic()
-            with _failure_recorded(run, manifest), disk_errors.named(run.folder.path):
+            with (
+                disk_errors.kept_from_threads() as of_threads,
+                _failure_recorded(run, manifest),
+                disk_errors.named(run.folder.path, of_threads),
+            ):
                 chosen = _introduce(run, manifest)
                 use_rank_processes(run.folder, run.trainer, manifest)
                 run = fit(run)
