@@ -101,3 +101,13 @@ def test_an_interpolation_is_refused_by_name_and_not_resolved(tmp_path, text, ke
 def test_what_is_no_plain_config_is_refused(tmp_path, text):
     refusal(tmp_path, text)
     assert RunRecord(tmp_path).state == "damaged"
+
+
+def test_an_empty_path_of_an_earlier_version_is_read_as_none(tmp_path):
+    (tmp_path / "config.yaml").write_text("resume: ''\ninit_from: ''\nname: ''\n")
+    found = read_recorded_config(tmp_path, {})
+    assert {key: found[key] for key in ("resume", "init_from", "name")} == {
+        "resume": None,
+        "init_from": None,
+        "name": "",
+    }

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from diffusion_lab.config.annotations import type_hints
+from diffusion_lab.config.annotations import text_keys, type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
 from diffusion_lab.config.overrides import FORMS, parsed
 from diffusion_lab.config.reader_schema import EvaluateConfig, SampleConfig
@@ -80,8 +80,9 @@ def _read(schema: type[Settings], node: Any, key: str) -> Settings:
     for field in fields(schema):  # type: ignore[arg-type]
         if hints[field.name] == Part and node.get(field.name) is None:
             raise LabError(f"{field.name} has no option: choose from {', '.join(options(field.name))}")
+    texts = text_keys(schema)
     for name, value in node.items():
-        if value == "" and name in hints and name != "notes":
+        if value == "" and name in texts and name != "notes":
             null = "" if hints[name] is str else "; null stands for none"
             here = "; the working folder is ." if name.endswith("_dir") else ""
             raise LabError(f"{key and key + '.'}{name} is empty{here or null}")

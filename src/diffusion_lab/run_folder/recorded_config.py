@@ -61,7 +61,9 @@ def read_recorded_config(folder: Path, manifest: Mapping[str, Any]) -> dict[str,
             if isinstance(value, str) and "${" in value:
                 raise ValueError(f"{key} is {value!r}, and an interpolation in a recorded config is not resolved")
         config = _with_long_lists(folder, config)
-        return upgraded(config, version)
+        # An empty text, which earlier versions took, stood for none.
+        named = {key: None for key in ("resume", "init_from") if config.get(key) == ""}
+        return upgraded(config | named, version)
     except (ValueError, RecursionError) as error:
         raise LabError(f"{path} is damaged: {error}") from error
 
