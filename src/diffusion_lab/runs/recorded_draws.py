@@ -84,7 +84,7 @@ def _folders(text: str) -> Iterator[Path]:
         raise LabError(f"there is no folder {text}")
     for match in matches:
         for record in (match / "draw.json", *match.glob("*/draw.json"), *match.glob("samples/*/draw.json")):
-            if record.is_file():
+            if record.is_file() and not record.parent.name.startswith("."):  # a draw that is being written
                 yield record.parent
 
 

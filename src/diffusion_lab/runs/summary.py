@@ -35,7 +35,7 @@ def show_summary(
     reached = [f"{name} {console.loss(loss)}" for key, name in _LOSSES.items() if (loss := losses[key]) is not None]
     places = {
         "figures": sorted(folder.figures.iterdir()) if folder.figures.is_dir() else [],
-        "samples": sorted(folder.samples.iterdir()) if folder.samples.is_dir() else [],
+        "samples": sorted(folder.samples.glob("[!.]*")) if folder.samples.is_dir() else [],
         "checkpoints": sorted((folder.path / "checkpoints").glob("*.ckpt")),
         "profile": sorted(folder.path.glob("*profile*")),
     }
