@@ -63,7 +63,7 @@ def save_figure(
         return path
     path = folder / f"{name}.png"
     picture = io.BytesIO()
-    shown.savefig(picture, dpi=150)
+    shown.savefig(picture, format="png", dpi=150)
     write_bytes(path, picture.getvalue())
     for logger in loggers:
         if hasattr(logger.experiment, "add_image"):  # TensorBoard; it would draw a figure once more
