@@ -90,6 +90,8 @@ def test_a_project_that_python_does_not_find_is_answered_with_what_helps(project
         (["class"], "new class: 'class' cannot be a package's name"),
         (["torch"], "new torch: Python would import another package called torch"),
         (["here"], "new here: it is there already"),
+        (["data"], "new data: the project has a folder data for something else"),
+        (["__main__"], "new __main__: '__main__' cannot be a package's name"),
     ],
 )
 def test_what_cannot_be_a_project_is_refused_and_nothing_is_written(arguments, line, tmp_path, monkeypatch):

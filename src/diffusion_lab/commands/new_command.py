@@ -13,6 +13,8 @@ from diffusion_lab.errors import LabError
 
 #: What is copied; its name stands wherever the project's own will.
 TEMPLATE = Path(__file__).with_name("my_project")
+#: Folders of the project beside its package.
+_TAKEN = ("conf", "data", "outputs", "tests")
 _HELP = """\
 Begin a project of your own beside the package: a data set, a schedule and a network, an experiment that chooses them,
 and their tests. Nothing of it is part of Diffusion Lab; all of it goes through every command.
@@ -40,12 +42,14 @@ def new(typed: list[str]) -> None:
         raise LabError("new: name one folder for the project, as in `diffusion-lab new my_project`")
     folder = Path(typed[0]).expanduser()
     name = folder.name
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise LabError(f"new {typed[0]}: {name!r} cannot be a package's name: lower-case letters, digits and _")
-    if importlib.util.find_spec(name) is not None:
-        raise LabError(f"new {typed[0]}: Python would import another package called {name}: choose another name")
     if folder.exists():
         raise LabError(f"new {typed[0]}: it is there already")
+    if name in _TAKEN:
+        raise LabError(f"new {typed[0]}: the project has a folder {name} for something else: choose another name")
+    if importlib.util.find_spec(name) is not None:
+        raise LabError(f"new {typed[0]}: Python would import another package called {name}: choose another name")
     files = [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
     for path in files:
         place = folder / str(path.relative_to(TEMPLATE)).replace("my_project", name)
