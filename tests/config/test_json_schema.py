@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import jsonschema
 import pytest
@@ -133,23 +134,38 @@ def own(tmp_path, monkeypatch):
     monkeypatch.setenv(TRUST_VARIABLE, "halos")
     yield tmp_path / "halos"
     use_config_dirs([])
+    for name in [name for name in sys.modules if name.split(".")[0] == "halos"]:
+        del sys.modules[name]
+
+
+def test_a_group_that_sets_keys_elsewhere_and_one_that_cannot_be_read(own):
+    (own / "conf" / "ablation").mkdir()
+    (own / "conf" / "ablation" / "small.yaml").write_text("# @package _global_\nnetwork: {width: 8}\n")
+    write_schemas([])
+    schema = json.loads((own / ".vscode/schemas/conf/ablation.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert jsonschema.Draft202012Validator(schema).is_valid({"network": {"width": 8}})
+    (own / "conf" / "ablation" / "small.yaml").write_text("network: [")
+    with pytest.raises(LabError, match=r"cannot read .*/ablation/small\.yaml: "):
+        write_schemas([])
 
 
 def test_an_editor_finds_the_schemas_which_know_classes_of_one_s_own(own, capsys):
     (own / ".vscode").mkdir()
     (own / ".vscode" / "settings.json").write_text('{"editor.tabSize": 2}')
     write_schemas([])
-    assert "schemas in .vscode/schemas" in capsys.readouterr().out
+    assert "schemas in .vscode/schemas/conf," in capsys.readouterr().out
     settings = json.loads((own / ".vscode" / "settings.json").read_text())
     assert settings["editor.tabSize"] == 2
-    assert settings["yaml.schemas"]["./.vscode/schemas/network.json"] == "conf/network/*.yaml"
+    assert settings["yaml.schemas"]["./.vscode/schemas/conf/network.json"] == "conf/network/*.yaml"
+    assert len(settings["yaml.schemas"]) == len(schemas())
     for file, pattern in settings["yaml.schemas"].items():
         validator = jsonschema.Draft202012Validator(json.loads((own / file).read_text()))
         for path in own.glob(pattern):
             assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == []
-    experiment = jsonschema.Draft202012Validator(json.loads((own / ".vscode/schemas/experiment.json").read_text()))
+    experiment = jsonschema.Draft202012Validator(json.loads((own / ".vscode/schemas/conf/experiment.json").read_text()))
     assert experiment.is_valid({"network": {"depth": 3}, "defaults": [{"override /network": "conv_net"}]})
-    network = jsonschema.Draft202012Validator(json.loads((own / ".vscode/schemas/network.json").read_text()))
+    network = jsonschema.Draft202012Validator(json.loads((own / ".vscode/schemas/conf/network.json").read_text()))
     assert not network.is_valid({"_target_": "halos.conv_net.ConvNet", "widht": 3})
 
 

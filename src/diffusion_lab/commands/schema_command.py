@@ -37,7 +37,7 @@ def write_schemas(typed: list[str]) -> None:
     """Write the schemas of the config files in the folder that was typed, or in conf/.
 
     Raises:
-        LabError: if there is no such folder, or the editor's settings cannot be read.
+        LabError: if there is no such folder, the editor's settings cannot be read, or a file cannot be written.
     """
     if len(typed) > 1 or any(text.startswith("-") or "=" in text for text in typed):
         raise LabError("schema: name one folder of config files, or none for conf/")
@@ -52,13 +52,17 @@ def write_schemas(typed: list[str]) -> None:
     settings = _settings(place / "settings.json")
     listed: dict[str, Any] = settings.setdefault("yaml.schemas", {})
     found = schemas()
-    (place / "schemas").mkdir(parents=True, exist_ok=True)
+    schemas_of = place / "schemas" / folder.resolve().name
+    try:
+        schemas_of.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(f"cannot make the folder {schemas_of}: {error.strerror}") from error
     for pattern, schema in found.items():
-        file = place / "schemas" / f"{pattern.removesuffix('.yaml').removesuffix('/*')}.json"
+        file = schemas_of / f"{pattern.removesuffix('/*.yaml')}.json"  # network.json, and train.yaml.json
         write_text(file, text_of(schema))
         listed[f"./{file.as_posix()}"] = Path(os.path.relpath(folder), pattern).as_posix()
     write_text(place / "settings.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-    print(f"{len(found)} schemas in {place / 'schemas'}, which {place / 'settings.json'} names for {folder}")
+    print(f"{len(found)} schemas in {schemas_of}, which {place / 'settings.json'} names for {folder}")
 
 
 def _settings(file: Path) -> dict[str, Any]:

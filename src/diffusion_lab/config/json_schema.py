@@ -24,6 +24,7 @@ from diffusion_lab.config.schema import Part, Paths, Search
 from diffusion_lab.config.settings import SCHEMAS
 from diffusion_lab.config.targets import located
 from diffusion_lab.config.tree import config_dirs, option_file, options
+from diffusion_lab.errors import LabError
 
 Schema = dict[str, Any]
 
@@ -52,7 +53,7 @@ def schemas() -> dict[str, Schema]:
     are trusted.
 
     Raises:
-        LabError: naming an option whose class cannot be called.
+        LabError: naming an option that cannot be read, or whose class cannot be called.
     """
     groups = {group: _group(group) for group in _groups() if group not in _WHOLE}
     whole = _of_file(SCHEMAS["train"], groups)
@@ -86,13 +87,19 @@ def _group(group: str) -> Schema:
 
 
 def _content(group: str, option: str) -> Mapping[str, Any]:
-    content = yaml.safe_load(option_file(group, option).read_text(encoding="utf-8"))
+    file = option_file(group, option)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise LabError(f"cannot read {file}: {' '.join(str(error).split())}") from error
     return content if isinstance(content, Mapping) else {}
 
 
 def _of_node(key: str, nodes: Iterable[Mapping[str, Any]]) -> Schema:
     """The schema of a node that names one of the targets of `nodes`, or sets arguments of any of them."""
     targets = {node["_target_"] for node in nodes if isinstance(node.get("_target_"), str)}
+    if not targets:  # a group of the user's own, which sets keys elsewhere
+        return {"properties": {}}
     known = {target: _of_arguments(located(key, target)) for target in sorted(targets)}
     merged: dict[str, list[Schema]] = {}
     for schema in known.values():
