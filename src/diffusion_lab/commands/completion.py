@@ -13,16 +13,20 @@ _ON_PATHS = ("compare", "compare_draws", "runs")
 
 _SCRIPT = """\
 _diffusion_lab() {{
-    local words=($COMP_LINE) word choices
+    local words=($COMP_LINE) word choices typed
     word="${{COMP_WORDS[COMP_CWORD]}}"
     [[ "$COMP_LINE" == *" " ]] && word="" || word="${{words[${{#words[@]}} - 1]}}"
     if (( COMP_CWORD == 1 )); then
         choices="{commands} completion"
     else
-        case "${{words[1]}}" in
+        case "${{words[1]//-/_}}" in
 {cases}
             completion) choices="bash zsh" ;;
-            *) choices=$(COMP_LINE="diffusion-lab ${{COMP_LINE#* * }}" diffusion-lab "${{words[1]}}" -sc query=bash) ;;
+            new|schema) choices="" ;;
+            *)
+                typed="${{COMP_LINE#* * }}"
+                choices=$(COMP_LINE="_ $typed" "${{words[0]}}" "${{words[1]}}" -sc query=bash 2>/dev/null)
+                ;;
         esac
     fi
     COMPREPLY=($(compgen -o default -W "$choices" -- "$word"))

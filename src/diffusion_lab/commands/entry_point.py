@@ -10,13 +10,9 @@ from pathlib import Path
 
 from diffusion_lab.commands.completion import script
 from diffusion_lab.config.cli import exit_on_error
+from diffusion_lab.config.command_names import COMMANDS
 from diffusion_lab.errors import LabError, did_you_mean
 
-#: Modules of this package, each with a function `main`, by what is typed.
-COMMANDS = (
-    "new", "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
-    "train_features", "schema",
-)  # fmt: skip
 _SHELLS = ("bash", "zsh")
 
 
@@ -25,7 +21,7 @@ def main() -> None:
     typed = sys.argv[1:]
     name = typed[0].replace("-", "_") if typed else ""
     if name in COMMANDS:
-        sys.argv[1:] = typed[1:]
+        sys.argv = [f"{sys.argv[0]} {typed[0]}", *typed[1:]]  # as records of runs show it
         importlib.import_module(f"diffusion_lab.commands.{name}_command").main()
     else:
         exit_on_error(lambda: print(_answer(typed), end=""))

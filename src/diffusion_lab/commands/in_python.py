@@ -29,7 +29,8 @@ def train(overrides: str | Sequence[str] = (), config_dir: str | Path | None = N
         The run: its `folder`, and `sample(num_samples, seed=…)`.
 
     Raises:
-        LabError: naming the key that does not fit; nothing has been written then.
+        LabError: naming the key that does not fit, before anything has been written; or the file that cannot be.
+        RunInterrupted: after an interrupt, with the command that goes on as its message.
     """
     typed = overrides.split() if isinstance(overrides, str) else list(overrides)
     readable = readable_overrides(typed, text_keys(TrainConfig), sweeps=False)

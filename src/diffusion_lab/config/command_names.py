@@ -8,13 +8,22 @@ from pathlib import Path
 
 from diffusion_lab.config.tree import conf_dir
 
-_SCRIPT = re.compile(r"(?:python )?scripts/(\w+)\.py")
+#: What can be typed behind `diffusion-lab`: modules of `diffusion_lab.commands`, each with a function `main`.
+COMMANDS = (
+    "new", "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
+    "train_features", "schema",
+)  # fmt: skip
+_SCRIPT = re.compile(rf"(?<![\w/.])(?:python )?scripts/({'|'.join(COMMANDS)})\.py")
 
 
 def is_installed() -> bool:
     """Return whether this program was started as `diffusion-lab`, or there are no scripts that could be started."""
-    started_as = Path(sys.argv[0])
-    by_name = started_as.stem == "diffusion-lab" or started_as.parts[-2:] == ("diffusion_lab", "__main__.py")
+    path = Path(sys.argv[0])
+    name = path.name.split(" ")[0]  # `entry_point` adds the command
+    by_name = name.removesuffix(".exe") == "diffusion-lab" or (path.parent.name, name) == (
+        "diffusion_lab",
+        "__main__.py",
+    )
     return by_name or not (conf_dir().parent / "scripts").is_dir()
 
 
