@@ -74,7 +74,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files, each atomically and none before all of them are on the disk.
 
     Raises:
-        LabError: naming the file that cannot be written; the others are as they were before, too.
+        LabError: naming the file that cannot be written; before the last one is, all are as they were.
     """
     try:
         with contextlib.ExitStack() as written:
@@ -89,7 +89,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder whose files go to the folder `path` when the block ends; none of them after an error.
+    """Yield an empty folder whose files go to the folder `path` when the block ends; none of them if it fails.
 
     Raises:
         LabError: if they cannot be written, or of the block; files are named as they would be called in `path`.
@@ -142,7 +142,9 @@ def _replacement(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, str(temporary)):  # of another file
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # people do not know the temporary file
+        raise OSError(
+            error.errno, error.strerror or str(error), str(path)
+        ) from error  # people do not know the temporary file
     finally:
         # After an error; and renaming a hard link to another name of the same file does nothing.
         temporary.unlink(missing_ok=True)
