@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 import signal
@@ -134,11 +135,13 @@ def evaluated_until(overrides, moment, count):
         return draw(pipeline, *arguments, on_step=step, **options)
 
     def saved(file, samples):
-        save(file, samples)
+        whole = io.BytesIO()
+        save(whole, samples)
         if moment == "writing a batch" and len(calls) == count:
-            file.truncate(file.tell() // 2)
-            file.flush()
+            file.write(whole.getvalue()[: whole.tell() // 2])
+            file.write.__self__.flush()
             os.kill(os.getpid(), signal.SIGKILL)
+        file.write(whole.getvalue())
 
     Pipeline.draw, np.save = drawn, saved
     GlobalHydra.instance().clear()
