@@ -14,11 +14,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, BinaryIO
 
 from diffusion_lab.errors import LabError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextlib.contextmanager
@@ -62,6 +63,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
     Raises:
         LabError: naming the file, if it cannot be written.
     """
+    import numpy as np  # here, so that lists of runs do not wait for it
+
     try:
         with atomic_write(path) as file:
             # Given the file itself, NumPy writes past Python, and does not say why that fails.
@@ -142,9 +145,8 @@ def _replacement(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, str(temporary)):  # of another file
             raise
-        raise OSError(
-            error.errno, error.strerror or str(error), str(path)
-        ) from error  # people do not know the temporary file
+        # People do not know the temporary file.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         # After an error; and renaming a hard link to another name of the same file does nothing.
         temporary.unlink(missing_ok=True)
