@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
-import sys
 from pathlib import Path
 
-from diffusion_lab.config.cli import exit_on_error
+from diffusion_lab.config.arguments import run_on_words
 from diffusion_lab.errors import LabError
 
 #: What is copied; its name stands wherever the project's own will.
@@ -26,10 +25,7 @@ and their tests. Nothing of it is part of Diffusion Lab; all of it goes through 
 
 def main() -> None:
     """Run the command on what was typed behind it."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(_HELP, end="")
-    else:
-        exit_on_error(lambda: new(sys.argv[1:]))
+    run_on_words(_HELP, new)
 
 
 def new(typed: list[str]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from diffusion_lab.config.cli import exit_on_error
+from diffusion_lab.config.arguments import run_on_words
 from diffusion_lab.config.tree import use_config_dirs
 from diffusion_lab.errors import LabError
 from diffusion_lab.machine.atomic_write import write_text
@@ -27,10 +26,7 @@ Run it again when a class or an option is new. Classes of your own are known if 
 
 def main() -> None:
     """Run the command on what was typed behind it."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(_HELP, end="")
-    else:
-        exit_on_error(lambda: write_schemas(sys.argv[1:]))
+    run_on_words(_HELP, write_schemas)
 
 
 def write_schemas(typed: list[str]) -> None:

@@ -39,6 +39,17 @@ def run_on_paths(config_name: str, schema: type[Settings], task: Callable[[list[
         exit_on_error(lambda: task(*parse_arguments(arguments, config_name, schema)))
 
 
+def run_on_words(help_text: str, task: Callable[[list[str]], Any]) -> None:
+    """Run `task` on what was typed, as it stands, or print the help.
+
+    An error is printed in one line and ends the program with a status other than 0.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text, end="")
+    else:
+        exit_on_error(lambda: task(sys.argv[1:]))
+
+
 def parse_arguments(arguments: Sequence[str], config_name: str, schema: type[Settings]) -> tuple[list[str], Settings]:
     """Split a command line into paths and settings.
 
