@@ -161,7 +161,7 @@ def _check_archive(file: IO[bytes], path: Path) -> None:
 
 
 def _of_disk(error: BaseException | None) -> str | None:
-    """What the system said, if it was the first to raise an error."""
+    """What the system said, if an error of its own led to this one."""
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
