@@ -95,7 +95,7 @@ def test_each_sample_depends_on_its_own_image_time_and_label(scale_shift):
 
 def test_attention_is_softmax_of_the_products_of_its_heads():
     torch.manual_seed(0)
-    attention = SelfAttention(8, 4)
+    attention = SelfAttention(8, heads=2)
     torch.nn.init.normal_(attention.out.weight)
     x = torch.randn(2, 8, 3, 3)
     positions = attention.norm(x).flatten(2).transpose(1, 2)

@@ -37,7 +37,8 @@ class DiT(LabelledNetwork):
             of the hidden size.
         positions: ``sinusoidal``, added to the patches, or ``rotary``: each block turns queries and keys by angles that
             follow from the row and the column, so that attention sees how far apart two patches are (Su et al. 2021).
-            The width of a head is then a multiple of 4.
+            The width of a head is then a multiple of 4. With ``sinusoidal_2d`` they are added as in the authors' code,
+            whose frequencies end one step before 1/10000, and whose columns come before rows.
         labels, condition_dropout: see `LabelledNetwork`.
 
     Raises:
@@ -58,7 +59,7 @@ class DiT(LabelledNetwork):
         dropout: float = 0.0,
         norm: Literal["layer", "rms"] = "layer",
         mlp: Literal["gelu", "swiglu"] = "gelu",
-        positions: Literal["sinusoidal", "rotary"] = "sinusoidal",
+        positions: Literal["sinusoidal", "sinusoidal_2d", "rotary"] = "sinusoidal",
         labels: bool = False,
         condition_dropout: float = 0.1,
     ) -> None:
@@ -83,7 +84,8 @@ class DiT(LabelledNetwork):
         self.side = image_size // patch_size
         self.patches = nn.Linear(in_channels * patch_size**2, width)
         self.turned = width // heads if positions == "rotary" else None
-        self.position = SinusoidalEmbedding(width // 2)
+        self.columns_first = positions == "sinusoidal_2d"
+        self.position = SinusoidalEmbedding(width // 2, freq_shift=0 if self.columns_first else 1)
         self.time = SinusoidalEmbedding(_TIME_FREQUENCIES)
         self.time_embedding = nn.Sequential(nn.Linear(_TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(
@@ -123,7 +125,7 @@ class DiT(LabelledNetwork):
         """Return the embedding of each patch's row and column: [side², width], in the dtype of `like`."""
         of_one = self.position(torch.arange(self.side, device=like.device))  # [side, width/2]
         rows, columns = of_one.repeat_interleave(self.side, 0), of_one.repeat(self.side, 1)
-        return torch.cat([rows, columns], dim=1).to(like.dtype)
+        return torch.cat([columns, rows] if self.columns_first else [rows, columns], dim=1).to(like.dtype)
 
     def _turn(self, head: int, like: Tensor) -> Tensor:
         """Return cosines and sines of each patch's angles: [2, side², head/2], in the dtype of `like`.

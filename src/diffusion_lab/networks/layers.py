@@ -11,16 +11,22 @@ from torch import Tensor, nn
 
 
 class SinusoidalEmbedding(nn.Module):
-    """[B] positions to [B, dim]: sines, then cosines, of frequencies from 1 down to 1/10000 (Vaswani et al. 2017)."""
+    """[B] positions to [B, dim]: sines, then cosines, of frequencies from 1 down to 1/10000 (Vaswani et al. 2017).
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        dim: an even number.
+        freq_shift: 1, or 0 for frequencies that end one step before 1/10000.
+    """
+
+    def __init__(self, dim: int, freq_shift: int = 1) -> None:
         super().__init__()
         self.frequencies = dim // 2
+        self.freq_shift = freq_shift
 
     def forward(self, position: Tensor) -> Tensor:
         # Made here and not kept as a buffer: a module cast to bfloat16 would cast it too.
         k = torch.arange(self.frequencies, device=position.device, dtype=torch.float32)
-        angle = position.float()[:, None] * torch.exp(-k * (math.log(10000) / (self.frequencies - 1)))
+        angle = position.float()[:, None] * torch.exp(-k * (math.log(10000) / (self.frequencies - self.freq_shift)))
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
