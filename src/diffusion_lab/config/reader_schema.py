@@ -35,6 +35,7 @@ class SampleConfig:
     """The settings of samples that are drawn from a run."""
 
     run_dir: str
+    flags: str | None
     checkpoint: str
     weights: str
     num_samples: int

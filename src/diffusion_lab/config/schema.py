@@ -83,6 +83,7 @@ class TrainConfig:
     deterministic: bool
     resume: str | None
     init_from: str | None
+    init_flags: str | None = None
     rerun: bool = False
     sampling: Sampling
 
@@ -95,6 +96,8 @@ class TrainConfig:
             raise ValueError(
                 "resume and init_from exclude each other: resume goes on with a run, init_from starts a new one"
             )
+        if self.init_flags is not None and self.init_from is None:
+            raise ValueError("init_flags say what the weights of init_from are of, and there are none")
 
     def as_node(self) -> dict[str, Any]:
         """Return the run's config as a new plain container: what `config.yaml` records and `config_hash` hashes.

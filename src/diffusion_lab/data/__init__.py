@@ -14,6 +14,7 @@ from diffusion_lab.data.text8 import Text8
 from diffusion_lab.data.text_files import TextFiles
 from diffusion_lab.data.texts import TextDataModule
 from diffusion_lab.data.tiny_shakespeare import TinyShakespeare
+from diffusion_lab.data.unknown_images import UnknownImages
 
 __all__ = [
     "CIFAR10",
@@ -33,6 +34,7 @@ __all__ = [
     "TextDataModule",
     "TextFiles",
     "TinyShakespeare",
+    "UnknownImages",
     "UnreadableItemsError",
     "count_batches",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.exchange.unet_layers import resamples, unet_layers
-from diffusion_lab.networks.unet import ResidualBlock, SelfAttention, UNet
+from diffusion_lab.networks.unet import ConvResample, ResidualBlock, SelfAttention, UNet
 
 CLASS = "UNet2DModel"
 
@@ -101,9 +101,10 @@ def unet_to_diffusers(network: UNet) -> dict[str, Tensor]:
             for theirs, part in zip(layer.theirs, value.chunk(len(layer.theirs)), strict=True):
                 weights[f"{theirs}.{name}"] = part.clone()
     for side, stages in (("down", network.down), ("up", network.up)):
-        for level, stage in enumerate(filter(resamples, stages)):
-            if not isinstance(stage.block, ResidualBlock) and not hasattr(stage.block, "conv"):
-                width = network.get_submodule(side)[_before(stages, stage)].block.conv_2.out_channels
+        places = [index for index, stage in enumerate(stages) if resamples(stage)]
+        for level, index in enumerate(places):
+            if not isinstance(stages[index].block, ResidualBlock | ConvResample):
+                width = len(network.get_parameter(f"{side}.{index - 1}.block.conv_2.bias"))
                 weights |= _plain_resampling(f"{side}_blocks.{level}.{side}samplers.0.conv", width, side)
     return weights
 
@@ -156,7 +157,7 @@ def unet_node(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unet_from_diffusers(network: UNet, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a `UNet2DModel` by the names that they have here.
+    """Return the weights of a `UNet2DModel` by the names that they have in the module of a run.
 
     Args:
         network: built from `unet_node`.
@@ -176,7 +177,7 @@ def unet_from_diffusers(network: UNet, config: Mapping[str, Any], weights: Mappi
                 value = torch.cat(value.chunk(2, dim=1)[::-1], dim=1)  # the sines come first here
             if layer.kind == "labels":
                 value = with_null_label(value)
-            found[f"{layer.ours}.{name}"] = value
+            found[f"network.{layer.ours}.{name}"] = value
     if left:
         raise LabError(f"the weight {min(left)} has no counterpart here")
     return found
@@ -215,7 +216,8 @@ def _levels(config: Mapping[str, Any]) -> tuple[list[bool], str]:
         LabError: naming what is not the same on the way down and up, or at all levels.
     """
     sides = [list(config["down_block_types"]), list(config["up_block_types"])[::-1]]
-    kinds, attends = set(), [[block == attending for block in side] for side, attending in zip(sides, _ATTENDS)]
+    attends = [[block == attending for block in side] for side, attending in zip(sides, _ATTENDS, strict=True)]
+    kinds: set[str] = set()
     for number, (side, key) in enumerate(zip(sides, ("downsample_type", "upsample_type"), strict=True)):
         of_block = {blocks[number]: kind for kind, blocks in _PLAIN.items()}
         of_block[_ATTENDS[number]] = config.get(key, "conv")
@@ -223,9 +225,9 @@ def _levels(config: Mapping[str, Any]) -> tuple[list[bool], str]:
             raise LabError(f"{key.split('sample')[0]}_block_types has {min(unknown)}: {', '.join(of_block)} go here")
         kinds |= {of_block[block] for block in side[:-1]}  # the smallest level is neither halved nor doubled
     if attends[0] != attends[1]:
-        raise LabError(f"up_block_types={sides[1][::-1]}: only the mirror image of down_block_types={sides[0]} goes here")
+        raise LabError(f"up_block_types={sides[1][::-1]} must mirror down_block_types={sides[0]}")
     if not kinds <= {"conv"} and not kinds <= {"resnet"}:
-        raise LabError(f"images are halved and doubled by {' and '.join(sorted(map(str, kinds)))}: one of both goes here")
+        raise LabError(f"images are resampled by {' and '.join(sorted(map(str, kinds)))}: conv or resnet goes here")
     return attends[0], kinds.pop() if kinds else "conv"
 
 
@@ -233,10 +235,6 @@ def _common(network: UNet) -> list[int]:
     """Return the numbers of groups that each of the network's normalizations could have, up to 32."""
     channels = [module.num_channels for module in network.modules() if isinstance(module, nn.GroupNorm)]
     return [groups for groups in range(1, 33) if not any(count % groups for count in channels)]
-
-
-def _before(stages: nn.ModuleList, stage: nn.Module) -> int:
-    return next(index for index, other in enumerate(stages) if other is stage) - 1
 
 
 def _plain_resampling(name: str, width: int, side: str) -> dict[str, Tensor]:

@@ -12,9 +12,10 @@ from typing import Literal
 
 from torch import nn
 
-from diffusion_lab.networks.unet import ResidualBlock, SelfAttention, UNet
+from diffusion_lab.networks.unet import ConvResample, ResidualBlock, SelfAttention, UNet
 
 Library = Literal["diffusers", "adm"]
+Kind = Literal["plain", "time", "labels", "query_key_value"]
 
 #: The layers of a residual block: here, in diffusers, in ADM.
 _BLOCK = (
@@ -46,13 +47,13 @@ class Layer:
     """A layer with weights.
 
     Attributes:
-        kind: ``query_key_value`` and ``projection`` in attention; ``time`` is the first layer of the time; ``labels``.
+        kind: ``query_key_value`` of attention; ``time``, the first layer of the time; ``labels``, their embedding.
         ours, theirs: the beginnings of the names of its weights; in diffusers, queries, keys and values have three.
-        heads: of attention.
+        heads: of attention; 0 for other layers.
         module: here.
     """
 
-    kind: Literal["plain", "time", "labels", "query_key_value", "projection"]
+    kind: Kind
     ours: str
     theirs: tuple[str, ...]
     heads: int
@@ -62,22 +63,25 @@ class Layer:
 def unet_layers(network: UNet, library: Library) -> Iterator[Layer]:
     """Yield each layer that has weights, from the time embedding to the output."""
     which = 1 if library == "diffusers" else 2
-    kinds = {"time_embedding.0": "time", "label_embedding": "labels"}
+    kinds: dict[str, Kind] = {"time_embedding.0": "time", "label_embedding": "labels"}
     for names in _ENDS:
         if hasattr(network, names[0].partition(".")[0]):
             module = network.get_submodule(names[0])
-            yield Layer(kinds.get(names[0], "plain"), names[0], (names[which],), 0, module)  # type: ignore[arg-type]
+            yield Layer(kinds.get(names[0], "plain"), names[0], (names[which],), 0, module)
     for ours, theirs in _blocks(network, library):
         module = network.get_submodule(ours)
         if isinstance(module, ResidualBlock):
             for names in _BLOCK:
-                if (layer := getattr(module, names[0])) is not None:
+                layer: nn.Module | None = getattr(module, names[0])
+                if layer is not None:
                     yield Layer("plain", f"{ours}.{names[0]}", (f"{theirs}.{names[which]}",), 0, layer)
         elif isinstance(module, SelfAttention):
-            for names, kind in zip(_ATTENTION, ("plain", "query_key_value", "projection"), strict=True):
-                layer, called = getattr(module, names[0]), tuple(f"{theirs}.{name}" for name in names[which].split())
-                yield Layer(kind, f"{ours}.{names[0]}", called, module.heads, layer)  # type: ignore[arg-type]
-        elif hasattr(module, "conv"):
+            for names in _ATTENTION:
+                called = tuple(f"{theirs}.{name}" for name in names[which].split())
+                within: nn.Module = getattr(module, names[0])
+                kind: Kind = "query_key_value" if names[0] == "query_key_value" else "plain"
+                yield Layer(kind, f"{ours}.{names[0]}", called, module.heads, within)
+        elif isinstance(module, ConvResample):
             yield Layer("plain", f"{ours}.conv", (theirs,), 0, module.conv)
 
 

@@ -28,6 +28,7 @@ LARGEST = {
     ".patch": 64 * 2**20,
     ".npy": 64 * 2**30,
     ".ckpt": 1024 * 2**30,
+    **dict.fromkeys((".safetensors", ".pt", ".pth", ".bin"), 1024 * 2**30),
 }
 
 #: Files above this size must have most of their bytes on the disk.

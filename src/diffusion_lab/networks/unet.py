@@ -135,7 +135,7 @@ class UNet(LabelledNetwork):
 
         def resampling(width: int, direction: str) -> nn.Module:
             if isinstance(learned_resampling, str):
-                return _ConvResample(width, direction, after_only=learned_resampling == "conv_ddpm")
+                return ConvResample(width, direction, after_only=learned_resampling == "conv_ddpm")
             return block(width, width, direction) if learned_resampling else _Resample(direction)
 
         def attention(width: int, size: int | None = None) -> nn.Module:
@@ -290,7 +290,7 @@ class _Resample(nn.Module):
         return nn.functional.avg_pool2d(x, 2) if self.down else nn.functional.interpolate(x, scale_factor=2.0)
 
 
-class _ConvResample(nn.Module):
+class ConvResample(nn.Module):
     """Halve an image by a convolution of stride 2, or double it by repeating before a convolution; both are 3×3.
 
     Args:

@@ -114,7 +114,7 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
     if settings.trainer.accelerator is not None:
         trainer["accelerator"] = settings.trainer.accelerator
     origin = recorded.init_from
-    if origin is not None and not Path(origin).is_dir():
+    if origin is not None and not Path(origin).exists():
         raise LabError(f"the run started from the weights of {origin} (init_from), which no longer exists")
     manifest = there.read_manifest()
     status = manifest.get("status")

@@ -18,10 +18,12 @@ from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import existing_data_dir, read_settings
 from diffusion_lab.config.value_checks import at_least, below_2_to_32
 from diffusion_lab.errors import LabError
+from diffusion_lab.exchange.read_foreign import is_foreign
 from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.devices import torch_device
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
+from diffusion_lab.runs.adopt import adopted
 from diffusion_lab.runs.chosen_weights import chosen_weights
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
@@ -79,21 +81,26 @@ def load_run(
     device: str = "auto",
     changes: Mapping[str, Any] | None = None,
     weights: str = "ema",
+    flags: str | None = None,
 ) -> Run:
-    """Load a finished or interrupted run.
+    """Load a finished or interrupted run, or a model of another program, which is kept as a run: see `adopted`.
 
     Args:
-        path: the run folder.
+        path: the run folder, or the folder or file of a foreign model: see `read_foreign`.
         checkpoint: ``last``, ``best``, or the path of a file.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
         changes: merged into the run's config, for example to draw with another sampler: see `merged`.
         weights: ``ema``, the average that training used, where the run keeps one; ``raw``, the weights themselves; or
             the key of an average: see `chosen_weights`.
+        flags: of a foreign model: see `read_foreign`.
 
     Raises:
         LabError: naming what is missing, damaged or not to be trusted.
     """
-    folder = RunFolder.open(path)
+    foreign = is_foreign(Path(path))
+    if flags is not None and not foreign:
+        raise LabError(f"flags are for a checkpoint of improved-diffusion or ADM, and {path} is none")
+    folder = adopted(Path(path), flags) if foreign else RunFolder.open(path)
     node = trusted(folder.read_config(), folder.path / "config.yaml")
     settings = recorded_settings(folder, merged(node, changes or {}))
     # Data is read where it lies here, and not looked for where the run was trained.

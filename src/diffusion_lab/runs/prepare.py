@@ -17,6 +17,7 @@ from diffusion_lab.config.build import Parts, recordable
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError
+from diffusion_lab.exchange.read_foreign import is_foreign, read_foreign
 from diffusion_lab.machine.allocation_limit import allocation_limit
 from diffusion_lab.machine.allocator import keep_freed_memory
 from diffusion_lab.machine.hardware_check import warn_of_lost_updates
@@ -25,6 +26,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
+from diffusion_lab.runs.adopt import loadable
 from diffusion_lab.runs.load import check_optimizer_states, errors_of, load_weights, named_checkpoint, weights_limit
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, validated
@@ -172,7 +174,15 @@ def _load_first_weights(start: Start, parts: Parts) -> int:
     """
     source = start.checkpoint
     if source is None and start.settings.init_from is not None:
-        origin = RunFolder.open(start.settings.init_from)
+        path = Path(start.settings.init_from)
+        if is_foreign(path):
+            model = read_foreign(path, start.settings.init_flags)
+            model.check_network(start.settings.network)
+            load_weights(parts.module, loadable(model, parts.network, path), path)
+            return 0
+        if start.settings.init_flags is not None:
+            raise LabError(f"init_flags are for a checkpoint of improved-diffusion or ADM, and {path} is none")
+        origin = RunFolder.open(path)
         layout_version(origin.path, origin.read_manifest())  # a newer one is refused
         source = named_checkpoint(origin, "last")
     if source is None:

@@ -43,7 +43,7 @@ def sample(settings: SampleConfig) -> Path:
 def _sample(settings: SampleConfig) -> Path:
     groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
     changes = {group: node for group, node in groups.items() if node is not None}
-    run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
+    run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights, settings.flags)
     check_writable(run.folder.samples)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)

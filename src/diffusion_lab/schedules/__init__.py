@@ -7,6 +7,7 @@ from diffusion_lab.schedules.discrete import BetaTable, DiscreteSchedule
 from diffusion_lab.schedules.edm_noise_levels import EDMSchedule
 from diffusion_lab.schedules.flow import FlowSchedule
 from diffusion_lab.schedules.geometric import GeometricSchedule
+from diffusion_lab.schedules.given_betas import GivenBetas
 from diffusion_lab.schedules.linear import LinearSchedule
 from diffusion_lab.schedules.log_linear import LogLinearSchedule
 from diffusion_lab.schedules.noisy_data import NoisyData
@@ -27,6 +28,7 @@ __all__ = [
     "FlowSchedule",
     "GaussianSchedule",
     "GeometricSchedule",
+    "GivenBetas",
     "LinearSchedule",
     "LogLinearSchedule",
     "NoisyData",

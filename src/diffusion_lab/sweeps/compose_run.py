@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf, open_dict
-
-from diffusion_lab.config.cli import one_line
+from diffusion_lab.config.compose import composed
 from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.settings import read_settings
-from diffusion_lab.config.tree import conf_dir
-from diffusion_lab.errors import LabError
 from diffusion_lab.sweeps.sweep import single_run_config
 
 
@@ -27,13 +20,5 @@ def compose_run(overrides: Sequence[str], config_name: str = "train") -> tuple[T
     Raises:
         LabError: if an override is invalid; the message names it.
     """
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("train", list(overrides), return_hydra_config=True)
-    except Exception as error:  # of Hydra or OmegaConf, explained by `one_line`
-        raise LabError(one_line(error, config_name)) from error
-    chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return single_run_config(read_settings(TrainConfig, cfg)), chosen
+    settings, chosen = composed(overrides, config_name)
+    return single_run_config(settings), chosen

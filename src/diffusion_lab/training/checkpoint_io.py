@@ -45,13 +45,45 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     Raises:
         LabError: naming the file, if it is missing, damaged or holds anything else.
     """
+    checkpoint = _read(path, map_location)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise LabError(f"{path} is not a checkpoint of this project: it has no state_dict")
+    try:
+        check_checkpoint(checkpoint)
+    except ValueError as error:
+        raise LabError(f"{path} is damaged: {error}") from error
+    return checkpoint
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of another program that holds tensors by name, and nothing else; no code in it is run.
+
+    Raises:
+        LabError: naming the file, if it is missing, damaged or holds anything else.
+    """
+    weights = _read(path, "cpu")
+    if not _tensors(weights):
+        raise LabError(f"{path} does not hold weights alone: a mapping from names to tensors is needed")
+    try:
+        check_checkpoint({"state_dict": dict(weights)})
+    except ValueError as error:
+        raise LabError(f"{path} is damaged: {error}") from error
+    return dict(weights)
+
+
+def _read(path: Path, map_location: Any) -> Any:
+    """Return what a file of torch holds: tensors and plain containers.
+
+    Raises:
+        LabError: naming the file, if it is missing, damaged or holds code.
+    """
     try:
         with open_bounded(path) as file:
             _check_archive(file, path)
             file.seek(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about pickles of other programs, which are refused below
-                checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+                return torch.load(file, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise LabError(f"there is no checkpoint {path}") from error
     except pickle.UnpicklingError as error:
@@ -60,13 +92,6 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise
     except Exception as error:  # a damaged file can fail anywhere in the reader
         raise LabError(f"{path} is damaged or not a checkpoint: {_one_line(error)}") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise LabError(f"{path} is not a checkpoint of this project: it has no state_dict")
-    try:
-        check_checkpoint(checkpoint)
-    except ValueError as error:
-        raise LabError(f"{path} is damaged: {error}") from error
-    return checkpoint
 
 
 #: Bytes that may be shared among the tensors of a checkpoint in any case.
