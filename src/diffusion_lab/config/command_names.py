@@ -11,7 +11,7 @@ from diffusion_lab.config.tree import conf_dir
 #: What can be typed behind `diffusion-lab`: modules of `diffusion_lab.commands`, each with a function `main`.
 COMMANDS = (
     "new", "train", "sample", "evaluate", "compare", "compare_draws", "runs", "search", "reproduce", "verify_resume",
-    "train_features", "schema",
+    "export", "train_features", "schema",
 )  # fmt: skip
 _SCRIPT = re.compile(rf"(?<![\w/.])(?:python )?scripts/({'|'.join(COMMANDS)})\.py")
 

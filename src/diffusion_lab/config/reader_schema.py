@@ -114,6 +114,27 @@ class EvaluateConfig:
         _check_draw(self)
 
 
+@dataclass(frozen=True)
+class ExportConfig:
+    """The settings of an export of a run's model."""
+
+    run_dir: str
+    format: Literal["safetensors", "diffusers", "onnx", "torch_export"]
+    out: str
+    checkpoint: str
+    weights: str
+    license: str | None
+    push_to_hub: str | None
+    private: bool
+    console: Part
+
+    def __post_init__(self) -> None:
+        if self.push_to_hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.push_to_hub):
+            raise ValueError(f"push_to_hub must be the name of a repository, me/my_model, got {self.push_to_hub!r}")
+        if self.license is not None and not re.fullmatch(r"[\w.-]+", self.license):
+            raise ValueError(f"license must be one word such as mit or cc-by-4.0, got {self.license!r}")
+
+
 def _check_draw(settings: SampleConfig | EvaluateConfig) -> None:
     """Check what all draws have in common."""
     if settings.precision not in ("32-true", "bf16-mixed"):

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffusion_lab.config.annotations import text_keys, type_hints
 from diffusion_lab.config.instantiate import check_arguments, checked_call
 from diffusion_lab.config.overrides import FORMS, parsed
-from diffusion_lab.config.reader_schema import EvaluateConfig, SampleConfig
+from diffusion_lab.config.reader_schema import EvaluateConfig, ExportConfig, SampleConfig
 from diffusion_lab.config.schema import (
     Part,
     ReproduceConfig,
@@ -31,6 +31,7 @@ SCHEMAS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "sample": SampleConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "reproduce": ReproduceConfig,
     "verify_resume": VerifyConfig,
     "search": SearchConfig,

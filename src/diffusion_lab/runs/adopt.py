@@ -39,7 +39,9 @@ def adopted(path: Path, flags: str | None) -> RunFolder:
         LabError: naming the file, and what in it has no counterpart here.
     """
     model = read_foreign(path, flags)
-    settings = replace(_settings(model, path), name=NAME, tags=[model.kind], notes=f"from {path.name}")
+    settings = replace(
+        _settings(model, path), name=NAME, tags=[model.kind.replace(" ", "-")], notes=f"from {path.resolve().name}"
+    )
     settings = recordable(settings)
     with torch.random.fork_rng(), allocation_limit():
         parts = build(settings)
