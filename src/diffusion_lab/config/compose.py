@@ -7,19 +7,18 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from diffusion_lab.config.cli import one_line
-from diffusion_lab.config.schema import TrainConfig
-from diffusion_lab.config.settings import read_settings
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.errors import LabError
 
 
-def composed(overrides: Sequence[str], config_name: str = "train") -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the settings of a training command with these overrides, and the option of each config group.
+def composed(config: str, overrides: Sequence[str], config_name: str) -> tuple[DictConfig, dict[str, Any]]:
+    """Return the config of a script with these overrides, and the option of each config group.
 
     Args:
+        config: the name of the script's config, such as ``train``.
         overrides: as Hydra reads them.
         config_name: of the script behind which they were typed, for the message of an error.
 
@@ -29,10 +28,10 @@ def composed(overrides: Sequence[str], config_name: str = "train") -> tuple[Trai
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("train", list(overrides), return_hydra_config=True)
+            cfg = compose(config, list(overrides), return_hydra_config=True)
     except Exception as error:  # of Hydra or OmegaConf, explained by `one_line`
         raise LabError(one_line(error, config_name)) from error
     chosen: dict[str, Any] = OmegaConf.to_container(cfg.hydra.runtime.choices)  # type: ignore[assignment]
     with open_dict(cfg):
         del cfg["hydra"]
-    return read_settings(TrainConfig, cfg), chosen
+    return cfg, chosen

@@ -81,10 +81,11 @@ def loadable(model: ForeignModel, network: torch.nn.Module, path: Path) -> dict[
 
 def _settings(model: ForeignModel, path: Path) -> TrainConfig:
     """Return the settings of the run that the model would be of."""
+    cfg, _ = composed("train", model.overrides() if model.config is None else [], "train")
+    settings = read_settings(TrainConfig, cfg)
     if model.config is None:
-        return composed(model.overrides())[0]
-    node = {**composed([])[0].as_node(), **trusted(dict(model.config), path)}
-    return read_settings(TrainConfig, node)
+        return settings
+    return read_settings(TrainConfig, {**settings.as_node(), **trusted(dict(model.config), path)})
 
 
 def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:
