@@ -25,6 +25,7 @@ LAYERS = [
     "training",
     "config",
     "run_folder",
+    "exchange",
     "catalogue|runs",
     "reproduction",
     "sweeps",

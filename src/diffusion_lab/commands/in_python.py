@@ -70,11 +70,13 @@ def load_run(
     changes: Mapping[str, Any] | None = None,
     weights: str = "ema",
     overrides: str | Sequence[str] = (),
+    flags: str | None = None,
 ) -> Run:
-    """Load a finished or interrupted run.
+    """Load a finished or interrupted run, or a model of another program, which is then kept as a run in outputs/.
 
     Args:
-        path: the run folder.
+        path: the run folder; or a model of another program: a folder of diffusers with a UNet2DModel, a checkpoint of
+            improved-diffusion or ADM, or what ``diffusion-lab export`` has written as safetensors.
         checkpoint: ``last``, ``best``, or the path of a file.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
         changes: merged into the run's config, level by level.
@@ -82,13 +84,14 @@ def load_run(
             the key of an average, as ``ema_0.999``.
         overrides: of sampler, grid, guidance and clip, as they are typed behind ``diffusion-lab sample``, such as
             ``sampler=ddim sampler.num_steps=20``: one text with blanks between them, or a list.
+        flags: of a checkpoint of improved-diffusion or ADM: those of its training, as ``--image_size 64 …``.
 
     Raises:
         LabError: naming what is missing, damaged or not to be trusted, or the key that does not fit.
     """
     typed = _readable(overrides, SampleConfig)
     check_options(typed)
-    return loaded(path, checkpoint, device, {**(changes or {}), **compose_changes(typed)}, weights)
+    return loaded(path, checkpoint, device, {**(changes or {}), **compose_changes(typed)}, weights, flags)
 
 
 def records(*paths: str | Path) -> list[dict[str, Any]]:

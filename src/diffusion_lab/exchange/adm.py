@@ -99,11 +99,14 @@ def adm_model(flags: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Foreig
         )
     if "label_emb.weight" in weights and not flags["class_cond"]:
         raise LabError("the weights have label_emb, and the flags do not say --class_cond True")
+    widths = _numbers("channel_mult", multipliers)
+    if widths[0] != 1:
+        raise LabError(f"flags: --channel_mult {multipliers}: only a first level of 1 has a counterpart here")
     heads = flags["num_head_channels"]
     network = {
         "_target_": "diffusion_lab.networks.UNet",
         "base_channels": flags["num_channels"],
-        "channel_multipliers": _numbers("channel_mult", multipliers),
+        "channel_multipliers": widths,
         "num_blocks": flags["num_res_blocks"],
         "attention_sizes": _numbers("attention_resolutions", flags["attention_resolutions"]),
         **({"heads": flags["num_heads"]} if heads == -1 else {"head_channels": heads}),
@@ -116,7 +119,7 @@ def adm_model(flags: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Foreig
         "freq_shift": 0,
         "labels": flags["class_cond"],
     }
-    sizes = [size // 2**level for level in range(len(network["channel_multipliers"]))]
+    sizes = [size // 2**level for level in range(len(widths))]
     network["attention_sizes"] = [side for side in network["attention_sizes"] if side in sizes]
     first = weights.get("input_blocks.0.0.weight")
     if first is None or first.ndim != 4:

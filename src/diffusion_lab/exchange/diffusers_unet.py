@@ -62,6 +62,11 @@ def unet_config(network: UNet, node: Mapping[str, Any], shape: tuple[int, ...]) 
             f"{', '.join(map(str, sorted(heads)))}: train with network.head_channels"
         )
     base, multipliers = node["base_channels"], node["channel_multipliers"]
+    if multipliers[0] != 1:
+        raise LabError(
+            f"format=diffusers: {CLASS} has no counterpart of network.channel_multipliers={list(multipliers)}; "
+            "the first must be 1"
+        )
     sizes = [shape[-1] // 2**level for level in range(len(multipliers))]
     attends = [size in node["attention_sizes"] for size in sizes]
     resampling = node["learned_resampling"]

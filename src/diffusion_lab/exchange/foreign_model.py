@@ -54,9 +54,15 @@ class ForeignModel:
         """
         for key, value in self.network.items():
             there = node.get(key)
+            if key == "attention_sizes" and there and self.shape is not None:  # others are those of no level
+                there = [size for size in there if size in value or self._has_level(size)]
             if key not in node or (list(there) if isinstance(value, list) and there else there) != value:
                 name = "network" if key == "_target_" else f"network.{key}"
                 raise LabError(f"init_from: the model has {name}={_typed(value)}, and this run {_typed(there)}")
+
+    def _has_level(self, size: int) -> bool:
+        assert self.shape is not None
+        return size in (self.shape[-1] // 2**level for level in range(len(self.network["channel_multipliers"])))
 
 
 def _typed(value: Any) -> str:

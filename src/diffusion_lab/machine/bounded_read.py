@@ -177,11 +177,12 @@ def _check_events(text: str) -> None:
                 raise ValueError(f"it is nested more than {DEEPEST} deep")
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _is_long_number(event.value):
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and is_long_number(event.value):
             raise ValueError(f"a number in it has {len(event.value):,} characters")
 
 
-def _is_long_number(value: str) -> bool:
+def is_long_number(value: str) -> bool:
+    """Return whether a text that is not quoted would be refused in YAML as a number that is too long."""
     return len(value) > _LONGEST_NUMBER and value[0] in "+-.:0123456789"
 
 

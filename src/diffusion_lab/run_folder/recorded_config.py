@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.bounded_read import read_json, read_yaml
+from diffusion_lab.machine.bounded_read import is_long_number, read_json, read_yaml
 from diffusion_lab.run_folder.layout import layout_version, upgraded
 
 _MOST_KEYS = 10_000
@@ -125,7 +125,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    style = "'" if text.lower() in _BOOLEANS or _is_number(text) else None
+    style = "'" if text.lower() in _BOOLEANS or _is_number(text) or is_long_number(text) else None
     if not _FOLDED.isdisjoint(text):
         style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)

@@ -22,6 +22,7 @@ from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest, weights_hash
 from diffusion_lab.run_folder.trust import trusted
+from diffusion_lab.runs.load_weights import load_weights
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 
 #: The folder of runs that foreign models are kept in.
@@ -46,6 +47,7 @@ def adopted(path: Path, flags: str | None) -> RunFolder:
     with torch.random.fork_rng(), allocation_limit():
         parts = build(settings)
     weights = loadable(model, parts.network, path)
+    load_weights(parts.module, weights, path)
     origin = {"weights": weights_hash(weights), "kind": model.kind}
     config = _lasting(settings.as_node())
     for file in sorted(Path(settings.paths.output_dir, NAME).glob("*/config.yaml")):

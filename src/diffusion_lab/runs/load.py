@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffusion_lab.config.annotations import fits
 from diffusion_lab.config.build import Parts, build
@@ -25,6 +25,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.trust import trusted
 from diffusion_lab.runs.adopt import adopted
 from diffusion_lab.runs.chosen_weights import chosen_weights
+from diffusion_lab.runs.load_weights import load_weights
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.checkpoints import checkpoint_path
 from diffusion_lab.training.module import DiffusionModule
@@ -174,28 +175,6 @@ def named_checkpoint(folder: RunFolder, checkpoint: str) -> Path:
         guess = f"; did you mean checkpoint={path.stem}?" if path.stem in ("last", "best") else ""
         raise LabError(f"checkpoint={checkpoint}: the run has no {path}; {has}{guess}")
     return path
-
-
-def load_weights(module: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
-    """Load stored weights into `module`; `where` is their file.
-
-    Raises:
-        LabError: naming the first weight that does not fit.
-    """
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    stored = {name: tuple(value.shape) for name, value in weights.items()}
-    for name in sorted(expected.keys() | stored.keys()):
-        if expected.get(name) != stored.get(name):
-            raise LabError(
-                f"{where} is of another network: {name} is {stored.get(name, 'absent')} there, and "
-                f"{expected.get(name, 'absent')} here (network.* and data.* decide)"
-            )
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise LabError(
-            f"{where} is damaged: its weights cannot be loaded ({' '.join(str(error).split())[:200]})"
-        ) from error
 
 
 def _same_kind(value: Any, usual: Any) -> bool:

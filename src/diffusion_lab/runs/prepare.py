@@ -27,7 +27,8 @@ from diffusion_lab.run_folder.layout import layout_version
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import resume
 from diffusion_lab.runs.adopt import loadable
-from diffusion_lab.runs.load import check_optimizer_states, errors_of, load_weights, named_checkpoint, weights_limit
+from diffusion_lab.runs.load import check_optimizer_states, errors_of, named_checkpoint, weights_limit
+from diffusion_lab.runs.load_weights import load_weights
 from diffusion_lab.runs.trainer import make_trainer
 from diffusion_lab.runs.validate import check_against_data, validated
 from diffusion_lab.training.checkpoint_io import read_checkpoint
