@@ -1,0 +1,1 @@
+"""Parts of the notebooks in docs/walkthrough: checks of their exercises."""
