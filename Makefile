@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install quickstart quickstart-text train test test-full lint format lock tensorboard clean
+.PHONY: help install quickstart quickstart-text train test test-full lint format walkthrough lock tensorboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lint: $(READY) ## check with ruff and mypy
 format: $(READY) ## format with ruff, and fix what it can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+walkthrough: $(READY) ## execute the notebooks of docs/walkthrough on their real data, and keep the outputs
+	$(BIN)/python docs/walkthrough/execute.py
 
 lock: ## resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 import diffusion_lab
 from conftest import TINY
@@ -209,6 +210,43 @@ def test_in_python_a_run_is_trained_drawn_from_and_listed(tmp_path, coarse_figur
     assert again.step == 2 * run.step
     assert (run.folder.path / "config.yaml").write_text("[") == 1
     assert diffusion_lab.records(tmp_path) == [{"folder": str(run.folder.path), "state": "damaged"}]
+
+
+def test_in_python_parts_are_built_as_a_run_begins_with_them(tmp_path, coarse_figures):
+    typed = [*TINY, "seed=5", f"paths.output_dir={tmp_path}"]
+    parts = diffusion_lab.build(typed)
+    assert not list(tmp_path.iterdir())
+    assert parts.data.split("val", 3)[0].shape == (3, 1, 8, 8)
+    run = diffusion_lab.train([*typed, "optimizer.lr=1e-30", "trainer.max_epochs=1"])
+    begun = parts.network.state_dict()
+    for name, value in run.parts.network.state_dict().items():
+        torch.testing.assert_close(value, begun[name])
+    other = diffusion_lab.build([*typed, "seed=6"]).network.state_dict()
+    assert any(not torch.equal(value, other[name]) for name, value in begun.items())
+
+
+def test_in_python_a_run_is_loaded_with_the_sampler_that_is_typed(tmp_path, coarse_figures):
+    path = diffusion_lab.train([*TINY, "trainer.max_epochs=1", f"paths.output_dir={tmp_path}"]).folder.path
+    run = diffusion_lab.load_run(path, overrides="sampler=ddim sampler.num_steps=3 grid=quadratic clip=none")
+    assert run.parts.pipeline.draw(2).evaluations == 3
+    assert (run.settings.sampler["eta"], run.settings.clip) == (0.0, {})
+    assert run.settings.grid["_target_"].endswith("Quadratic")
+    assert diffusion_lab.load_run(path, overrides=["sampler.num_steps=2"]).settings.sampler["num_steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("num_samples=4", r"num_samples=4: of a trained run, sampler, grid, guidance, clip can be changed"),
+        ("network.base_channels=8", r"network.base_channels=8: of a trained run, sampler, grid, "),
+        ("sampler=dimm", r"sampler=dimm"),
+        ("sampler=ddim sampler.num_step=4", r"no key sampler.num_step; did you mean num_steps"),
+    ],
+)
+def test_in_python_a_change_that_a_run_cannot_take_is_named(typed, said, tmp_path, coarse_figures):
+    path = diffusion_lab.train([*TINY, "trainer.max_steps=1", f"paths.output_dir={tmp_path}"]).folder.path
+    with pytest.raises(diffusion_lab.errors.LabError, match=said):
+        diffusion_lab.load_run(path, overrides=typed)
 
 
 @pytest.mark.parametrize("typed", ["network.base_chanels=8", ["network.base_chanels=8"]])

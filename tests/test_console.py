@@ -7,7 +7,7 @@ import pytest
 
 from diffusion_lab import console
 from diffusion_lab.config import cli
-from diffusion_lab.console import Console, Json, Quiet, Row, Text, duration, loss, use
+from diffusion_lab.console import Bar, Console, Json, Quiet, Row, Text, duration, loss, use
 from diffusion_lab.errors import LabError, RunInterrupted
 
 ROWS = [Row("data", "some digits", {"train": 3}), Row("run folder", "outputs/a", "/x/outputs/a")]
@@ -40,6 +40,16 @@ def test_quiet_leaves_the_path_and_nothing_else_on_stdout(capsys):
     assert capsys.readouterr() == ("/x/outputs/a\n", "Warning: this diverges\n")
 
 
+def test_a_bar_leaves_warnings_alone(capsys):
+    with use(Bar()) as shown:
+        shown.start(ROWS)
+        shown.event("epoch", "epoch 2", epoch=2)
+        shown.note("fetching")
+        shown.warning("this diverges")
+        shown.end("/x/outputs/a", "all done", metrics={})
+    assert capsys.readouterr() == ("", "Warning: this diverges\n")
+
+
 def test_programs_get_an_object_per_line_with_every_event_and_every_digit(capsys):
     with use(Json()) as shown:
         shown.note("fetching")
@@ -57,7 +67,7 @@ def test_programs_get_an_object_per_line_with_every_event_and_every_digit(capsys
     ]
 
 
-@pytest.mark.parametrize("kind", [Quiet, Json, Console])
+@pytest.mark.parametrize("kind", [Quiet, Bar, Json, Console])
 def test_what_others_print_goes_to_stderr_for_programs(capsys, kind):
     before = sys.stdout
     with use(kind()):
@@ -106,8 +116,10 @@ def test_the_current_console_is_the_innermost_and_the_one_before_returns():
 
 def test_no_bar_but_for_people_at_a_terminal(monkeypatch):
     assert not Text().bar  # pytest's stderr is no terminal
+    assert not Bar().bar
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert Text().bar
+    assert Bar().bar
     assert not Quiet().bar
     assert not Json().bar
 
@@ -127,7 +139,7 @@ def test_durations_as_people_say_them():
 HOSTILE = "\x1b[2J \x1b]0;title\x07 \x9b31m \u202e end\r"
 
 
-@pytest.mark.parametrize("kind", [Text, Quiet, Json])
+@pytest.mark.parametrize("kind", [Text, Quiet, Bar, Json])
 def test_no_text_controls_the_terminal(capsys, kind):
     with use(kind()) as shown:
         shown.start([Row("data", HOSTILE, {HOSTILE: HOSTILE})])
@@ -137,7 +149,7 @@ def test_no_text_controls_the_terminal(capsys, kind):
         shown.end(HOSTILE, HOSTILE, metrics={HOSTILE: 1.0})
     out, err = capsys.readouterr()
     assert all(c.isprintable() or c == "\n" for c in out + err)
-    assert "end" in out
+    assert "end" in out + err
     if kind is Json:  # a program gets every character
         assert json.loads(out.splitlines()[1])["text"] == HOSTILE
 

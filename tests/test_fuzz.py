@@ -57,7 +57,7 @@ VALUES = {
     "logger": ["default", "csv", "tensorboard", "none"],
     "evaluation": ["none", "recognition"],
     "+evaluation.recognition.threshold": ["0.5", "1.5"],
-    "console": ["text", "quiet", "json"],
+    "console": ["text", "quiet", "bar", "json"],
     "sampling.num_samples": ["1", "2", "5", "0"],
     "sampling.batch_size": ["1", "2", "4"],
     "clip": ["x0", "dynamic", "none"],

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffusion_lab.commands.in_python import load_run, records, train
+    from diffusion_lab.commands.in_python import build, load_run, records, train
 
-__all__ = ["load_run", "records", "train"]
+__all__ = ["build", "load_run", "records", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -108,6 +108,17 @@ class Quiet(Console):
         print(printable(str(path)), file=self.stdout, flush=True)
 
 
+class Bar(Console):
+    """Progress bars where somebody sees them, and warnings: for Python, which is given the run itself."""
+
+    @property
+    def bar(self) -> bool:
+        return can_show_bars()
+
+    def warning(self, text: str) -> None:
+        tqdm.write(printable(f"Warning: {text}"), file=sys.stderr)
+
+
 class Json(Console):
     """JSON for programs: each line of stdout is an object with ``event`` and, once there is one, ``run_folder``.
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from diffusion_lab.catalogue.find import find_runs, output_dir
 from diffusion_lab.config.annotations import text_keys
+from diffusion_lab.config.build import Parts
+from diffusion_lab.config.build import build as build_parts
 from diffusion_lab.config.changes import as_changes_of_resumed
 from diffusion_lab.config.overrides import check_options, own_config_dirs, readable_overrides, searchpath
+from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.tree import use_config_dirs
-from diffusion_lab.runs.load import Run, load_run
+from diffusion_lab.runs.load import Run
+from diffusion_lab.runs.load import load_run as loaded
 from diffusion_lab.runs.train import train as train_run
-from diffusion_lab.sweeps.compose_run import compose_run
+from diffusion_lab.sweeps.compose_run import compose_changes, compose_run
 
 
 def train(overrides: str | Sequence[str] = (), config_dir: str | Path | None = None) -> Run:
@@ -32,13 +38,57 @@ def train(overrides: str | Sequence[str] = (), config_dir: str | Path | None = N
         LabError: naming the key that does not fit, before anything has been written; or the file that cannot be.
         RunInterrupted: after an interrupt, with the command that goes on as its message.
     """
-    typed = overrides.split() if isinstance(overrides, str) else list(overrides)
-    readable = readable_overrides(typed, text_keys(TrainConfig), sweeps=False)
-    use_config_dirs(own_config_dirs(None if config_dir is None else str(config_dir), readable))
-    check_options(readable)
-    readable = as_changes_of_resumed(readable)
+    readable = _of_a_run(overrides, config_dir)
     settings, options = compose_run([*searchpath(), *readable])
-    return load_run(train_run(settings, readable, options).path)
+    return loaded(train_run(settings, readable, options).path)
+
+
+def build(overrides: str | Sequence[str] = (), config_dir: str | Path | None = None) -> Parts:
+    """Return the parts of a run with these overrides, before any training: nothing is written.
+
+    The weights are those with which ``train`` begins.
+
+    Args:
+        overrides, config_dir: as for `train`.
+
+    Returns:
+        Its `data`, `process`, `network`, `module` and `pipeline`.
+
+    Raises:
+        LabError: naming the key that does not fit.
+    """
+    settings, _ = compose_run([*searchpath(), *_of_a_run(overrides, config_dir)])
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return build_parts(settings)
+
+
+def load_run(
+    path: str | Path,
+    checkpoint: str = "last",
+    device: str = "auto",
+    changes: Mapping[str, Any] | None = None,
+    weights: str = "ema",
+    overrides: str | Sequence[str] = (),
+) -> Run:
+    """Load a finished or interrupted run.
+
+    Args:
+        path: the run folder.
+        checkpoint: ``last``, ``best``, or the path of a file.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
+        changes: merged into the run's config, level by level.
+        weights: ``ema``, the average that training used, where the run keeps one; ``raw``, the weights themselves; or
+            the key of an average, as ``ema_0.999``.
+        overrides: of sampler, grid, guidance and clip, as they are typed behind ``diffusion-lab sample``, such as
+            ``sampler=ddim sampler.num_steps=20``: one text with blanks between them, or a list.
+
+    Raises:
+        LabError: naming what is missing, damaged or not to be trusted, or the key that does not fit.
+    """
+    typed = _readable(overrides, SampleConfig)
+    check_options(typed)
+    return loaded(path, checkpoint, device, {**(changes or {}), **compose_changes(typed)}, weights)
 
 
 def records(*paths: str | Path) -> list[dict[str, Any]]:
@@ -62,3 +112,16 @@ def records(*paths: str | Path) -> list[dict[str, Any]]:
             record |= {f"metrics.{key}": value for key, value in run.metrics.items()}
         found.append(record)
     return found
+
+
+def _readable(overrides: str | Sequence[str], schema: type[Any]) -> list[str]:
+    typed = overrides.split() if isinstance(overrides, str) else list(overrides)
+    return readable_overrides(typed, text_keys(schema), sweeps=False)
+
+
+def _of_a_run(overrides: str | Sequence[str], config_dir: str | Path | None) -> list[str]:
+    """Return overrides of a run as Hydra reads them, and use the folders of config files that belong to them."""
+    readable = _readable(overrides, TrainConfig)
+    use_config_dirs(own_config_dirs(None if config_dir is None else str(config_dir), readable))
+    check_options(readable)
+    return as_changes_of_resumed(readable)

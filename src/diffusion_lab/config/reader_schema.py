@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from diffusion_lab.config.schema import Part
 from diffusion_lab.config.value_checks import at_least, below_2_to_32, check_tags
+
+#: The config groups that a draw may change of a trained run.
+CHANGED_BY_DRAWS = ("sampler", "grid", "guidance", "clip")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class SampleConfig:
             raise ValueError(f"blank must be a single sign, got {self.blank!r}")
         if self.infill is not None and not (self.infill.strip(self.blank) and self.blank in self.infill):
             raise ValueError(f"infill must be a text with some {self.blank}, each of which stands for one token")
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the draw changes of the run's config, by config group."""
+        groups = {group: getattr(self, group) for group in CHANGED_BY_DRAWS}
+        return {group: node for group, node in groups.items() if node is not None}
 
 
 @dataclass(frozen=True)

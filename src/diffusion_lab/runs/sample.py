@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_lab import console
-from diffusion_lab.config.build import TRANSFORMS
 from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.reader_schema import SampleConfig
 from diffusion_lab.errors import LabError
@@ -41,9 +40,7 @@ def sample(settings: SampleConfig) -> Path:
 
 
 def _sample(settings: SampleConfig) -> Path:
-    groups = {group: getattr(settings, group) for group in ("sampler", "grid", *TRANSFORMS)}
-    changes = {group: node for group, node in groups.items() if node is not None}
-    run = load_run(settings.run_dir, settings.checkpoint, settings.device, changes, settings.weights)
+    run = load_run(settings.run_dir, settings.checkpoint, settings.device, settings.changes, settings.weights)
     check_writable(run.folder.samples)
     if (warning := run.parts.pipeline.warning) is not None:
         console.current().warning(warning)

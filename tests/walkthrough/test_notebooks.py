@@ -1,0 +1,123 @@
+"""The notebooks of the walkthrough: as they are committed, and executed on the bundled data."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import diffusion_lab
+
+FOLDER = Path(__file__).parents[2] / "docs" / "walkthrough"
+spec = importlib.util.spec_from_file_location("execute", FOLDER / "execute.py")
+execute = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(execute)
+
+#: Bytes.
+LARGEST = 1_000_000
+
+#: Of a machine's own, beginning a word.
+ABSOLUTE = re.compile(r"(?<![\w.:/])/(?:tmp|home|root|work|var|usr|opt|mnt|srv|private|Users|Volumes)/")
+
+
+def committed(source):
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def texts(cell):
+    """All that a cell has put out as text."""
+    streams = [output.text for output in cell.outputs if output.output_type == "stream"]
+    values = [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
+    return "\n".join([*streams, *values])
+
+
+def pictures(notebook):
+    return sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell.outputs)
+
+
+def executed(number, tmp_path):
+    """The notebook, executed on the bundled data."""
+    paths = {"PYTHONPATH": str(Path(diffusion_lab.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, FOLDER / "execute.py", str(number), "--digits", "--out", tmp_path],
+        env={**os.environ, **paths}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    (path,) = tmp_path.glob("*.ipynb")
+    return nbformat.read(path, as_version=4)
+
+
+def assert_ran(notebook):
+    for number, cell in enumerate(code(notebook), start=1):
+        assert cell.execution_count == number, f"cell {number} was not executed: {cell.source}"
+        kinds = {output.get("name", output.output_type) for output in cell.outputs}
+        assert kinds <= {"stdout", "display_data", "execute_result"}, f"cell {number}: {kinds} {texts(cell)}"
+
+
+def test_there_are_notebooks():
+    assert [source.name[:2] for source in execute.SOURCES] == [f"{n + 1}_" for n in range(len(execute.SOURCES))]
+    assert execute.SOURCES
+
+
+@pytest.mark.parametrize("source", execute.SOURCES, ids=lambda source: source.stem)
+def test_a_committed_notebook_has_the_cells_of_its_source(source):
+    cells = [(cell.cell_type, cell.source, cell.metadata) for cell in execute.read(source).cells]
+    assert [(cell.cell_type, cell.source, cell.metadata) for cell in committed(source).cells] == cells
+
+
+@pytest.mark.parametrize("source", execute.SOURCES, ids=lambda source: source.stem)
+def test_a_committed_notebook_was_executed_and_is_small_and_of_no_machine(source):
+    notebook = committed(source)
+    assert_ran(notebook)
+    assert pictures(notebook)
+    assert source.with_suffix(".ipynb").stat().st_size < LARGEST
+    assert notebook.metadata == execute.METADATA
+    for cell in code(notebook):
+        assert not ABSOLUTE.search(texts(cell)), texts(cell)
+
+
+@pytest.mark.parametrize("text", ["in /tmp/x", "/home/a/b", "(/root/", "'/work/data'"])
+def test_absolute_paths_are_recognized(text):
+    assert ABSOLUTE.search(text)
+    assert not ABSOLUTE.search("docs/work/data, https://a.b/home/c, ../../tmp/x")
+
+
+def test_what_differs_between_executions_is_removed(tmp_path):
+    folder, data = tmp_path / "here", tmp_path / "data"
+    bar = "\r  0%|   | 0/3 [00:00<?, ?step/s]\repoch 1:  50%|#  | 2/3 [00:01<00:00, loss 0.3]\r        \r"
+    out = [
+        nbformat.v4.new_output("stream", name="stdout", text=f"a in {folder}/outputs\n"),
+        nbformat.v4.new_output("stream", name="stderr", text=bar),
+        nbformat.v4.new_output("stream", name="stdout", text=f"b in {data}, by {execute.ROOT}/scripts\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="Warning: this stays\n"),
+        nbformat.v4.new_output("execute_result", data={"text/plain": f"Path('{folder}/x')", "image/png": "AA"}),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=out)])
+    execute._normalize(notebook, folder, data)
+    outputs = notebook.cells[0].outputs
+    assert [output.get("text") for output in outputs] == [
+        "a in ./outputs\nb in data, by ../../scripts\n", "Warning: this stays\n", None,
+    ]  # fmt: skip
+    assert outputs[2].data == {"text/plain": "Path('./x')", "image/png": "AA"}
+
+
+def test_the_first_notebook_on_the_bundled_digits(tmp_path):
+    notebook = executed(1, tmp_path)
+    assert_ran(notebook)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("number", [int(source.name[0]) for source in execute.SOURCES[1:]])
+def test_the_other_notebooks_on_bundled_data(number, tmp_path):
+    notebook = executed(number, tmp_path)
+    assert_ran(notebook)
+    assert pictures(notebook) == pictures(committed(execute.SOURCES[number - 1]))
