@@ -30,6 +30,7 @@ LAYERS = [
     "sweeps",
     "search",
     "commands",
+    "walkthrough",
 ]
 
 

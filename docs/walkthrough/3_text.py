@@ -64,7 +64,7 @@ from diffusion_lab.schedules import (
     SurvivalCosineSchedule,
     SurvivalSquaredCosineSchedule,
 )
-from diffusion_lab.walkthrough.masking_checks import check_mask_tokens, check_reverse_probs
+from diffusion_lab.walkthrough import check_mask_tokens, check_reverse_probs
 
 # The text: python_docs (no download), or tiny_shakespeare (1 MB, downloaded). "digits" stands for the quickest form.
 DATA = os.environ.get("WALKTHROUGH_DATA", "python_docs")

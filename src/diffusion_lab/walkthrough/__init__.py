@@ -1,1 +1,8 @@
-"""Parts of the notebooks in docs/walkthrough: checks of their exercises."""
+"""Checks of the exercises in docs/walkthrough: each says in one line what is right, or which mistake was made."""
+
+from diffusion_lab.walkthrough.cosine_exercise import check_cosine_schedule
+from diffusion_lab.walkthrough.masking_exercise import check_mask_tokens
+from diffusion_lab.walkthrough.reverse_step_exercise import check_reverse_step
+from diffusion_lab.walkthrough.unmasking_exercise import check_reverse_probs
+
+__all__ = ["check_cosine_schedule", "check_mask_tokens", "check_reverse_probs", "check_reverse_step"]
