@@ -35,14 +35,15 @@ if importlib.util.find_spec("diffusion_lab") is None:
 # %%
 # %matplotlib inline
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72}
+import io
 import itertools
 import math
 import os
-import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import Image
 from torch.nn import functional
 
 import diffusion_lab
@@ -73,6 +74,14 @@ STEPS, HELD_OUT, SAMPLES = (30, 32, 8) if QUICK else (400, 256, 64)
 if QUICK:
     DATA = "python_docs"
 print(f"data={DATA}, {STEPS} steps of training for each model")
+
+
+def full_size(figure):
+    """Return a figure of tokens in cells at its own resolution, at which each cell is a whole number of pixels."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=figure.dpi)
+    return Image(picture.getvalue())
+
 
 # %% [markdown]
 # ## 1. Gaussian noise on token ids
@@ -153,19 +162,18 @@ check_mask_tokens(mask_tokens)
 parts = diffusion_lab.build(f"experiment=quickstart_text data={DATA} data.length=64")
 items, _ = parts.data.split("val")  # held out from training, [N, 64] int64
 vocabulary, process = parts.data.vocabulary, parts.process
-rows, sentence = figures.sentence_of([[*vocabulary.text(row)] for row in items.tolist()], vocabulary.size)
-tokens = items[rows, sentence][None]
+row, _ = figures.sentence_of([[*vocabulary.text(row)] for row in items.tolist()], vocabulary.size)  # a readable one
+tokens = items[row, None]  # [1, 64]
 
 levels = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
 u = Noise(torch.zeros(1, dtype=torch.int64), 0, "forward").uniform(tokens.shape[1:])
 states = [mask_tokens(tokens, torch.tensor([t], dtype=torch.float64), u, process)[0].tolist() for t in levels]
-strip_figure(
-    TokenStrip(
-        f"The forward process, {vocabulary.size} characters and a mask",
-        [f"t = {t:.1f}" for t in levels],
-        [[[Token(piece) for piece in vocabulary.pieces(state)] for state in states]],
-    )
+strip = TokenStrip(
+    f"The forward process: {vocabulary.size} characters and a mask",
+    [f"t = {t:.1f}" for t in levels],
+    [[[Token(piece) for piece in vocabulary.pieces(state)] for state in states]],
 )
+full_size(strip_figure(strip))
 
 # %% [markdown]
 # ## 3. The loss is a bound
@@ -227,8 +235,8 @@ print(f"mean bound without a look at neighbours:   {float(joint @ counted_bound(
 
 # %% [markdown]
 # With the true conditionals the bound is tight for *every* word: nothing is lost by the random order in which letters
-# are revealed. Any other network can only be worse in the mean, and so training by this loss is maximum likelihood,
-# nearly.
+# are revealed. Any other network is worse in the mean, so that the loss is least where the network knows the
+# language.
 #
 # The library's loss is an unbiased estimate of that sum, at one random time for each sample. Over many times:
 
@@ -253,10 +261,7 @@ COMMON = (
     f"lr_schedule.warmup_steps={STEPS // 10} network.convolution=7 evaluation=none logger=none "
     "trainer=cpu trainer.check_val_every_n_epoch=1 sampling.num_samples=1"
 )
-seconds = {}
-began = time.monotonic()
 run = diffusion_lab.train(f"experiment=quickstart_text {COMMON}")
-seconds["masks"] = time.monotonic() - began
 
 # %% [markdown]
 # How good is it? The bound on text that was held out, in bits per character, so that 0 is perfect and $\log_2 V$
@@ -268,13 +273,13 @@ print(bounds["masks"].summary())
 print(f"log2 V = {math.log2(vocabulary.size):.2f} bits")
 
 # %% [markdown]
-# What has it learned? Below, a held-out sentence with more and more masks; under each state is the likeliest
-# character of each position, by a *single* prediction. Few masks are easy; with all of them, only the commonest
-# character is left to say.
+# What has it learned? The upper half shows section 1 again, on ids of characters. Below it is a held-out sentence
+# with more and more masks; under each state is the likeliest character of each position, by a *single* prediction.
+# Few masks are easy; with all of them, only the commonest character is left to say.
 
 # %%
 _, picture = reconstruction_figures(run.parts, run.folder.path, run.step)  # as text, and as a picture
-picture
+full_size(picture)
 
 # %% [markdown]
 # ### Exercise: one step back
@@ -340,7 +345,7 @@ sheet = figures.denoising_sheet(
     trajectory.states, trajectory.times, None, trajectory.confidence, "masks, temperature 0.8"
 )
 _, picture, _ = cool.parts.pipeline.codec.show(sheet)  # as text, as a picture, as a page
-picture
+full_size(picture)
 
 # %% [markdown]
 # Some tokens are drawn in the same step, *independently* of each other, and may not fit together. More steps make
@@ -430,15 +435,13 @@ for name, after in (("posterior, drawn", ancestral), ("tweedie, drawn", tweedie)
 # %% [markdown]
 # So what differs is the *network*: it puts out scores, which nothing forces to be the ratios of any probabilities,
 # and learns them by score entropy (SEDD, eq. 9), which is a bound on the likelihood again. It must be told the time,
-# on which scores depend. In the config, that is three options:
+# on which scores depend. In the config, these are a few options:
 
 # %%
-began = time.monotonic()
 scores = diffusion_lab.train(
     f"experiment=quickstart_text {COMMON} console=bar name=scores parameterization=log_scores schedule.remaining=0.001 "
     "sampler=tweedie sampler.num_steps=64 network.time=true network.condition_width=32"
 )
-seconds["scores"] = time.monotonic() - began
 bounds["scores"] = TokenBoundNLL(num_times=8, num_items=HELD_OUT).of(scores.parts.pipeline, items)
 print(bounds["scores"].summary())
 
@@ -454,13 +457,11 @@ print(bounds["scores"].summary())
 # tokens from the vectors and so keeps them apart, and a term that pulls them towards the prior at $t = 1$.
 
 # %%
-began = time.monotonic()
 vectors = diffusion_lab.train(
     f"experiment=quickstart_text {COMMON} console=bar name=vectors codec=embedding schedule=sqrt process=gaussian "
     "parameterization=x0 objective=embedding sampler=ancestral sampler.num_steps=64 network.time=true "
     "network.condition_width=32"
 )
-seconds["vectors"] = time.monotonic() - began
 bounds["vectors"] = EmbeddingBoundNLL(num_times=8, min_noise=0.7, num_items=HELD_OUT).of(vectors.parts.pipeline, items)
 print(bounds["vectors"].summary())
 
@@ -493,8 +494,8 @@ axes.set(
     title="Rounding to the nearest token",
     ylim=(-0.03, 1.03),
 )
-axes.grid(alpha=0.3)
 axes.legend()
+axes.grid(alpha=0.3)
 # %% [markdown]
 # Samples end by that rounding, too:
 
@@ -513,6 +514,9 @@ for row in vectors.sample(3, seed=0).tolist():
 # - the **samples**, read by a model of 4-grams that has counted the training text: bits per character, beside the
 #   entropy of their characters. A text that repeats itself has few bits in both; look at the two together, and beside
 #   real text.
+#
+# The network of masks is asked less often: it is not told the time, so that a step which opens no mask needs no new
+# answer.
 
 # %%
 data = run.parts.data
@@ -530,13 +534,12 @@ def bits(sequences, order=4):
     return float(-ngrams[order].log_probs(np.asarray(sequences)).mean() / math.log(2))
 
 
-print(f"{'':10}{'bound':>18}{'4-gram bits':>13}{'entropy':>9}{'evaluations':>13}{'seconds':>9}")
+print(f"{'':10}{'bound':>18}{'4-gram bits':>13}{'entropy':>9}{'evaluations':>13}")
 for name, found in drawn.items():
     mean, error = (value / math.log(2) for value in bounds[name].nats_per_character)
     entropy = token_entropy(found.samples.numpy()) / math.log(2)
     print(
-        f"{name:10}{f'{mean:.3f} ± {error:.3f}':>18}{bits(found.samples):13.2f}{entropy:9.2f}"
-        f"{found.evaluations:13.1f}{seconds[name]:9.0f}"
+        f"{name:10}{f'{mean:.3f} ± {error:.3f}':>18}{bits(found.samples):13.2f}{entropy:9.2f}{found.evaluations:13.1f}"
     )
 real = items[:SAMPLES].numpy()
 print(f"{'real text':10}{'':>18}{bits(real):13.2f}{token_entropy(real) / math.log(2):9.2f}")
@@ -550,8 +553,9 @@ for order, shade in ((1, "0.65"), (2, "0.45"), (3, "0.2")):
     axes.axvline(bits(items.numpy(), order), color=shade, ls="--", lw=1.3, label=f"{order}-gram model")
 axes.set_yticks(range(len(bounds)), list(bounds))
 axes.invert_yaxis()
-axes.set(xlabel="bits per character of held-out text (bound; bars: standard error)", title=f"After {STEPS} steps each")
-axes.legend(loc="lower right", fontsize=9)
+axes.set(xlabel="bits per character of held-out text, a bound; bars: standard error", title=f"After {STEPS} steps each")
+figure.legend(loc="outside right upper", fontsize=9)
+axes.grid(alpha=0.3, axis="x")
 
 # %% [markdown]
 # Read such a picture with care: it is *one* training of each, minutes long, by settings that were chosen for masks.

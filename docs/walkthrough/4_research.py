@@ -11,17 +11,18 @@
 # %% [markdown]
 # # 4. Research as a craft
 #
-# A number in a paper is worth what stands behind it: was it the luck of a seed? Would the run come out the same again?
-# Did anybody look at the test set thirty times? In this notebook you
+# A number in a paper is worth what stands behind it: was it the luck of a seed? Would the run come out the same
+# again? Did anybody look at the test set thirty times? In this notebook you
 #
-# 1. kill a training with `kill -9`, resume it, and show that nothing was lost: every loss and every weight is the same;
+# 1. kill a training with `kill -9`, resume it, and show that nothing was lost: every loss and every weight is the
+#    same;
 # 2. reproduce a run from its folder, and learn to read the verdict when it is *not* the same;
 # 3. search for a learning rate;
 # 4. compare the winner with the default over fresh seeds, in a sweep, with a test of significance;
 # 5. plan how many seeds a claim needs.
 #
-# The runs are small (the bundled digits, no download), so that all of it takes minutes on two CPU cores. The craft is the
-# same for large ones, and so are the commands.
+# The runs are small (the bundled digits, no download), so that all of it takes minutes on two CPU cores. The craft is
+# the same for large ones, and so are the commands.
 
 # %%
 # In Colab, or wherever the package is missing, this installs it. (Not tried on Colab yet.)
@@ -35,6 +36,7 @@ if importlib.util.find_spec("diffusion_lab") is None:
 # %%
 # %matplotlib inline
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72}
+import itertools
 import json
 import os
 import shlex
@@ -44,13 +46,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from IPython.display import Image, display
 
 import diffusion_lab
 from diffusion_lab.catalogue.comparison.statistics import compare_means, power
-from diffusion_lab.config.schema import Paths
-from diffusion_lab.config.reader_schema import ReproduceConfig
-from diffusion_lab.reproduction.reproduce import reproduce
+from diffusion_lab.reproduction.reproduce import verdict_on
 from diffusion_lab.training.step_losses import read_step_losses
 from diffusion_lab.walkthrough import check_cause, check_seeds
 
@@ -64,21 +65,22 @@ print(f"{STEPS} steps each, {TRIALS} trials, seeds {SEEDS}")
 
 
 # %%
-def lab(command, show=True):
-    """Run a command of diffusion-lab as a process of its own, and print what it says."""
-    print(f"$ diffusion-lab {command}")
+def lab(command, only=()):
+    """Run a command of diffusion-lab as a process, and print what it says, or only the lines with these words."""
+    print(f"$ diffusion-lab {command.replace(BASE, '$BASE')}")
     typed = [sys.executable, "-m", "diffusion_lab", *shlex.split(command)]
     done = subprocess.run(typed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
-    if show or done.returncode not in (0, 3):  # 3: not identical
-        print(done.stdout)
-    return done.stdout
+    wrong = done.returncode not in (0, 3)  # 3: not identical
+    for line in done.stdout.splitlines():
+        if wrong or not only or any(word in line for word in only):
+            print(line)
 
 
 # %% [markdown]
 # ## 1. One run, and what it leaves behind
 #
-# This is the recipe `quickstart`, shortened: a small U-Net, a cosine schedule, few sampling steps. `BASE` is what all runs
-# below have in common.
+# This is the recipe `quickstart`, shortened: a small U-Net, a cosine schedule, few sampling steps. `BASE` is what all
+# runs below have in common.
 
 # %%
 BASE = (
@@ -91,9 +93,10 @@ whole = diffusion_lab.train(f"{BASE} name=whole")
 print(*sorted(path.name for path in whole.folder.path.iterdir()), sep="  ")
 
 # %% [markdown]
-# `config.yaml` is the whole config, defaults included; `manifest.json` says which code, data, versions and hardware made
-# the run; `step_losses.f32` has the loss of *every* step. The manifest's fingerprint answers the question "is this the
-# same experiment?" without comparing anything by eye: runs with equal `experiment` have the same config, code and data.
+# `config.yaml` is the whole config, defaults included; `manifest.json` says which code, data, versions and hardware
+# made the run; `step_losses.f32` has the loss of *every* step. The manifest's fingerprint answers the question "is
+# this the same experiment?" without comparing anything by eye: runs with equal `experiment` have the same config,
+# code and data.
 
 # %%
 manifest = whole.folder.read_manifest()
@@ -102,9 +105,9 @@ print(json.dumps(manifest["fingerprint"], indent=2))
 # %% [markdown]
 # ## 2. Kill it, and go on
 #
-# Jobs die: preempted, out of time, a tripped cable. Below, the same training runs as a process. As soon as it has saved a
-# checkpoint and trained a little further, it gets SIGKILL, the signal that no program can answer: nothing can be saved,
-# flushed or tidied up.
+# Jobs die: preempted, out of time, a tripped cable. Below, the same training runs as a process. As soon as it has
+# saved a checkpoint and trained a little further, it gets SIGKILL, the signal that no program can answer: nothing can
+# be saved, flushed or tidied up.
 
 # %%
 typed = [sys.executable, "-m", "diffusion_lab", "train", *BASE.split(), "name=killed", "console=json"]
@@ -114,16 +117,15 @@ while process.poll() is None and not list(Path("outputs/killed").glob("*/checkpo
 time.sleep(0.4)
 os.kill(process.pid, signal.SIGKILL)
 print(f"the process ended with status {process.wait()}: minus the number of SIGKILL")
-lab("runs outputs/whole outputs/killed");
-
+lab("runs outputs/whole outputs/killed")
 # %% [markdown]
-# The catalogue says `killed`: the run never said goodbye, and its process is gone. Resuming needs nothing but the folder:
+# The catalogue says `killed`: the run never said goodbye, and its process is gone. Resuming needs nothing but the
+# folder:
 
 # %%
 (folder,) = Path("outputs/killed").iterdir()
 before = len(read_step_losses(folder))
-said = lab(f"train resume={folder}", show=False)
-print("\n".join(line for line in said.splitlines() if "resum" in line or line.startswith(("steps", "epoch", "training"))))
+lab(f"train resume={folder}", only=("steps  ", "epoch ", "training loss"))
 
 # %% [markdown]
 # It went on from the last checkpoint, so the steps after that were trained again. Was anything different? Look at the
@@ -133,8 +135,7 @@ print("\n".join(line for line in said.splitlines() if "resum" in line or line.st
 losses, resumed = read_step_losses(whole.folder.path), read_step_losses(folder)
 killed = diffusion_lab.load_run(folder)
 same_weights = all(
-    np.array_equal(a.numpy(), b.numpy())
-    for a, b in zip(whole.parts.network.parameters(), killed.parts.network.parameters(), strict=True)
+    torch.equal(a, b) for a, b in zip(whole.parts.network.parameters(), killed.parts.network.parameters(), strict=True)
 )
 print(f"losses of {len(losses)} and {len(resumed)} steps, equal bit for bit: {np.array_equal(losses, resumed)}")
 print(f"all final weights equal bit for bit: {same_weights}")
@@ -146,26 +147,26 @@ axes.plot(np.arange(1, len(resumed) + 1), resumed, lw=1.2, color="tab:red", labe
 axes.axvline(before, color="0.3", ls=":", label="steps that the checkpoint had")
 axes.set(xlabel="step", ylabel="loss, mean squared error of the noise", yscale="log", title="kill -9 in the middle")
 axes.legend()
-axes.grid(alpha=0.3);
-
+axes.grid(alpha=0.3)
 # %% [markdown]
-# Why does that work? The checkpoint holds weights, optimizer, average and the position in the data. And no random number
-# depends on *when* it is drawn: each is a function of (seed, epoch, batch, row). A resumed run asks for the same addresses
-# and gets the same numbers. `diffusion-lab verify_resume` does this experiment for any config, with random moments.
+# Why does that work? The checkpoint holds weights, optimizer, average and the position in the data. And no random
+# number depends on *when* it is drawn: each is a function of (seed, epoch, batch, row). A resumed run asks for the
+# same addresses and gets the same numbers. `diffusion-lab verify_resume` does this experiment for any config, with
+# random moments.
 #
 # ## 3. Reproduce it
 #
-# `reproduce` trains a run again from its folder alone, and compares every step, the weights, the metrics and the samples.
-# Its last line is the verdict, and its exit status is 0 for identical and 3 for anything else, for scripts.
+# `reproduce` trains a run again from its folder alone, and compares every step, the weights, the metrics and the
+# samples. Its last line is the verdict, and its exit status is 0 for identical and 3 for anything else, for scripts.
 
 # %%
-print(lab(f"reproduce run_dir={os.path.relpath(whole.folder.path)}", show=False).splitlines()[-1])
+lab(f"reproduce run_dir={os.path.relpath(whole.folder.path)}", only=("identical", "differs"))
 
 # %% [markdown]
 # ### Exercise: read a verdict
 #
-# Now a run in which *one* thing was changed, secretly. You are shown the first line of the verdict only. Think of when a
-# change can show for the first time:
+# Now a run in which *one* thing was changed, secretly. You are shown the first line of the verdict only. Think of
+# when a change can show for the first time:
 #
 # - another `seed` gives other first weights and other noise;
 # - another `network` does, too, and may have weights of another shape;
@@ -173,15 +174,8 @@ print(lab(f"reproduce run_dir={os.path.relpath(whole.folder.path)}", show=False)
 # - other `threads` add up the same numbers in another order, and differ in the last digit.
 
 # %%
-mystery = diffusion_lab.train(f"{BASE} name=mystery console=bar lr_schedule.final_fraction=0.5")
-verdict = reproduce(
-    ReproduceConfig(
-        run_dir=str(mystery.folder.path),
-        compare_only=str(whole.folder.path),
-        console={"_target_": "diffusion_lab.console.Console"},
-        paths=Paths(),
-    )
-)
+mystery = diffusion_lab.train(f"{BASE} name=mystery console=bar lr_schedule.decay_steps={STEPS // 2}")
+verdict = verdict_on(mystery.folder, whole.folder)  # on the command line: reproduce run_dir=… compare_only=…
 print(verdict.line)
 
 # %%
@@ -202,3 +196,126 @@ check_cause(cause, verdict)
 # %%
 for kind, description in verdict.differences.items():
     print(f"{kind}: {description}")
+
+# %% [markdown]
+# ## 4. A search
+#
+# Which learning rate? A search is a training command in which some keys have several values; Optuna chooses them,
+# looks at the validation loss, and stops hopeless trials early. Every trial is an ordinary run, with a folder of its
+# own.
+
+# %%
+lab(
+    f"search search=typed search.name=rate search.n_trials={TRIALS} {BASE} optimizer.lr=tag(log,interval(1e-3,1e-1))",
+    only=("best trial", "finished", "again"),
+)
+display(Image("outputs/search/rate/figures/slices.png", width=520))
+
+# %%
+trials = [run for run in diffusion_lab.records("outputs/search/rate") if run["state"] == "finished"]
+trials.sort(key=lambda run: run["metrics.val/loss"])
+for run in trials[:4]:
+    print(f"learning rate {run['config.optimizer.lr']:8.2g}   validation loss {run['metrics.val/loss']:.4f}")
+best = f"{trials[0]['config.optimizer.lr']:.2g}"
+
+# %% [markdown]
+# Stop here, and you have what many papers report: the best of several trials, of *one* seed, on the very data that
+# chose it. Its number is too good: of several noisy values, the smallest is also the luckiest. So the winner has to
+# win again.
+#
+# ## 5. A sweep over fresh seeds, and a comparison
+#
+# The recipe's own rate, 0.002, against the one that was found, with seeds that the search has not seen. `-m` runs all
+# combinations; `launcher=joblib` runs two at a time, each on its own core.
+
+# %%
+lab(
+    f"train -m launcher=joblib launcher.n_jobs=2 {BASE} name=rates optimizer.lr=0.002,{best} seed={SEEDS}",
+    only=("jobs", "  finished", "  failed"),
+)
+
+# %% [markdown]
+# The comparison finds by itself which keys differ; runs that differ in the seed alone are one row.
+
+# %%
+lab("compare outputs/rates metric=val/loss")
+# %% [markdown]
+# Read the sentence slowly. It compares the best row with the next one, **paired** by seed: both configs had the same
+# first weights (as far as they have the same shapes), the same order of data and the same noise, so that a difference
+# within a pair is the doing of the learning rate. "Better" needs two things: a bootstrap interval of the mean
+# difference without 0 in it, and a t test with p < 0.05. "Ahead" is said where only the interval agrees; "cannot be
+# told apart" is a result, too. The picture shows the pairs:
+
+# %%
+runs = diffusion_lab.records("outputs/rates")
+rates = sorted({run["config.optimizer.lr"] for run in runs})
+loss = {(run["config.optimizer.lr"], run["config.seed"]): run["metrics.val/loss"] for run in runs}
+seeds_run = sorted({run["config.seed"] for run in runs})
+
+figure, axes = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+for seed in seeds_run:
+    axes.plot([0, 1], [loss[rate, seed] for rate in rates], "o-", color="0.6", lw=1, ms=5)
+for place, rate in enumerate(rates):
+    mean = np.mean([loss[rate, seed] for seed in seeds_run])
+    axes.plot([place - 0.12, place + 0.12], [mean, mean], color="tab:red", lw=3, label="mean" if place == 0 else None)
+axes.set_xticks([0, 1], [f"learning rate {rate:g}" for rate in rates])
+axes.set(
+    xlim=(-0.4, 1.4), ylabel="validation loss", title=f"{len(seeds_run)} seeds each; a grey line joins those of a seed"
+)
+axes.legend()
+axes.grid(alpha=0.3, axis="y")
+# %%
+pairs = [loss[rates[0], seed] - loss[rates[1], seed] for seed in seeds_run]
+result = compare_means(*({seed: loss[rate, seed] for seed in seeds_run} for rate in rates))
+print(f"differences by seed: {', '.join(f'{pair:+.4f}' for pair in pairs)}")
+print(f"mean {result.mean:+.4f}, interval {result.low:+.4f} to {result.high:+.4f}, p = {result.p:.2g}")
+
+# %% [markdown]
+# ## 6. How many seeds?
+#
+# Before the next comparison, plan it. Say that the differences of pairs have a standard deviation (spread) $s$, and
+# you care about a true difference $d$. With $n$ seeds the t test finds it in a share of all comparisons, its *power*.
+# What counts is $d/s$ alone:
+
+# %%
+numbers = range(2, 21)
+figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+for ratio in (0.5, 1.0, 2.0, 4.0):
+    axes.plot(numbers, [power(ratio, 1.0, n) for n in numbers], "o-", ms=3, label=f"d = {ratio:g} s")
+axes.axhline(0.8, color="0.4", ls="--", lw=1)
+axes.set(xlabel="seeds", ylabel="share of comparisons that find it", title="Power of the paired t test at 5 %")
+axes.set_xticks(range(2, 21, 2))
+axes.legend()
+axes.grid(alpha=0.3)
+# %% [markdown]
+# ### Exercise: choose the number of seeds
+#
+# You care about a difference that is as large as the spread, $d = s$, and want to find it in 80 % of all cases, with
+# no more runs than needed. How many seeds does each config need? (`power(difference, spread, n)` is yours to use.)
+
+# %%
+seeds = ...
+
+check_seeds(seeds, difference=1.0, spread=1.0)
+
+# %% tags=["hide-input"] jupyter={"source_hidden": true} cellView="form"
+# @title Solution
+seeds = next(n for n in itertools.count(2) if power(1.0, 1.0, n) >= 0.8)
+
+check_seeds(seeds, difference=1.0, spread=1.0)
+
+# %% [markdown]
+# Three seeds, the custom of many papers, find such a difference in less than one case in five. And where they do
+# "find" it, they overstate it: only the luckiest differences pass the test.
+#
+# **What to take away**
+#
+# - A run that cannot be killed and resumed to the same bits cannot be debugged: you would never know what changed.
+# - The verdict says *when* two runs part, and that tells why.
+# - A search proposes; fresh seeds decide. Choose on validation data, and look at the test set once, at the end
+#   (`diffusion-lab evaluate … split=test`).
+# - Pair by seed, report the interval, and say "cannot be told apart" when that is what was found.
+# - A loss can be compared within one schedule and one parameterization only; across these, compare samples.
+#
+# `diffusion-lab compare … out=page.html` writes all of it, with loss curves and samples, as one page to send to a
+# colleague. Send the run folder along: it is all that `reproduce` needs.

@@ -172,5 +172,12 @@ def test_power_is_the_share_of_simulated_comparisons_with_a_small_p(difference, 
     assert power(difference, spread, n) == pytest.approx(share, abs=4 * math.sqrt(0.25 / 20_000))
 
 
+@pytest.mark.parametrize("ratio", [0.5, 1, 2, 4, 8, 30, 1000])
+def test_power_grows_with_the_number_of_pairs_up_to_1(ratio):
+    found = [power(ratio, 1.0, n) for n in range(2, 40)]
+    assert np.all(np.diff(found) > -1e-12)
+    assert all(0.05 < one <= 1 + 1e-12 for one in found)
+
+
 def test_one_pair_finds_nothing():
     assert power(1.0, 0.1, 1) == 0

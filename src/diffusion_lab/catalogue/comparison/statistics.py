@@ -108,7 +108,8 @@ def power(difference: float, spread: float, n: int) -> float:
     from scipy.special import nctdtr, stdtrit  # imported here since it takes as long to load as NumPy
 
     shift, critical = abs(difference) / spread * math.sqrt(n), stdtrit(n - 1, (1 + LEVEL) / 2)
-    return float(1 - nctdtr(n - 1, shift, critical) + nctdtr(n - 1, shift, -critical))
+    missed, reversed_ = nctdtr(n - 1, shift, np.array([critical, -critical]))
+    return float(1 - np.nan_to_num(missed) + np.nan_to_num(reversed_))  # SciPy has NaN for some that are nearly 0
 
 
 def resampled_means(x: Array) -> Array:
