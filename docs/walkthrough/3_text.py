@@ -264,8 +264,8 @@ COMMON = (
 run = diffusion_lab.train(f"experiment=quickstart_text {COMMON}")
 
 # %% [markdown]
-# How good is it? The bound on text that was held out, in bits per character, so that 0 is perfect and $\log_2 V$
-# knows nothing. The ± is the standard error over sequences.
+# How good is it? The bound on text that was held out, in bits per character: less is better, and one who knows
+# nothing needs $\log_2 V$. The ± is the standard error over sequences.
 
 # %%
 bounds = {"masks": TokenBoundNLL(num_times=8, num_items=HELD_OUT).of(run.parts.pipeline, items)}

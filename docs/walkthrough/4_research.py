@@ -105,16 +105,18 @@ print(json.dumps(manifest["fingerprint"], indent=2))
 # %% [markdown]
 # ## 2. Kill it, and go on
 #
-# Jobs die: preempted, out of time, a tripped cable. Below, the same training runs as a process. As soon as it has
-# saved a checkpoint and trained a little further, it gets SIGKILL, the signal that no program can answer: nothing can
-# be saved, flushed or tidied up.
+# Jobs die: preempted, out of time, a tripped cable. Below, the same training runs as a process. As soon as half of
+# its steps are in a checkpoint, and it has trained a little further, it gets SIGKILL, the signal that no program can
+# answer: nothing can be saved, flushed or tidied up.
 
 # %%
 typed = [sys.executable, "-m", "diffusion_lab", "train", *BASE.split(), "name=killed", "console=json"]
 process = subprocess.Popen(typed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-while process.poll() is None and not list(Path("outputs/killed").glob("*/checkpoints/last.ckpt")):
+while process.poll() is None and not any(
+    len(read_step_losses(path)) >= STEPS // 2 for path in Path("outputs/killed").glob("*")
+):
     time.sleep(0.05)
-time.sleep(0.4)
+time.sleep(0.4)  # some steps further
 os.kill(process.pid, signal.SIGKILL)
 print(f"the process ended with status {process.wait()}: minus the number of SIGKILL")
 lab("runs outputs/whole outputs/killed")
@@ -149,10 +151,10 @@ axes.set(xlabel="step", ylabel="loss, mean squared error of the noise", yscale="
 axes.legend()
 axes.grid(alpha=0.3)
 # %% [markdown]
-# Why does that work? The checkpoint holds weights, optimizer, average and the position in the data. And no random
-# number depends on *when* it is drawn: each is a function of (seed, epoch, batch, row). A resumed run asks for the
-# same addresses and gets the same numbers. `diffusion-lab verify_resume` does this experiment for any config, with
-# random moments.
+# Why does that work? The checkpoint holds the weights, their average where there is one, the optimizer and the
+# position in the data. And no random number depends on *when* it is drawn: each is a function of (seed, epoch, batch,
+# row). A resumed run asks for the same addresses and gets the same numbers. `diffusion-lab verify_resume` does this
+# experiment for any config, with random moments.
 #
 # ## 3. Reproduce it
 #
@@ -206,7 +208,7 @@ for kind, description in verdict.differences.items():
 
 # %%
 lab(
-    f"search search=typed search.name=rate search.n_trials={TRIALS} {BASE} optimizer.lr=tag(log,interval(1e-3,1e-1))",
+    f"search search=typed search.name=rate search.n_trials={TRIALS} {BASE} optimizer.lr=tag(log,interval(1e-3,5e-2))",
     only=("best trial", "finished", "again"),
 )
 display(Image("outputs/search/rate/figures/slices.png", width=520))
