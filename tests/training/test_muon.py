@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from diffusion_lab.training.muon import MuonWithAdamW
+from diffusion_lab.training.muon import MuonWithAdamW, nearly_orthogonal
 
 
 def trained(optimizer, network, x, steps):
@@ -33,6 +33,36 @@ def test_the_step_of_a_matrix_is_nearly_orthogonal_and_as_large_as_one_of_adamw(
     sizes = (left.T @ step @ right.T).diagonal()
     assert ((sizes > 0.6) & (sizes < 1.3)).all()
     assert (step - left @ torch.diag(sizes) @ right).abs().max() < 0.05
+
+
+def test_steps_are_those_of_pytorch_but_for_the_digits_that_bfloat16_lacks(x):
+    one, other = nn.Linear(6, 9, bias=False), nn.Linear(6, 9, bias=False)
+    other.load_state_dict(one.state_dict())
+    before = one.weight.detach().clone()
+    trained(MuonWithAdamW(one.parameters(), lr=0.02, momentum=0.9, weight_decay=0.1), one, x, 3)
+    trained(torch.optim.Muon(other.parameters(), 0.02, 0.1, 0.9, adjust_lr_fn="match_rms_adamw"), other, x, 3)
+    difference, way = (one.weight - other.weight).norm(), (one.weight - before).norm()
+    assert 0 < difference < 0.02 * way
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3)])
+def test_the_iteration_leaves_singular_vectors_and_brings_values_near_1(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    left, sizes, right = torch.linalg.svd(matrix, full_matrices=False)
+    sizes = sizes / matrix.norm()
+    for _ in range(5):  # each singular value by itself
+        sizes = 3.4445 * sizes - 4.775 * sizes**3 + 2.0315 * sizes**5
+    found = nearly_orthogonal(matrix, (3.4445, -4.775, 2.0315), 5)
+    torch.testing.assert_close(found, left @ torch.diag(sizes) @ right)
+    assert ((sizes > 0.6) & (sizes < 1.3)).all()
+
+
+def test_a_matrix_without_a_gradient_stays_as_it_is(network, x):
+    before = network[3].weight.detach().clone()
+    optimizer = MuonWithAdamW(network.parameters())
+    network[:3](x).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(network[3].weight, before)
 
 
 def test_all_but_matrices_are_trained_by_adamw(x):

@@ -95,7 +95,7 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
         assert other is not None
         here = other
     with console.use(speaker):
-        verdict = Verdict(here, there, compare_results(here, there), setup_differences(here, there))
+        verdict = verdict_on(here, there)
         if not verdict.comparison.steps:
             raise LabError(f"{here.path} and {there.path} have no recorded step in common: there is nothing to compare")
         if again is not None:
@@ -103,6 +103,15 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
             here.write_json("manifest.json", manifest | {"reproduces": str(there.path), "verdict": verdict.line})
         _print_verdict(verdict)
     return verdict
+
+
+def verdict_on(here: RunFolder, there: RunFolder) -> Verdict:
+    """Return the verdict on two runs that are there already: a new one, and the recorded one that it is held against.
+
+    Raises:
+        LabError: naming the file that is damaged.
+    """
+    return Verdict(here, there, compare_results(here, there), setup_differences(here, there))
 
 
 def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> TrainConfig:

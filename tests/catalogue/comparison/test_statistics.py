@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from diffusion_lab.catalogue.comparison import statistics
-from diffusion_lab.catalogue.comparison.statistics import compare_means, resampled_means, summarize
+from diffusion_lab.catalogue.comparison.statistics import compare_means, power, resampled_means, summarize
 
 
 def percentiles(values):
@@ -163,3 +163,21 @@ def test_a_difference_beyond_the_spread_is_significant():
 
 def test_the_level_is_that_of_the_tables_headings():
     assert statistics.LEVEL == 0.95
+
+
+@pytest.mark.parametrize(("difference", "spread", "n"), [(0.3, 0.2, 3), (-0.1, 0.1, 10), (0.0, 1.0, 5)])
+def test_power_is_the_share_of_simulated_comparisons_with_a_small_p(difference, spread, n):
+    pairs = np.random.default_rng(0).normal(difference, spread, (20_000, n))
+    share = float((scipy.stats.ttest_1samp(pairs, 0, axis=1).pvalue < 0.05).mean())
+    assert power(difference, spread, n) == pytest.approx(share, abs=4 * math.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1, 2, 4, 8, 30, 1000])
+def test_power_grows_with_the_number_of_pairs_up_to_1(ratio):
+    found = [power(ratio, 1.0, n) for n in range(2, 40)]
+    assert np.all(np.diff(found) > -1e-12)
+    assert all(0.05 < one <= 1 + 1e-12 for one in found)
+
+
+def test_one_pair_finds_nothing():
+    assert power(1.0, 0.1, 1) == 0

@@ -95,6 +95,23 @@ def compare_means(a: Mapping[Any, float], b: Mapping[Any, float]) -> MeanDiffere
     return MeanDifference(mean, *_percentile_interval(_resampled_differences(x, y)), _welch_p(x, y), False, n)
 
 
+def power(difference: float, spread: float, n: int) -> float:
+    """Return the probability that the t test of n pairs finds a difference between two means, which there is.
+
+    Args:
+        difference: the true difference of the means.
+        spread: the standard deviation of the differences of pairs, above 0.
+        n: how many pairs (seeds); with one nothing is found.
+    """
+    if n < 2:
+        return 0.0
+    from scipy.special import nctdtr, stdtrit  # imported here since it takes as long to load as NumPy
+
+    shift, critical = abs(difference) / spread * math.sqrt(n), stdtrit(n - 1, (1 + LEVEL) / 2)
+    missed, reversed_ = nctdtr(n - 1, shift, np.array([critical, -critical]))
+    return float(1 - np.nan_to_num(missed) + np.nan_to_num(reversed_))  # SciPy has NaN for some that are nearly 0
+
+
 def resampled_means(x: Array) -> Array:
     """Return the means of all nⁿ resamples of x [n], or of `RESAMPLES` random ones if these are too many."""
     n = len(x)
