@@ -34,7 +34,7 @@ _OF_NODES = ("callbacks", "logger", "evaluation")
 #: Groups whose options set keys of the whole config.
 _WHOLE = ("experiment", "debug")
 
-_ON_PATHS = {
+ON_PATHS = {
     "compare": CompareConfig,
     "compare_draws": CompareDrawsConfig,
     "recipes": RecipesConfig,
@@ -59,7 +59,7 @@ def schemas() -> dict[str, Schema]:
     whole = _of_file(SCHEMAS["train"], groups)
     found = {f"{group}/*.yaml": schema for group, schema in groups.items()}
     found |= {f"{group}/*.yaml": whole for group in _WHOLE}
-    found |= {f"{name}.yaml": _of_file(schema, groups) for name, schema in {**SCHEMAS, **_ON_PATHS}.items()}
+    found |= {f"{name}.yaml": _of_file(schema, groups) for name, schema in {**SCHEMAS, **ON_PATHS}.items()}
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {place: draft | schema | {"type": ["object", "null"]} for place, schema in sorted(found.items())}
 
@@ -131,7 +131,7 @@ def _of_node(key: str, nodes: Iterable[Mapping[str, Any]]) -> Schema:
 
 def _of_arguments(target: Callable[..., Any]) -> Schema:
     """The schema of the arguments of a class or function."""
-    hints, texts = type_hints(target), _argument_texts(target)
+    hints, texts = type_hints(target), argument_texts(target)
     properties, anything = {}, False
     for name, parameter in inspect.signature(target).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
@@ -154,8 +154,8 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, int | str | types.NoneType) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _argument_texts(target: Callable[..., Any]) -> dict[str, str]:
-    """What a docstring says of each argument."""
+def argument_texts(target: Callable[..., Any]) -> dict[str, str]:
+    """Return what a docstring says of each argument."""
     lines = (inspect.getdoc(target) or "").partition("\nArgs:\n")[2].splitlines()
     found: dict[str, str] = {}
     names: list[str] = []

@@ -11,8 +11,8 @@ class PythonDocs(TextDataModule):
     """The topics of `pydoc_data`, about half a million characters, by their names; they differ with Python.
 
     Args:
-        length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
-            data_dir: see `TextDataModule`.
+        length, tokens, vocabulary, vocab_size, validation, test, crops: see `TextDataModule`.
+        batch_size, limit_train, seed, in_memory, data_dir: see `TextDataModule`.
     """
 
     name = "python_docs"

@@ -17,8 +17,8 @@ class TextFiles(TextDataModule):
 
     Args:
         path: the file or folder.
-        length, tokens, vocabulary, vocab_size, validation, test, crops, batch_size, limit_train, seed, in_memory,
-            data_dir: see `TextDataModule`.
+        length, tokens, vocabulary, vocab_size, validation, test, crops: see `TextDataModule`.
+        batch_size, limit_train, seed, in_memory, data_dir: see `TextDataModule`.
 
     Raises:
         LabError: if a vocabulary must be found, and the text cannot be read.
