@@ -64,14 +64,14 @@ def test_the_flags_say_what_was_trained():
 
 
 def test_what_does_not_change_the_weights_is_passed_over():
-    typed = "--use_fp16 True --batch_size=4 --timestep_respacing 250 --image_size=32"
+    typed = "--use_fp16 True --batch_size=4 --timestep_respacing 250 --image_size=32 --model_path a=b.pt"
     assert read_flags(typed) == {**read_flags(""), "image_size": 32}
 
 
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("--image_sise 64", "--image_sise is no flag of improved-diffusion or ADM; did you mean image_size"),
+        ("--image_sise 64", "--image_sise is no flag of improved-diffusion or ADM; did you mean --image_size"),
         ("--image_size", "must be pairs"),
         ("--image_size big", "--image_size must be a whole number, got 'big'"),
         ("--class_cond maybe", "--class_cond must be True or False, got 'maybe'"),
@@ -92,6 +92,8 @@ def test_flags_that_cannot_be_read_are_named(typed, message):
         ("--noise_schedule sqrt", "--noise_schedule sqrt: linear and cosine"),
         ("--num_heads_upsample 2", "--num_heads_upsample 2: only that of --num_heads, 4"),
         ("--class_cond False", "label_emb, and the flags do not say --class_cond True"),
+        ("--num_res_blocks 100000000", "--num_res_blocks is 100000000, which no model has"),
+        ("--diffusion_steps 0 --rescale_timesteps True", "--diffusion_steps is 0, which no model has"),
         ("--num_res_blocks 2", "is missing: the flags do not fit the file"),
         ("--attention_resolutions 16,8", "input_blocks.1.1.norm.weight is missing"),
         ("--attention_resolutions 4", "is missing: the flags do not fit the file"),

@@ -1,5 +1,6 @@
 """Models that other programs have trained: drawn from, and trained further."""
 
+import json
 import pickle
 
 import diffusers
@@ -52,6 +53,25 @@ def test_a_folder_of_diffusers_is_drawn_from(theirs, settings, outputs):
     assert again.parent == written.parent  # it is the same run
     (record,) = find_runs([outputs])
     assert (record.state, record.tags, record.notes) == ("finished", ["diffusers"], "from theirs")
+
+
+def test_a_run_that_is_damaged_or_was_pruned_does_not_stand_for_the_model(theirs):
+    first = load_run(theirs).folder.path
+    (first / "checkpoints" / "last.ckpt").unlink()
+    second = load_run(theirs).folder.path
+    assert second != first
+    (second / "manifest.json").write_text("{")
+    third = load_run(theirs).folder.path
+    assert third not in (first, second)
+    assert load_run(theirs).folder.path == third
+
+
+def test_a_link_of_the_hub_s_cache_is_refused(theirs):
+    file = theirs / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(theirs / "blob")
+    file.symlink_to(theirs / "blob")
+    with pytest.raises(LabError, match=r"is a link, as in a cache of the Hub: download with `hf download"):
+        load_run(theirs)
 
 
 def test_its_samples_are_those_of_diffusers(theirs):
@@ -154,8 +174,6 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path, content, message,
 
 
 def altered(folder, file, change):
-    import json
-
     path = folder / file
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | change))
@@ -164,24 +182,42 @@ def altered(folder, file, change):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("unet/config.json", {"_class_name": "UNet1DModel"}, "is of UNet1DModel: UNet2DModel has a counterpart here"),
+        ("unet/config.json", {"_class_name": "UNet1DModel"}, "is of 'UNet1DModel': UNet2DModel has a counterpart here"),
         ("unet/config.json", {"act_fn": "mish"}, "theirs: act_fn='mish'"),
         ("unet/config.json", {"sample_size": "big"}, "theirs: sample_size='big'"),
         ("unet/config.json", {"layers_per_block": 2}, "theirs: the weight .* is missing"),
         ("unet/config.json", {"block_out_channels": 7}, "theirs is damaged"),
         ("unet/config.json", {"block_out_channels": [16]}, r"is of another network: network\.after_middle"),
         ("unet/config.json", {"block_out_channels": [80000]}, r"above the [\d.]+ GB that this machine has"),
-        ("scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, "the scheduler is PNDMScheduler"),
+        ("scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, "the scheduler is 'PNDMScheduler'"),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "prediction_type='flow'"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "laplace"}, "beta_schedule='laplace'"),
         ("scheduler/scheduler_config.json", {"thresholding": True}, "thresholding=True: only False"),
         ("scheduler/scheduler_config.json", {"variance_type": "learned"}, "variance_type='learned'"),
+        ("scheduler/scheduler_config.json", {"timestep_spacing": "linspace"}, "timestep_spacing='linspace'"),
+        ("scheduler/scheduler_config.json", {"set_alpha_to_one": False}, "set_alpha_to_one=False: only True"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**12}, "from 2 to 100,000 goes here"),
+        ("scheduler/scheduler_config.json", {"_class_name": "A\n\x1b[31m"}, r"is 'A\\n\\x1b"),
+        (
+            "scheduler/scheduler_config.json",
+            {"trained_betas": [{"_target_": "os.system"}]},
+            r"theirs names the target 'os\.system' as schedule\.betas",
+        ),
+        ("unet/config.json", {"block_out_channels": [0]}, "each must be a multiple of the first"),
+        ("unet/config.json", {"attention_head_dim": 0}, "attention_head_dim=0: a whole number above 0"),
+        ("unet/config.json", {"layers_per_block": 10**9}, "layers_per_block=1000000000: a whole number from 1 to 64"),
+        ("unet/config.json", {"in_channels": "${oc.env:SECRET}"}, r"in_channels='\$\{oc\.env:SECRET\}'"),
+        ("unet/config.json", {"norm_eps": "${oc.env:SECRET}"}, r"theirs: network\.norm_eps=\$\{oc\.env:SECRET\}"),
+        ("unet/config.json", {"dropout": {"_target_": "os.system", "command": "true"}}, r"theirs.*os\.system"),
     ],
 )
-def test_what_has_no_counterpart_is_named_with_the_folder(theirs, file, change, message, outputs):
+def test_what_has_no_counterpart_is_named_with_the_folder(theirs, file, change, message, outputs, monkeypatch):
+    monkeypatch.setenv("SECRET", "hunter2")
     altered(theirs, file, change)
-    with pytest.raises((LabError, MemoryError), match=message):
+    with pytest.raises((LabError, MemoryError), match=message) as told:
         load_run(theirs)
+    assert "hunter2" not in str(told.value)
+    assert "\n" not in str(told.value)
     assert not outputs.exists()
 
 

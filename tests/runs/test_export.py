@@ -15,6 +15,7 @@ import torch
 from conftest import TINY, TINY_TEXT
 from diffusion_lab.config.build import build, recordable
 from diffusion_lab.errors import LabError
+from diffusion_lab.exchange.own_export import own_config
 from diffusion_lab.noise import Noise
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest
@@ -133,7 +134,7 @@ def test_the_code_of_the_model_card_draws_samples(trained, exported, monkeypatch
     assert card.startswith("---\n")
     assert "license: mit" in card
     assert "| network | UNet | base_channels 8," in card
-    monkeypatch.chdir(out)
+    monkeypatch.chdir(out.parent if kind == "safetensors" else out)
     names = {}
     exec(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], names)
     assert len(names[found]) == (16 if kind == "safetensors" else 4)
@@ -215,6 +216,63 @@ def test_what_diffusers_has_no_counterpart_of_is_named(trained, exported, tmp_pa
     with pytest.raises(LabError, match=message):
         exported(folder, "diffusers")
     assert not (tmp_path / "diffusers").exists()
+
+
+def test_what_the_run_samples_with_and_diffusers_not_is_said_in_the_card(trained, exported):
+    labels = ["network.labels=true", "guidance=cfg", "guidance.scale=2"]
+    folder = trained(*UNET, *labels, "sampler=dpmpp_2m", "sampler.num_steps=7", "grid=quadratic")
+    card = (exported(folder, "diffusers") / "README.md").read_text()
+    assert "The run itself draws with DPMSolverPP2M; here is ancestral sampling." in card
+    assert "The run itself takes the times of Quadratic" in card
+    assert "The run itself draws with guidance (ClassifierFree); here there is none." in card
+    assert "7 steps do not divide those of the schedule" in card
+
+
+def test_the_loop_of_the_card_keeps_the_noise_of_ddim(trained, exported):
+    folder = trained(*UNET, "network.labels=true", "sampler=ddim", "sampler.eta=0.5")
+    assert (
+        "scheduler.step(raw, t, images, eta=0.5, use_clipped"
+        in (exported(folder, "diffusers") / "README.md").read_text()
+    )
+
+
+def test_a_model_that_was_taken_from_elsewhere_is_not_said_to_be_trained_here(trained, exported, tiny):
+    folder = trained(*UNET, "sampler=ddim")
+    taken = load_run(exported(folder, "diffusers")).folder.path
+    card = (exported(taken, "safetensors") / "README.md").read_text()
+    assert "which was not\ntrained with Diffusion Lab, but taken from diffusers." in card
+    assert "How it was trained" not in card
+
+
+def test_the_card_says_that_training_started_from_other_weights(trained, exported):
+    folder = trained(*UNET, "init_from=/elsewhere", "init_flags='--image_size 8'")
+    card = (exported(folder, "safetensors") / "README.md").read_text()
+    assert "Training started from other weights (`init_from`)" in card
+    assert "elsewhere" not in card
+    assert "init_flags" not in card
+
+
+def test_only_names_are_left_of_absolute_paths():
+    content = own_config(
+        {"data": {"_target_": "X", "path": "/home/me/private"}, "paths": {"data_dir": "/d"}, "seed": 1}
+    )
+    assert content["config"] == {"data": {"_target_": "X", "path": "private"}, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("no/folder", "Error: out=no/folder: there is no folder .* to make it in"),
+        ("no/..", r"Error: out=no/\.\. exists already"),
+        ("link", "Error: out=link exists already: name a new folder"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(door, recorded, tmp_path, out, message):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    status, line = door(f"run_dir={recorded.path}", "format=safetensors", f"out={out}", script="export")
+    assert status == 1
+    assert re.match(message, line)
+    assert not (tmp_path / "README.md").exists()
 
 
 def test_a_folder_that_exists_is_left_as_it_is(door, tmp_path, recorded):
@@ -308,6 +366,15 @@ def test_without_a_login_nothing_is_written(recorded, exported, monkeypatch, tmp
     assert not (tmp_path / "safetensors").exists()
 
 
+def test_without_a_network_the_files_stay(recorded, exported, hub, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(LabError, match=r"push_to_hub=me/small: .*; the files are in .*safetensors"):
+        exported(recorded.path, "safetensors", "push_to_hub=me/small")
+    assert (tmp_path / "safetensors" / "model.safetensors").is_file()
+
+
 def test_what_cannot_be_uploaded_stays(recorded, exported, hub, monkeypatch, tmp_path):
     monkeypatch.setattr(Hub, "do_POST", lambda self: self.answer({"error": "no room"}, 403))
     with pytest.raises(LabError, match=r"push_to_hub=me/small: .*403.*; the files are in .*safetensors"):
@@ -316,7 +383,7 @@ def test_what_cannot_be_uploaded_stays(recorded, exported, hub, monkeypatch, tmp
 
 
 def test_a_graph_that_computes_something_else_is_not_written(recorded, exported, monkeypatch, tmp_path):
-    monkeypatch.setattr("diffusion_lab.runs.export_graph._TOLERANCE", -1.0)
+    monkeypatch.setattr("diffusion_lab.runs.export_graph.TOLERANCE", -1.0)
     with pytest.raises(LabError, match=r"format=torch_export: the graph's output differs by .*: not written"):
         exported(recorded.path, "torch_export")
     assert not (tmp_path / "torch_export").exists()

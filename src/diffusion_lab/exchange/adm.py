@@ -7,6 +7,7 @@ instructions of both projects print them: ``--image_size 64 --num_channels 128 -
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -20,8 +21,8 @@ from diffusion_lab.exchange.foreign_model import ForeignModel
 from diffusion_lab.exchange.unet_layers import unet_layers
 from diffusion_lab.networks.unet import UNet
 
-#: What a flag stands for that is not typed. Two of them differ in improved-diffusion, where they decide nothing else
-#: for the 1000 steps that both have: it divides the time by T/1000 (`rescale_timesteps`).
+#: The flags that say what weights are of, with the values that they have in ADM where they are not typed. In
+#: improved-diffusion, `rescale_timesteps` is true, which changes nothing for 1000 steps.
 _DEFAULTS: dict[str, Any] = {
     "image_size": 64,
     "num_channels": 128,
@@ -64,7 +65,7 @@ def read_flags(text: str) -> dict[str, Any]:
         LabError: naming a flag that is not known, or whose value is of another kind.
     """
     try:
-        words = shlex.split(text.replace("=", " "))
+        words = shlex.split(re.sub(r"(^|\s)(--\w+)=", r"\1\2 ", text))
     except ValueError as error:
         raise LabError(f"flags: {error}, in {text!r}") from error
     found = dict(_DEFAULTS)
@@ -73,7 +74,8 @@ def read_flags(text: str) -> dict[str, Any]:
     for flag, value in zip(words[::2], words[1::2], strict=True):
         name = flag.removeprefix("--")
         if not flag.startswith("--") or name not in {*_DEFAULTS, *_IDLE}:
-            raise LabError(f"flags: {flag} is no flag of improved-diffusion or ADM{did_you_mean(name, _DEFAULTS)}")
+            known = [f"--{one}" for one in (*_DEFAULTS, *_IDLE)]
+            raise LabError(f"flags: {flag} is no flag of improved-diffusion or ADM{did_you_mean(flag, known)}")
         if name in _DEFAULTS:
             found[name] = _value(name, value)
     return found
@@ -97,6 +99,9 @@ def adm_model(flags: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Foreig
             f"flags: --num_heads_upsample {flags['num_heads_upsample']}: only that of --num_heads, "
             f"{flags['num_heads']}, has a counterpart here"
         )
+    for name in ("num_res_blocks", "diffusion_steps", "image_size", "num_channels"):
+        if not 1 <= flags[name] <= 100_000 or (name == "num_res_blocks" and flags[name] > 64):
+            raise LabError(f"flags: --{name} is {flags[name]}, which no model has")
     if "label_emb.weight" in weights and not flags["class_cond"]:
         raise LabError("the weights have label_emb, and the flags do not say --class_cond True")
     widths = _numbers("channel_mult", multipliers)

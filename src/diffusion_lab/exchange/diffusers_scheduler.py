@@ -8,19 +8,23 @@ from typing import Any
 import torch
 
 from diffusion_lab.errors import LabError
+from diffusion_lab.sampling.grids.base import MOST_STEPS
 from diffusion_lab.schedules import VariancePreserving
 
 #: What the network predicts, there and here.
 _PREDICTIONS = {"epsilon": "Eps", "sample": "X0", "v_prediction": "V"}
 _VARIANCES = {"fixed_small": "beta_tilde", "fixed_large": "beta", "learned_range": "learned"}
-#: The spacings of time steps, by the class of the grid.
-_SPACINGS = {"Trailing": "trailing", "Leading": "leading", "Linspace": "linspace"}
+#: The spacings of time steps, by the class of the grid. That of `linspace` takes other steps there.
+_SPACINGS = {"Trailing": "trailing", "Leading": "leading"}
+#: Settings that have no other value here.
+_PLAIN = {"thresholding": False, "rescale_betas_zero_snr": False, "clip_sample_range": 1.0, "set_alpha_to_one": True}
 
 
 def scheduler_config(config: Mapping[str, Any], schedule: Any) -> dict[str, Any]:
-    """Return the config of the scheduler with which diffusers samples as the run does.
+    """Return the config of a scheduler of diffusers for the process of a run, and for its sampler where it has one.
 
-    That is `DDIMScheduler` for DDIM, and else `DDPMScheduler`. It holds the betas one by one, whatever the schedule.
+    That is `DDIMScheduler` for DDIM, and else `DDPMScheduler`, ancestral sampling. It holds the betas one by one,
+    whatever the schedule. `scheduler_differences` says what the run samples with that is not in it.
 
     Args:
         config: of the run.
@@ -32,19 +36,19 @@ def scheduler_config(config: Mapping[str, Any], schedule: Any) -> dict[str, Any]
     if not isinstance(schedule, VariancePreserving) or schedule.steps is None:
         raise LabError(
             f"format=diffusers: its schedulers have T steps that preserve variance, and schedule="
-            f"{_class(config['schedule'])} has none: train with schedule=linear or cosine and schedule.steps=1000"
+            f"{class_of(config['schedule'])} has none: train with schedule=linear or cosine and schedule.steps=1000"
         )
-    learned = _class(config["parameterization"]) == "LearnedVariance"
-    predicts = _class(config["parameterization"]["mean"] if learned else config["parameterization"])
+    learned = class_of(config["parameterization"]) == "LearnedVariance"
+    predicts = class_of(config["parameterization"]["mean"] if learned else config["parameterization"])
     kinds = {here: there for there, here in _PREDICTIONS.items()}
     if predicts not in kinds:
         raise LabError(f"format=diffusers: its schedulers know no parameterization={predicts}, but {', '.join(kinds)}")
     t = torch.arange(schedule.steps + 1, dtype=torch.float64) / schedule.steps
     alpha_bar = schedule.alpha(t) ** 2
-    sampler, clips = config["sampler"], _class(config["clip"] or {})
+    sampler, clips = config["sampler"], class_of(config["clip"] or {})
     if clips not in ("", "ClipX0"):
         raise LabError(f"format=diffusers: clip={clips} has no counterpart there; take clip=x0 or none")
-    is_ddim = _class(sampler) == "DDIM"
+    is_ddim = class_of(sampler) == "DDIM"
     variance = {here: there for there, here in _VARIANCES.items()}[
         "learned" if learned else sampler.get("variance", "beta_tilde")
     ]
@@ -55,12 +59,28 @@ def scheduler_config(config: Mapping[str, Any], schedule: Any) -> dict[str, Any]
         "trained_betas": (1 - alpha_bar[1:] / alpha_bar[:-1]).tolist(),
         "prediction_type": kinds[predicts],
         "clip_sample": clips == "ClipX0",
-        "timestep_spacing": _SPACINGS.get(_class(config["grid"]), "trailing"),
+        "timestep_spacing": _SPACINGS.get(class_of(config["grid"]), "trailing"),
         "steps_offset": 0,
     }
     if is_ddim:
         return {"_class_name": "DDIMScheduler", **common, "set_alpha_to_one": True}
     return {"_class_name": "DDPMScheduler", **common, "variance_type": variance}
+
+
+def scheduler_differences(config: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about each thing that a run samples with and the scheduler does not have."""
+    sampler, grid, guidance = (class_of(config[group] or {}) for group in ("sampler", "grid", "guidance"))
+    found = []
+    if sampler not in ("Ancestral", "DDIM"):
+        found.append(
+            f"The run itself draws with {sampler}; here is ancestral sampling. Other schedulers of diffusers are made "
+            "from this one's config."
+        )
+    if grid not in _SPACINGS:
+        found.append(f"The run itself takes the times of {grid}; here they are evenly spaced (trailing).")
+    if guidance:
+        found.append(f"The run itself draws with guidance ({guidance}); here there is none.")
+    return found
 
 
 def scheduler_choices(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,8 +91,8 @@ def scheduler_choices(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     name = config.get("_class_name")
     if name not in ("DDPMScheduler", "DDIMScheduler"):
-        raise LabError(f"the scheduler is {name}: DDPMScheduler and DDIMScheduler have a counterpart here")
-    for key, value in (("thresholding", False), ("rescale_betas_zero_snr", False), ("clip_sample_range", 1.0)):
+        raise LabError(f"the scheduler is {name!r}: DDPMScheduler and DDIMScheduler have a counterpart here")
+    for key, value in _PLAIN.items():
         if (there := config.get(key, value)) != value:
             raise LabError(f"{key}={there!r}: only {value!r} has a counterpart here")
     prediction = config.get("prediction_type", "epsilon")
@@ -102,6 +122,8 @@ def scheduler_choices(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
     steps, betas = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
+        raise LabError(f"num_train_timesteps={steps!r}: a whole number from 2 to {MOST_STEPS:,} goes here")
     if betas is not None:
         return {"schedule": "given_betas", "schedule.betas": list(betas)}
     kind = config.get("beta_schedule", "linear")
@@ -117,6 +139,6 @@ def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
     raise LabError(f"beta_schedule={kind!r}: linear, scaled_linear and squaredcos_cap_v2 have a counterpart here")
 
 
-def _class(node: Mapping[str, Any]) -> str:
+def class_of(node: Mapping[str, Any]) -> str:
     """Return the name of the class of a node; an empty text for a node without one."""
     return str(node.get("_target_", "")).rpartition(".")[2]

@@ -87,9 +87,9 @@ def unet_config(network: UNet, node: Mapping[str, Any], shape: tuple[int, ...]) 
         "upsample_type": kind,
         "dropout": node["dropout"],
         "act_fn": "silu",
-        "attention_head_dim": heads.pop(),
-        "norm_num_groups": groups.copy().pop(),
-        "attn_norm_num_groups": groups.pop(),
+        "attention_head_dim": min(heads),
+        "norm_num_groups": min(groups),
+        "attn_norm_num_groups": min(groups),
         "norm_eps": node.get("norm_eps", 1e-5),
         "resnet_time_scale_shift": "scale_shift" if node["scale_shift"] else "default",
     }
@@ -124,13 +124,16 @@ def unet_node(config: Mapping[str, Any]) -> dict[str, Any]:
         if (there := config.get(key, value)) != value:
             raise LabError(f"{key}={there!r}: only {value!r} has a counterpart here")
     if (act := config.get("act_fn", "silu")) not in ("silu", "swish"):
-        raise LabError(f"act_fn={act!r}: only 'silu' has a counterpart here")
+        raise LabError(f"act_fn={act!r}: only 'silu', also called 'swish', has a counterpart here")
     widths, size = list(config["block_out_channels"]), config.get("sample_size")
     if not isinstance(size, int):
         raise LabError(f"sample_size={size!r}: a whole number is needed, the side of the images")
     if config.get("time_embedding_dim") not in (None, 4 * widths[0]):
         raise LabError(f"time_embedding_dim={config['time_embedding_dim']}: only {4 * widths[0]} has a counterpart")
-    if any(width % widths[0] for width in widths):
+    for key, least, most in (("layers_per_block", 1, 64), ("in_channels", 1, 4096), ("norm_num_groups", 1, 4096)):
+        if type(number := config.get(key, least)) is not int or not least <= number <= most:
+            raise LabError(f"{key}={number!r}: a whole number from {least} to {most} goes here")
+    if min(widths) < 1 or any(width % widths[0] for width in widths):
         raise LabError(f"block_out_channels={widths}: each must be a multiple of the first")
     attends, kind = _levels(config)
     shift = config.get("resnet_time_scale_shift", "default")
@@ -208,6 +211,8 @@ def _heads(config: Mapping[str, Any], widths: list[int], attends: list[bool]) ->
     width = config.get("attention_head_dim", 8)
     if width is None:
         return {"heads": 1}
+    if type(width) is not int or width < 1:
+        raise LabError(f"attention_head_dim={width!r}: a whole number above 0, or null, goes here")
     too_narrow = [w for w, here in zip(widths, [*attends[:-1], True], strict=True) if here and w % width]
     if too_narrow:
         raise LabError(f"attention_head_dim={width} does not divide the {too_narrow[0]} channels of its level")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -16,11 +17,18 @@ CONFIG, WEIGHTS = "diffusion_lab.json", "model.safetensors"
 
 def own_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of `CONFIG` for a run's config, without the paths and settings of the machine it ran on."""
-    left_out = ("paths", "logger", "launcher", "resume", "init_from", "console", "name", "tags", "notes")
+    left_out = ("paths", "logger", "launcher", "resume", "init_from", "init_flags", "console", "name", "tags", "notes")
     return {
         "layout_version": LAYOUT_VERSION,
-        "config": {key: value for key, value in config.items() if key not in left_out},
+        "config": {key: _without_folders(value) for key, value in config.items() if key not in left_out},
     }
+
+
+def _without_folders(node: Any) -> Any:
+    """Return a config in which only the last part is left of each absolute path, as of ``data.path``."""
+    if isinstance(node, Mapping):
+        return {key: _without_folders(value) for key, value in node.items()}
+    return Path(node).name if isinstance(node, str) and Path(node).is_absolute() else node
 
 
 def own_model(content: Mapping[str, Any], weights: Mapping[str, Tensor]) -> ForeignModel:

@@ -65,7 +65,7 @@ def read_foreign(path: Path, flags: str | None = None) -> ForeignModel:
         return adm_model(read_flags(flags), _read_weights(path))
     except LabError as error:
         raise error if str(error).startswith(str(path)) else LabError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise LabError(f"{path} is damaged: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
 
 
@@ -74,7 +74,7 @@ def _diffusers_model(path: Path) -> ForeignModel:
     folder = path / "unet" if (path / "unet").is_dir() else path
     config = read_json(folder / "config.json")
     if (name := config.get("_class_name")) != diffusers_unet.CLASS:
-        raise LabError(f"{folder / 'config.json'} is of {name}: {diffusers_unet.CLASS} has a counterpart here")
+        raise LabError(f"{folder / 'config.json'} is of {name!r}: {diffusers_unet.CLASS} has a counterpart here")
     scheduler = read_json(path / "scheduler" / "scheduler_config.json")
     choices = scheduler_choices(scheduler) if scheduler else scheduler_choices({"_class_name": "DDPMScheduler"})
     weights = _read_weights(
@@ -97,6 +97,10 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     Raises:
         LabError: naming the file, if it is missing, damaged or holds anything else.
     """
+    if path.is_symlink():
+        raise LabError(
+            f"{path} is a link, as in a cache of the Hub: download with `hf download … --local-dir <folder>`"
+        )
     if path.suffix != ".safetensors":
         return {name: value.float() for name, value in read_weights(path).items()}
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +39,19 @@ def adopted(path: Path, flags: str | None) -> RunFolder:
         LabError: naming the file, and what in it has no counterpart here.
     """
     model = read_foreign(path, flags)
-    settings = replace(
-        _settings(model, path), name=NAME, tags=[model.kind.replace(" ", "-")], notes=f"from {path.resolve().name}"
-    )
-    settings = recordable(settings)
-    with torch.random.fork_rng(), allocation_limit():
-        parts = build(settings)
+    try:
+        settings = recordable(_settings(model, path))
+        with torch.random.fork_rng(), allocation_limit():
+            parts = build(settings)
+    except LabError as error:
+        raise error if str(error).startswith(str(path)) else LabError(f"{path}: {error}") from error
     weights = loadable(model, parts.network, path)
     load_weights(parts.module, weights, path)
     origin = {"weights": weights_hash(weights), "kind": model.kind}
     config = _lasting(settings.as_node())
     for file in sorted(Path(settings.paths.output_dir, NAME).glob("*/config.yaml")):
-        run = RunFolder.open(file.parent)
-        if run.read_manifest().get("imported") == origin and _lasting(run.read_config()) == config:
-            return run
+        if _keeps(file.parent, origin, config):
+            return RunFolder.open(file.parent)
     run = RunFolder.create(settings.paths.output_dir, NAME)
     with run.held():
         run.write_config(settings.as_node(), [])
@@ -83,11 +81,20 @@ def loadable(model: ForeignModel, network: torch.nn.Module, path: Path) -> dict[
 
 def _settings(model: ForeignModel, path: Path) -> TrainConfig:
     """Return the settings of the run that the model would be of."""
-    cfg, _ = composed("train", model.overrides() if model.config is None else [], "train")
-    settings = read_settings(TrainConfig, cfg)
-    if model.config is None:
-        return settings
-    return read_settings(TrainConfig, {**settings.as_node(), **trusted(dict(model.config), path)})
+    cfg, _ = composed("train", model.options, "train")
+    node = trusted(model.node(read_settings(TrainConfig, cfg).as_node()), path)
+    name = {"name": NAME, "tags": [model.kind.replace(" ", "-")], "notes": f"from {path.resolve().name}"}
+    return read_settings(TrainConfig, node | name)
+
+
+def _keeps(folder: Path, origin: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Return whether a run folder is whole and keeps a model with these weights and this config."""
+    try:
+        run = RunFolder.open(folder)
+        is_same = run.read_manifest().get("imported") == origin and _lasting(run.read_config()) == config
+    except LabError:  # it is damaged
+        return False
+    return is_same and (folder / "checkpoints" / "last.ckpt").is_file()
 
 
 def _lasting(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,9 @@ from diffusion_lab.runs.hub import check_login, upload
 from diffusion_lab.runs.load import Run, load_run
 from diffusion_lab.runs.model_card import Loading, model_card
 
-#: What each format writes into an empty folder, and how the model card says that it is read.
-FORMATS: dict[str, Callable[[Run, Path], Loading]] = {
+#: What each format writes into an empty folder, which will have the name given, and how the model card says that it is
+#: read.
+FORMATS: dict[str, Callable[[Run, Path, str], Loading]] = {
     "safetensors": write_safetensors,
     "diffusers": write_diffusers,
     "onnx": write_onnx,
@@ -44,15 +46,17 @@ def export(settings: ExportConfig) -> Path:
 
 
 def _export(settings: ExportConfig) -> Path:
-    out = Path(settings.out)
-    if out.exists():
+    out = Path(settings.out).absolute()
+    if os.path.lexists(out) or out.name == "..":
         raise LabError(f"out={settings.out} exists already: name a new folder")
+    if not out.parent.is_dir():
+        raise LabError(f"out={settings.out}: there is no folder {out.parent} to make it in")
     if settings.push_to_hub is not None:
         check_login()
     run = load_run(settings.run_dir, settings.checkpoint, "cpu", weights=settings.weights)
     run.parts.module.eval()
     with whole_folder(out) as place:
-        loading = FORMATS[settings.format](run, place)
+        loading = FORMATS[settings.format](run, place, out.name)
         picture = run.folder.figures / "samples.png"
         if picture.is_file() and picture.stat().st_size <= _LARGEST_PICTURE:
             shutil.copyfile(picture, place / "samples.png")
@@ -60,7 +64,7 @@ def _export(settings: ExportConfig) -> Path:
         files = sorted(path.relative_to(place) for path in place.rglob("*") if path.is_file())
     text = f"{settings.format} in {shown(out)}: {', '.join(map(str, files))}"
     if loading.difference is not None:
-        text += f"; read again, its output differs by at most {loading.difference:.1e}"
+        text += f"; read again, its output differs by at most {loading.difference:.1e} of the largest"
     uploaded = None
     if settings.push_to_hub is not None:
         uploaded = upload(out, settings.push_to_hub, settings.private)

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.exchange import diffusers_dit, diffusers_unet
-from diffusion_lab.exchange.diffusers_scheduler import scheduler_config
+from diffusion_lab.exchange.diffusers_scheduler import scheduler_config, scheduler_differences
 from diffusion_lab.networks.dit import DiT
 from diffusion_lab.networks.unet import UNet
 from diffusion_lab.runs.load import Run
-from diffusion_lab.runs.model_card import Loading
+from diffusion_lab.runs.model_card import TOLERANCE, Loading
 
 _PIPELINE = """\
 from diffusers import {pipeline}
@@ -28,7 +29,7 @@ from diffusers import {model}, {scheduler}
 model = {model}.from_pretrained(".", subfolder="{folder}").eval()
 scheduler = {scheduler}.from_pretrained(".", subfolder="scheduler")
 scheduler.set_timesteps({steps})
-images = torch.randn({shape})
+images = scheduler.init_noise_sigma * torch.randn({shape})
 labels = torch.arange(4) % {classes}
 for t in scheduler.timesteps:
     with torch.no_grad():
@@ -36,7 +37,7 @@ for t in scheduler.timesteps:
     images = scheduler.step(raw, t, images{arguments}).prev_sample"""
 
 
-def write_diffusers(run: Run, place: Path) -> Loading:
+def write_diffusers(run: Run, place: Path, name: str) -> Loading:
     """Write a run's model as a pipeline of diffusers into an empty folder.
 
     Raises:
@@ -64,28 +65,40 @@ def write_diffusers(run: Run, place: Path) -> Loading:
     model.load_state_dict(weights)
     is_ddim = type(scheduler).__name__ == "DDIMScheduler"
     steps = len(run.parts.pipeline.sampler.steps)
-    clipped = ", use_clipped_model_output=True" if is_ddim and scheduler.config.clip_sample else ""
-    told = {"model": kind, "scheduler": type(scheduler).__name__, "steps": steps}
-    notes = ["Each step draws noise of its own there: samples are not those of a seed here."] if not is_ddim else []
-    if kind == diffusers_unet.CLASS and network.condition is None:
-        pipeline: Any = diffusers.DDIMPipeline if is_ddim else diffusers.DDPMPipeline
-        pipeline(unet=model, scheduler=scheduler).save_pretrained(place)
-        eta = f", eta={config['sampler']['eta']}" if is_ddim else ""
-        code = _PIPELINE.format(pipeline=pipeline.__name__, arguments=f"num_inference_steps={steps}{eta}{clipped}")
-    else:
-        folder = "unet" if kind == diffusers_unet.CLASS else "transformer"
-        model.save_pretrained(place / folder)
-        scheduler.save_pretrained(place / "scheduler")
-        code = _LOOP.format(
-            **told,
-            folder=folder,
-            shape=f"4, {', '.join(map(str, shape))}",
-            classes=run.parts.data.num_classes if network.condition is not None else 1,
-            time="t" if folder == "unet" else "t.expand(4)",
-            arguments=clipped,
-        )
-        notes.append(_about_labels(run))
-    return Loading("diffusers", "diffusers torch", code, tuple(notes), _difference(run, model))
+    arguments = f", eta={config['sampler']['eta']}" if is_ddim else ""
+    if is_ddim and scheduler.config.clip_sample:
+        arguments += ", use_clipped_model_output=True"
+    notes = scheduler_differences(config)
+    if not is_ddim:
+        notes.append("Each step draws noise of its own there: samples are not those of a seed here.")
+    if (run.parts.process.schedule.steps or steps) % steps:
+        notes.append(f"{steps} steps do not divide those of the schedule: diffusers rounds the length of a step down.")
+    folder = "unet" if kind == diffusers_unet.CLASS else "transformer"
+    try:
+        if kind == diffusers_unet.CLASS and network.condition is None:
+            pipeline: Any = diffusers.DDIMPipeline if is_ddim else diffusers.DDPMPipeline
+            pipeline(unet=model, scheduler=scheduler).save_pretrained(place)
+            code = _PIPELINE.format(pipeline=pipeline.__name__, arguments=f"num_inference_steps={steps}{arguments}")
+        else:
+            model.save_pretrained(place / folder)
+            scheduler.save_pretrained(place / "scheduler")
+            code = _LOOP.format(
+                model=kind,
+                scheduler=type(scheduler).__name__,
+                steps=steps,
+                folder=folder,
+                shape=f"4, {', '.join(map(str, shape))}",
+                classes=run.parts.data.num_classes if network.condition is not None else 1,
+                time="t" if folder == "unet" else "t.expand(4)",
+                arguments=arguments,
+            )
+            notes.append(_about_labels(run))
+    except SafetensorError as error:
+        raise LabError(f"cannot write {place / folder}: {error}") from error
+    difference = _difference(run, type(model).from_pretrained(place / folder).eval())
+    if not difference <= TOLERANCE:
+        raise LabError(f"format=diffusers: its output differs by {difference:.1e} from the network's: not written")
+    return Loading("diffusers", "diffusers torch", code, tuple(notes), difference)
 
 
 def _about_labels(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -11,17 +12,14 @@ from torch import Tensor
 
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.atomic_write import write_text
+from diffusion_lab.machine.atomic_write import write_bytes, write_text
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import LearnedVariance, Parameterization
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.runs.load import Run
-from diffusion_lab.runs.model_card import Loading
+from diffusion_lab.runs.model_card import TOLERANCE, Loading
 from diffusion_lab.sampling import DDIM
 from diffusion_lab.sampling.grids import Trailing
-
-#: The largest difference of outputs, as a share of the largest output, at which an export is right.
-_TOLERANCE = 1e-4
 
 #: The most steps that the card's loop takes.
 _STEPS = 50
@@ -71,7 +69,7 @@ x = np.zeros((1, {shape}), np.{dtype})
 raw = network(x=x, c_noise=np.full(1, {time}, np.float32){labels})"""
 
 
-def write_onnx(run: Run, place: Path) -> Loading:
+def write_onnx(run: Run, place: Path, name: str) -> Loading:
     """Write a run's network as ONNX into an empty folder, and run it.
 
     Raises:
@@ -95,7 +93,7 @@ def write_onnx(run: Run, place: Path) -> Loading:
     return _loading(run, place, "onnx", "onnxruntime numpy", _OPEN_ONNX, _checked(run, inputs, raw, "onnx"))
 
 
-def write_torch_export(run: Run, place: Path) -> Loading:
+def write_torch_export(run: Run, place: Path, name: str) -> Loading:
     """Write a run's network as a program of `torch.export` into an empty folder, and run it.
 
     Raises:
@@ -105,7 +103,9 @@ def write_torch_export(run: Run, place: Path) -> Loading:
     file = place / "network.pt2"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
-        torch.export.save(program, file)
+        content = io.BytesIO()
+        torch.export.save(program, content)  # into memory: on a full disk, torch's own writer ends the program
+        write_bytes(file, content.getvalue())
         loaded = torch.export.load(file).module()
     with torch.no_grad():
         raw = loaded(**inputs)
@@ -119,7 +119,8 @@ def _program(run: Run, kind: str) -> tuple[torch.export.ExportedProgram, dict[st
     if getattr(network, "block_size", None) is not None:
         raise LabError(f"format={kind}: a network that sees blocks (network.block_size) is asked in more than one way")
     state = run.parts.process.prior(shape, Noise(torch.arange(3), 0, "export"))
-    inputs = {"x": state, "c_noise": torch.tensor([10.0, 200.0, 800.0])}
+    times = torch.tensor([0.05, 0.4, 0.95], dtype=torch.float64)
+    inputs = {"x": state, "c_noise": run.parts.process.schedule.c_noise(times).float()}
     labels = run.parts.pipeline.condition(3, None)
     if labels is not None:
         inputs["condition"] = labels
@@ -139,7 +140,7 @@ def _checked(run: Run, inputs: dict[str, Tensor], raw: Tensor, kind: str) -> flo
     with torch.no_grad():
         expected = run.parts.network(**inputs)
     difference = float((raw - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
-    if not difference <= _TOLERANCE:
+    if not difference <= TOLERANCE:
         raise LabError(f"format={kind}: the graph's output differs by {difference:.1e} from the network's: not written")
     return difference
 

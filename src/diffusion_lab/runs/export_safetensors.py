@@ -15,12 +15,12 @@ from diffusion_lab.runs.model_card import Loading
 _CODE = """\
 from diffusion_lab import load_run
 
-run = load_run(".")
+run = load_run("{name}")
 samples = run.sample(16, seed=0)  # {samples}"""
 
 
-def write_safetensors(run: Run, place: Path) -> Loading:
-    """Write the weights and the config of a run into an empty folder."""
+def write_safetensors(run: Run, place: Path, name: str) -> Loading:
+    """Write the weights and the config of a run into an empty folder, which will have that name."""
     weights = {name: value.detach().contiguous() for name, value in run.parts.module.state_dict().items()}
     write_bytes(place / WEIGHTS, save(weights, {"format": "pt"}))
     content = own_config(run.settings.as_node())
@@ -30,9 +30,10 @@ def write_safetensors(run: Run, place: Path) -> Loading:
     return Loading(
         "diffusion-lab",
         "diffusion-lab",
-        _CODE.format(samples=f"[16, {shape}], {kind}"),
+        _CODE.format(name=name, samples=f"[16, {shape}], {kind}"),
         (
             "A new run starts from these weights with `diffusion-lab train init_from=<this folder> …` and the same "
             "network; `diffusion-lab sample run_dir=<this folder>` draws to files.",
         ),
+        "Beside the folder of this file",
     )

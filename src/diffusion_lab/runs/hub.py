@@ -22,13 +22,12 @@ def upload(folder: Path, repository: str, private: bool) -> str:
         LabError: naming what the Hub answers, and the folder, which stays as it is.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
     try:
         address = str(api.create_repo(repository, private=private, exist_ok=True))
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a model of Diffusion Lab")
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # of the Hub, of the network or of a file; each library has its own kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise LabError(f"push_to_hub={repository}: {reason}; the files are in {folder}") from error
     return address

@@ -99,7 +99,7 @@ def load_run(
         LabError: naming what is missing, damaged or not to be trusted.
     """
     foreign = is_foreign(Path(path))
-    if flags is not None and not foreign:
+    if flags is not None and not foreign and Path(path).exists():
         raise LabError(f"flags are for a checkpoint of improved-diffusion or ADM, and {path} is none")
     folder = adopted(Path(path), flags) if foreign else RunFolder.open(path)
     node = trusted(folder.read_config(), folder.path / "config.yaml")
