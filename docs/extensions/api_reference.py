@@ -1,7 +1,7 @@
 """The reference of the Python API: a page for each package, made of docstrings, and links between them.
 
-A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a name that
-Python does not find is a warning, and so ends the build.
+A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a type that
+is not found is a warning, and so ends the build.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
 from written_pages import write_pages
 
 #: What each page holds: packages, or single modules.
@@ -63,7 +64,10 @@ def _page(page: str, packages: tuple[str, ...]) -> str:
         for module in modules(package):
             if not _has_members(module):
                 continue
-            parts += [_heading(module.removeprefix("diffusion_lab."), "-"), f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n"]
+            parts += [
+                _heading(module.removeprefix("diffusion_lab."), "-"),
+                f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n",
+            ]
     return "\n".join(parts)
 
 
@@ -126,7 +130,11 @@ def _typing_imports(module: str) -> dict[str, str]:
         source = inspect.getsource(importlib.import_module(module))
     except (ImportError, OSError, TypeError, ValueError):  # there is none, or it is written in C
         return {}
-    blocks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    blocks = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
     lines = [line for block in blocks for line in block.body if isinstance(line, ast.ImportFrom)]
     return {alias.asname or alias.name: f"{line.module}:{alias.name}" for line in lines for alias in line.names}
 
@@ -156,7 +164,7 @@ _SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 
 
 def guard(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Take from plain text what looks like a mark: stars and bars of formulas, and colons where Napoleon expects a type."""
+    """Take from text what looks like a mark: stars and bars of formulas, and colons where Napoleon expects a type."""
     section = "Returns:" if what in ("attribute", "data", "property") else ""
     for number, line in enumerate(lines):
         if line in _SECTIONS:
@@ -165,7 +173,9 @@ def guard(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list
         if line and not line.startswith(" ") and what not in ("attribute", "data", "property"):
             section = ""
         parts = re.split(r"(``.+?``|`[^`]+`)", line)
-        line = "".join(part if part.startswith("`") else re.sub(r"(?<!\*)\*(?!\*)|\|", r"\\\g<0>", part) for part in parts)
+        line = "".join(
+            part if part.startswith("`") else re.sub(r"(?<!\*)\*(?!\*)|\|", r"\\\g<0>", part) for part in parts
+        )
         lines[number] = line.replace(":", _COLON) if section == "Returns:" else line
 
 
