@@ -1,7 +1,7 @@
 """The reference of the Python API: a page for each package, made of docstrings, and links between them.
 
-A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a type that
-is not found is a warning, and so ends the build.
+A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a type
+that is not found is a warning, and so ends the build.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "running": ("commands.in_python", "runs.load", "errors", "console"),
 }
 _TITLES = {
-    "running": "`diffusion_lab`: train, load_run, records",
+    "running": "train, load_run, records",
 }
 
 

@@ -233,8 +233,8 @@ def _refusals(target: Callable[..., Any]) -> str:
     """What the docstring says of values that are refused."""
     text = (inspect.getdoc(target) or "").partition("\nRaises:\n")[2]
     found = re.findall(r"^ {4}(?:ValueError|LabError): (.*(?:\n {8}.*)*)", text, re.M)
-    said = "; ".join(" ".join(one.split()).rstrip(".") for one in found)
-    return f" Refused: {prose(_plain(said))}." if said else ""
+    said = [match[0] for one in found if (match := re.search(r"\bif .*", " ".join(one.split()).rstrip(".")))]
+    return f" It is refused {prose(_plain('; '.join(said)))}." if said else ""
 
 
 def _introduction(file: ConfigFile) -> str:
@@ -262,7 +262,7 @@ def _block(lines: list[str]) -> str:
 def _first_line(group: str, option: str) -> str:
     comment = read_config(option_file(group, option)).comment
     text = [line for line in comment if line and not line.startswith(("With: ", "  "))]
-    return _sentence(prose(re.split(r"(?<=\.) ", " ".join(text))[0])) if text else ""
+    return _sentence(prose(re.split(r"(?<=\.)(?<! al\.) ", " ".join(text))[0])) if text else ""
 
 
 def _option_link(group: str, option: str) -> str:
@@ -282,7 +282,9 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
+    word = text.split()[0]
+    first = text[0] if word.endswith(":") or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
+    return first + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
 
 
 def _plain(text: str) -> str:

@@ -46,7 +46,7 @@ def test_the_readme_is_one_page():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
 
 
-@pytest.mark.parametrize("folder", ["how-to", "concepts", "results"])
+@pytest.mark.parametrize("folder", ["how-to", "concepts", "reference", "results"])
 def test_the_list_of_a_folder_names_all_of_its_pages(folder):
     """As links, which are read in the repository, and in the order of the site."""
     pages = {page.name for page in (ROOT / "docs" / folder).glob("*.md")} - {"index.md"}
