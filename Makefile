@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install quickstart quickstart-text train test test-full lint format walkthrough lock tensorboard clean
+.PHONY: help install quickstart quickstart-text train test test-full lint format walkthrough docs docs-links lock tensorboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ format: $(READY) ## format with ruff, and fix what it can fix
 walkthrough: $(READY) ## execute the notebooks of docs/walkthrough on their real data, and keep the outputs
 	$(BIN)/python docs/walkthrough/execute.py
 
+docs: $(READY) ## build the documentation into docs/_build/html; warnings and dead links are errors
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	$(BIN)/python docs/check_pages.py docs/_build/html
+
+docs-links: $(READY) ## check the documentation's links to other sites (needs a network, so CI does not)
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
+
 lock: ## resolve requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet -o requirements.lock
@@ -69,4 +76,4 @@ tensorboard: $(READY) ## show all runs in TensorBoard
 	$(BIN)/tensorboard --logdir outputs
 
 clean: ## remove .venv and caches, but not outputs/ and data/
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache docs/_build

@@ -21,7 +21,7 @@ _NAMED_ONLY = {"index", "search", "next", "prev", "canonical", "author", "licens
 _ELSEWHERE = re.compile(r"^\s*(https?:)?//", re.I)
 _CSS_LOADS = re.compile(r"url\(\s*['\"]?\s*((?:https?:)?//[^)'\"]*)|@import\s+['\"]((?:https?:)?//[^'\"]*)", re.I)
 #: Modules, workers and requests of a script, with an address that is written out.
-_SCRIPT_LOADS = re.compile(r"(?:import|import\(|importScripts\(|fetch\()\s*['\"`]((?:https?:)?//[^'\"`]*)", re.I)
+_SCRIPT_LOADS = re.compile(r"\b(?:from|import|importScripts|fetch)\s*\(?\s*['\"`]((?:https?:)?//[^'\"`]*)", re.I)
 
 
 class _Page(HTMLParser):
@@ -39,8 +39,12 @@ class _Page(HTMLParser):
         values = {name: value or "" for name, value in attrs}
         self._inside = tag
         self.anchors |= {values[name] for name in ("id", "name") if name in values}
-        self.loads += [values[name] for name in _LOADS if name in values and not (tag == "a" or name == "data" and tag != "object")]
-        self.loads += [part for part in values.get("srcset", "").split(", ")[1:]]
+        self.loads += [
+            values[name]
+            for name in _LOADS
+            if name in values and not (tag == "a" or (name == "data" and tag != "object"))
+        ]
+        self.loads += values.get("srcset", "").split(", ")[1:]
         self.loads += [found[0] or found[1] for found in _CSS_LOADS.findall(values.get("style", ""))]
         if tag == "link" and not set(values.get("rel", "").split()) <= _NAMED_ONLY:
             self.loads.append(values.get("href", ""))
@@ -99,7 +103,11 @@ def _target(page: Path, link: str) -> Path | None:
 def main() -> int:
     """Check the folder that was typed."""
     found = list(problems(Path(sys.argv[1]).resolve()))
-    print("\n".join([*found[:50], f"{len(found)} problems"]) if found else "All links of the pages lead somewhere; none loads from elsewhere.")
+    print(
+        "\n".join([*found[:50], f"{len(found)} problems"])
+        if found
+        else "All links of the pages lead somewhere; none loads from elsewhere."
+    )
     return 1 if found else 0
 
 

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`. Its pages need no network, when they are built and when they are read."""
+"""How Sphinx builds the documentation: `make docs`. Neither the build nor its pages need a network."""
 
 import sys
 from importlib import metadata
@@ -14,7 +14,6 @@ release = metadata.version("diffusion-lab")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
     "myst_nb",
     "sphinx_copybutton",
     "api_reference",
@@ -40,7 +39,6 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Attributes", "params_style")]
-viewcode_follow_imported_members = False
 autodoc_inherit_docstrings = False
 python_use_unqualified_type_names = True
 add_module_names = False

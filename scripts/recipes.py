@@ -1,4 +1,4 @@
-"""Record what recipes reached, and write the README's tables: `python scripts/recipes.py`, and `--help`."""
+"""Record what recipes reached, and write the tables of their page: `python scripts/recipes.py`, and `--help`."""
 
 from diffusion_lab.config.arguments import run_on_paths
 from diffusion_lab.config.reader_schema import RecipesConfig

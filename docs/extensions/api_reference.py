@@ -1,7 +1,7 @@
 """The reference of the Python API: a page for each package, made of docstrings, and links between them.
 
-A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a name that
-Python does not find is a warning, and so ends the build.
+A name in a docstring is written as in the source, often without its module. It is looked up as Python would; a type
+that is not found is a warning, and so ends the build.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
 from written_pages import write_pages
 
 #: What each page holds: packages, or single modules.
@@ -38,7 +39,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "running": ("commands.in_python", "runs.load", "errors", "console"),
 }
 _TITLES = {
-    "running": "`diffusion_lab`: train, load_run, records",
+    "running": "train, load_run, records",
 }
 
 
@@ -63,7 +64,10 @@ def _page(page: str, packages: tuple[str, ...]) -> str:
         for module in modules(package):
             if not _has_members(module):
                 continue
-            parts += [_heading(module.removeprefix("diffusion_lab."), "-"), f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n"]
+            parts += [
+                _heading(module.removeprefix("diffusion_lab."), "-"),
+                f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n",
+            ]
     return "\n".join(parts)
 
 
@@ -126,7 +130,11 @@ def _typing_imports(module: str) -> dict[str, str]:
         source = inspect.getsource(importlib.import_module(module))
     except (ImportError, OSError, TypeError, ValueError):  # there is none, or it is written in C
         return {}
-    blocks = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    blocks = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
     lines = [line for block in blocks for line in block.body if isinstance(line, ast.ImportFrom)]
     return {alias.asname or alias.name: f"{line.module}:{alias.name}" for line in lines for alias in line.names}
 
@@ -140,8 +148,8 @@ def link(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes
     if not re.fullmatch(r"[\w.]+", target):
         return contnode if code else None
     found = found_object(node.get("py:module"), node.get("py:class"), target)
-    if found is None:
-        return contnode if code else None
+    if found is None:  # a private name of another library has no page, nor a need of one
+        return contnode if code or target.startswith("_") else None
     home = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
     entry = env.domains.python_domain.objects.get(home)
     if entry is None or home == ".":
@@ -152,31 +160,35 @@ def link(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes
 
 #: Stands for a colon that is no mark of Google's style.
 _COLON = "\ue000"
+_SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 
 
 def guard(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Hide from Napoleon the colons of plain sentences, where it would see a type before them."""
-    plain = what in ("attribute", "data", "property")
+    """Take from text what looks like a mark: stars and bars of formulas, and colons where Napoleon expects a type."""
+    section = "Returns:" if what in ("attribute", "data", "property") else ""
     for number, line in enumerate(lines):
-        if not line.startswith(" ") and line:
-            plain = plain or line == "Returns:"
-            if line in _SECTIONS:
-                plain = line == "Returns:"
-        if plain and line not in _SECTIONS:
-            lines[number] = line.replace(":", _COLON)
-
-
-_SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:", "Example:", "Note:")
-
-
-def mend(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let stars and bars of formulas be no marks of reStructuredText."""
-    for number, line in enumerate(lines):
-        parts = re.split(r"(``.+?``|`[^`]+`)", line.replace(_COLON, ":"))
-        lines[number] = "".join(
-            part if part.startswith("`") else re.sub(r"(?<![\\*])\*(?!\*)|\|", lambda match: "\\" + match[0], part)
-            for part in parts
+        if line in _SECTIONS:
+            section = line
+            continue
+        if line and not line.startswith(" ") and what not in ("attribute", "data", "property"):
+            section = ""
+        parts = re.split(r"(``.+?``|`[^`]+`)", line)
+        line = "".join(
+            part if part.startswith("`") else re.sub(r"(?<!\*)\*(?!\*)|\|", r"\\\g<0>", part) for part in parts
         )
+        lines[number] = line.replace(":", _COLON) if section == "Returns:" else line
+
+
+def unguard(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Put the colons back."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def mend_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Write the default of a dataclass's list or dict as Python can read it."""
+    return (signature.replace("<factory>", "...") if signature else signature), returned
 
 
 def write(app: Sphinx) -> None:
@@ -188,6 +200,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before the build, and resolve their references."""
     app.connect("builder-inited", write)
     app.connect("autodoc-process-docstring", guard, priority=400)
-    app.connect("autodoc-process-docstring", mend, priority=600)
+    app.connect("autodoc-process-docstring", unguard, priority=600)
+    app.connect("autodoc-process-signature", mend_signature)
     app.connect("missing-reference", link)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,7 @@
 """The reference of the config tree: a page for each group and each command, made of `conf/` and of constructors.
 
-The keys, values and comments are those of the files; what a key accepts, its range and its description are read from the
-annotations, checks and docstrings of the class that its ``_target_`` names, as `diffusion-lab schema` reads them.
+The keys, values and comments are those of the files; what a key accepts, its range and its description are read from
+the annotations, checks and docstrings of the class that its ``_target_`` names, as `diffusion-lab schema` reads them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from config_yaml import ConfigFile, Key, read_config
 from docutils import nodes
-from ranges import ranges_of
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
-from written_pages import write_pages
 
+from config_yaml import ConfigFile, Key, read_config
 from diffusion_lab.config.annotations import describe, type_hints
 from diffusion_lab.config.help import group_comments
 from diffusion_lab.config.json_schema import ON_PATHS, argument_texts
@@ -30,6 +28,8 @@ from diffusion_lab.config.schema import Part, Paths, Search
 from diffusion_lab.config.settings import SCHEMAS
 from diffusion_lab.config.targets import located
 from diffusion_lab.config.tree import conf_dir, option_file, options
+from ranges import ranges_of
+from written_pages import write_pages
 
 #: The classes that take the keys of groups whose files name none.
 _TAKERS: Mapping[str, type] = {"trainer": pl.Trainer, "paths": Paths, "search": Search}
@@ -80,7 +80,9 @@ def _group_page(group: str, note: Path) -> str:
         parts.append(f"The default is {_option_link(group, default)}.")
     if note.is_file():
         parts.append(note.read_text(encoding="utf-8").strip())
-    parts.append("\n".join(f"- {_option_link(group, option)}: {_first_line(group, option)}" for option in options(group)))
+    parts.append(
+        "\n".join(f"- {_option_link(group, option)}: {_first_line(group, option)}" for option in options(group))
+    )
     parts += [_option(group, option) for option in options(group)]
     if group == "trainer":
         parts.append(_arguments_of_trainer())
@@ -117,10 +119,17 @@ def _command_page(command: str) -> str:
     if any(not of and one == "train" for of, one in file.chosen):
         parts.append("It takes every group and key of {ref}`train <command-train>`, too.")
     if chosen := [(of, one) for of, one in file.chosen if of in groups()]:
-        parts += ["## Groups", "| group | default | meaning |\n| --- | --- | --- |\n" + "\n".join(_group_row(*c) for c in chosen)]
+        parts += [
+            "## Groups",
+            "| group | default | meaning |\n| --- | --- | --- |\n" + "\n".join(_group_row(*c) for c in chosen),
+        ]
     rows = []
     for key in file.keys:
-        if key.path[0] != "hydra" and _shown(key) and not (key.path[0] in groups() and key.value == "null"):
+        if (
+            key.path[0] != "hydra"
+            and _shown(key)
+            and not (key.path[0] in groups() and len(key.path) == 1 and key.value == "null")
+        ):
             hint, text, bound = _of_schema(schema, key.path)
             rows.append(_cells(".".join(key.path), key, hint, text, bound))
     parts += ["## Keys", _table(rows)]
@@ -179,7 +188,11 @@ def _cells(name: str, key: Key, hint: Any, text: str, bound: str) -> str:
 
 
 def _settings(file: ConfigFile) -> str:
-    rows = [f"| `{'.'.join(key.path)}` | `{_in_table(key.value)}` | {_sentence(prose(key.comment, table=True))} |" for key in file.keys if key.value]
+    rows = [
+        f"| `{'.'.join(key.path)}` | `{_in_table(key.value)}` | {_sentence(prose(key.comment, table=True))} |"
+        for key in file.keys
+        if key.value
+    ]
     return "| key | value | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
 
 
@@ -211,8 +224,8 @@ def _arguments_of_trainer() -> str:
         key = Key((name,), "null" if parameter.default is None else str(parameter.default), "", None)
         rows.append(_cells(f"trainer.{name}", key, hints.get(name), texts.get(name, ""), ""))
     return (
-        "## All arguments of Lightning's Trainer\n\nThose that no option sets are typed as `+trainer.<argument>=…`.\n\n"
-        + _table(rows)
+        "(config-trainer-arguments)=\n## All arguments of Lightning's Trainer\n\n"
+        "Those that no option sets are typed as `+trainer.<argument>=…`.\n\n" + _table(rows)
     )
 
 
@@ -220,8 +233,8 @@ def _refusals(target: Callable[..., Any]) -> str:
     """What the docstring says of values that are refused."""
     text = (inspect.getdoc(target) or "").partition("\nRaises:\n")[2]
     found = re.findall(r"^ {4}(?:ValueError|LabError): (.*(?:\n {8}.*)*)", text, re.M)
-    said = "; ".join(" ".join(one.split()).rstrip(".") for one in found)
-    return f" Refused: {prose(_plain(said))}." if said else ""
+    said = [match[0] for one in found if (match := re.search(r"\bif .*", " ".join(one.split()).rstrip(".")))]
+    return f" It is refused {prose(_plain('; '.join(said)))}." if said else ""
 
 
 def _introduction(file: ConfigFile) -> str:
@@ -249,7 +262,7 @@ def _block(lines: list[str]) -> str:
 def _first_line(group: str, option: str) -> str:
     comment = read_config(option_file(group, option)).comment
     text = [line for line in comment if line and not line.startswith(("With: ", "  "))]
-    return _sentence(prose(re.split(r"(?<=\.) ", " ".join(text))[0])) if text else ""
+    return _sentence(prose(re.split(r"(?<=\.)(?<! al\.) ", " ".join(text))[0])) if text else ""
 
 
 def _option_link(group: str, option: str) -> str:
@@ -269,7 +282,9 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
+    word = text.split()[0]
+    first = text[0] if word.endswith(":") or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
+    return first + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
 
 
 def _plain(text: str) -> str:
@@ -313,9 +328,12 @@ class ConfigGroups(SphinxDirective):
         for group in groups():
             default, text = group_texts()[group]
             listed = " ".join(
-                f"{{ref}}`{option} <config-{group}-{option}>`" + (" \\*" if option == default else "") for option in options(group)
+                f"{{ref}}`{option} <config-{group}-{option}>`" + (" \\*" if option == default else "")
+                for option in options(group)
             )
-            rows.append(f"| {{ref}}`{group} <config-{group}>` | {prose(text.partition('; e.g. ')[0], table=True)} | {listed} |")
+            rows.append(
+                f"| {{ref}}`{group} <config-{group}>` | {prose(text.partition('; e.g. ')[0], table=True)} | {listed} |"
+            )
         head = "| group | meaning | options (\\* is the default) |\n| --- | --- | --- |"
         return self.parse_text_to_nodes("\n".join([head, *rows]))
 

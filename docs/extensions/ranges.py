@@ -1,7 +1,8 @@
 """The ranges of config keys, read from the checks of the classes that take them.
 
-A constructor refuses a value by ``raise ValueError(f"schedule.steps must be at least 2, got {steps}")``, or by a function
-that raises so, such as `at_least(1, "search.workers", self.workers)`. What stands between "must" and "got" is the range.
+A constructor refuses a value by ``raise ValueError(f"schedule.steps must be at least 2, got {steps}")``, or by a
+function that raises so, such as `at_least(1, "search.workers", self.workers)`. What stands between "must" and "got" is
+the range.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def _parsed(target: Callable[..., Any]) -> ast.AST:
 def _of_node(node: ast.AST, names: Mapping[str, Any], bound: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.For) and (rows := _rows(node)):
         for row in rows:
-            for child in node.body:
-                yield from _of_node(child, names, {**bound, **row})
+            for line in node.body:
+                yield from _of_node(line, names, {**bound, **row})
         return
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) == "ValueError":
         text = _text(node.exc.args[0], names, bound) if node.exc.args else ""
@@ -50,7 +51,9 @@ def _of_node(node: ast.AST, names: Mapping[str, Any], bound: Mapping[str, Any]) 
             yield match["key"], match["range"].removeprefix("be ")
         return
     if isinstance(node, ast.Call) and inspect.isfunction(function := names.get(_name(node.func))):
-        given = dict(zip(inspect.signature(function).parameters, (_value(one, bound) for one in node.args), strict=False))
+        given = dict(
+            zip(inspect.signature(function).parameters, (_value(one, bound) for one in node.args), strict=False)
+        )
         given = {name: value for name, value in given.items() if value is not None}
         if function.__module__.startswith("diffusion_lab.") and given:
             inside = vars(sys.modules[function.__module__])

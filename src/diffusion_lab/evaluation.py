@@ -93,7 +93,7 @@ class Result(ABC):
         """Return one line for people."""
 
     def figures(self) -> Mapping[str, Any]:
-        """Return its figures by name: matplotlib's, or sheets of data (`diffusion_lab.figures.Sheet`); none by default."""
+        """Return its figures by name: matplotlib's, or of the kind `diffusion_lab.figures.Sheet`; none by default."""
         return {}
 
 

@@ -162,7 +162,7 @@ class RecipesConfig:
     """The settings of scripts/recipes.py: where the records, tables and figures of recipes lie."""
 
     records: str
-    readme: str
+    page: str
     figure: str
 
 

@@ -15,7 +15,7 @@ from diffusion_lab.errors import LabError, did_you_mean
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 _STRATEGIES = ("auto", "ddp", "fsdp")
 
-#: See docs/scaling.md. 16-true is left out: in float16, Adam's eps and small gradients become 0.
+#: See docs/how-to/precision.md. 16-true is left out: in float16, Adam's eps and small gradients become 0.
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
@@ -81,12 +81,12 @@ def _check_processes(nodes: int, here: int) -> None:
         if nodes > 1:
             raise LabError(
                 f"trainer.num_nodes={nodes}: the processes of several machines are started by torchrun or srun, "
-                "see docs/scaling.md"
+                "see docs/how-to/several_processes.md"
             )
     elif started != here * nodes:
         raise LabError(
             f"trainer.devices and trainer.num_nodes make {here} × {nodes} = {here * nodes} processes, and {launcher} "
-            f"started {started}: give both the same numbers, see docs/scaling.md"
+            f"started {started}: give both the same numbers, see docs/how-to/several_processes.md"
         )
 
 

@@ -71,8 +71,8 @@ def recipe_run(outputs, name="tutorial", overrides=(), config=None, **facts):
 
 @pytest.fixture
 def settings(tmp_path):
-    (tmp_path / "README.md").write_text(f"Above\n{MARKS[0]}\nold\n{MARKS[1]}\nBelow\n")
-    return RecipesConfig(str(tmp_path / "records"), str(tmp_path / "README.md"), str(tmp_path / "recipes"))
+    (tmp_path / "recipes.md").write_text(f"Above\n{MARKS[0]}\nold\n{MARKS[1]}\nBelow\n")
+    return RecipesConfig(str(tmp_path / "records"), str(tmp_path / "recipes.md"), str(tmp_path / "recipes"))
 
 
 def test_a_run_is_recorded_and_tables_and_figures_are_made_of_the_record(tmp_path, settings, capsys):
@@ -91,7 +91,7 @@ def test_a_run_is_recorded_and_tables_and_figures_are_made_of_the_record(tmp_pat
     assert {one["command"] for one in record["evaluations"]} == {typed}
     assert str(tmp_path) not in json.dumps(record)
     assert image.imread(tmp_path / "records" / "tutorial.png").shape[:2] == (4, 80)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     assert text.startswith(f"Above\n{MARKS[0]}\n| recipe |")
     assert text.endswith(f"{MARKS[1]}\nBelow\n")
     row = next(line for line in text.splitlines() if line.startswith("| `tutorial`"))
@@ -127,7 +127,7 @@ def test_the_sampler_is_named_with_what_was_changed_of_it_and_each_has_a_line_of
     evaluation(path, "a", {"quality": quality(4.0, 10)}, sampler=ddim, transforms={})
     evaluation(path, "b", {"quality": quality(3.0, 40)}, sampler=solver, transforms=guided)
     record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     assert (
         "| `tutorial` | `dpmpp_2m_sde guidance.scale=1.5 guidance.min_log_snr=0` | 3.000 ± 0.010 (40) | 4.000 ± 0.010 |"
         in text
@@ -153,7 +153,7 @@ def test_the_clip_is_named_where_it_is_not_that_of_the_run(tmp_path, settings, o
     ddim = {"_target_": "diffusion_lab.sampling.DDIM", "num_steps": 10, "eta": 0.0}
     evaluation(path, "a", {"quality": quality(4.0, 10)}, sampler=ddim, transforms=asked)
     record_recipes([str(path)], settings)
-    assert f"| `tutorial` | `{named}` |" in (tmp_path / "README.md").read_text()
+    assert f"| `tutorial` | `{named}` |" in (tmp_path / "recipes.md").read_text()
 
 
 def test_a_sampler_within_another_is_named_by_its_option(tmp_path, settings):
@@ -173,7 +173,7 @@ def test_a_row_says_what_real_images_reach(tmp_path, settings):
     path = recipe_run(tmp_path / "outputs")
     evaluation(path, "a", {"quality": quality(4.0, 50, recall_floor=0.875, recall_floor_spread=0.25)})
     record_recipes([str(path)], settings)
-    lines = (tmp_path / "README.md").read_text().splitlines()
+    lines = (tmp_path / "recipes.md").read_text().splitlines()
     headings = next(line for line in lines if line.startswith("| recipe")).split(" | ")
     cells = next(line for line in lines if line.startswith("| *1,000 real images*")).split(" | ")
     real = dict(zip(headings, cells, strict=True))
@@ -192,7 +192,7 @@ def test_what_is_not_recorded_has_a_row_in_the_first_table_of_its_data(tmp_path,
     evaluation(path, "a", {"quality": quality(4.0, 20)})
     evaluation(path, "b", {"quality": quality(0.5, 10, extractor="own/Other@abc")})
     record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     rows = [line for line in text.splitlines() if "not run" in line.lower()]
     assert len(rows) == 2
     assert rows[0].startswith("| `one` | not run | – |")
@@ -211,7 +211,7 @@ def test_numbers_of_two_feature_networks_are_in_two_tables(tmp_path, settings):
         path = recipe_run(tmp_path / "outputs", name)
         evaluation(path, "a", {"quality": quality(4.0, 20, extractor=extractor)})
         record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     assert text.count("| recipe |") == 2
     assert text.index("`one`") < text.index("own/MNIST@abc") < text.index("`two`") < text.index("own/FashionMNIST@abc")
 
@@ -221,7 +221,7 @@ def test_numbers_of_two_feature_networks_of_one_run_are_in_two_tables(tmp_path, 
     evaluation(path, "a", {"quality": quality(4.0, 20)})
     evaluation(path, "b", {"quality": quality(0.5, 10, extractor="own/Other@abc")})
     record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     first, second = (part.splitlines() for part in text.split("| recipe |")[1:])
     assert first[2].startswith("| `one` | 4.000 ± 0.010 (20) | 4.000 ± 0.010 |")
     assert second[2].startswith("| `one` | 0.500 ± 0.010 (10) | 0.500 ± 0.010 | 0.500 ± 0.010 |")
@@ -251,7 +251,7 @@ def test_bounds_of_tokens_have_a_table_with_samples_of_text(tmp_path, settings):
         evaluation(path, "a", {"bound": token_bound(nats, **per_character)})
         evaluation(path, "b", {"masked_count": token_bound(nats + 0.25, **per_character)})
         record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     first, second = (line for line in text.splitlines() if line.startswith("| `"))
     assert first.startswith("| `two` | 1.50 ± 0.25 | 1.50 ± 0.25 | 3.00 ± 0.25 |")
     assert second.startswith("| `one` | 2.00 ± 0.25")
@@ -278,7 +278,7 @@ def test_text_has_the_floors_of_n_gram_models_and_a_table_of_what_was_drawn(tmp_
             evaluation(path, f"of {order}", {"text_quality": text_quality(order, floor)})
         evaluation(path, "one seed", {"text_quality": text_quality(11, 1.0, num_seeds=1)})
         record_recipes([str(path)], settings)
-    bounds, drawn = (part.splitlines() for part in (tmp_path / "README.md").read_text().split("| recipe |")[1:])
+    bounds, drawn = (part.splitlines() for part in (tmp_path / "recipes.md").read_text().split("| recipe |")[1:])
     rows = [row.split(" | ")[:2] for row in bounds if row.startswith("| `") or row.startswith("| *")]
     assert rows == [
         ["| `two`", "1.50 ± 0.25"],
@@ -305,7 +305,7 @@ def bound_and_text(outputs, name, nats, model="5-gram@abc", fingerprint="0", err
 
 
 def rows_of(settings):
-    lines = Path(settings.readme).read_text(encoding="utf-8").splitlines()
+    lines = Path(settings.page).read_text(encoding="utf-8").splitlines()
     return [[cell.strip("|` *") for cell in line.split(" | ")] for line in lines if line.startswith(("| `", "| *"))]
 
 
@@ -324,7 +324,7 @@ def test_rows_are_in_the_order_of_the_number_that_is_shown(tmp_path, settings):
 def test_bounds_of_other_texts_of_the_same_kind_are_in_another_table(tmp_path, settings):
     for name, data in (("one", "aa"), ("two", "bb")):
         record_recipes([str(bound_and_text(tmp_path / "outputs", name, 2.0, fingerprint=data))], settings)
-    assert Path(settings.readme).read_text(encoding="utf-8").count("| recipe | nats/character") == 2
+    assert Path(settings.page).read_text(encoding="utf-8").count("| recipe | nats/character") == 2
 
 
 def test_samples_of_different_numbers_are_not_compared(tmp_path, settings):
@@ -354,7 +354,7 @@ def test_bounds_of_tokens_that_are_no_text_are_those_of_a_token(tmp_path, settin
     path = recipe_run(tmp_path / "outputs", "one")
     evaluation(path, "a", {"bound": token_bound(2.0)})
     record_recipes([str(path)], settings)
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "recipes.md").read_text()
     assert "| recipe | bits/token | parameters |" in text
     assert (tmp_path / "records" / "one.png").is_file()
 
@@ -372,7 +372,7 @@ def test_numbers_of_two_data_sets_are_in_two_tables(tmp_path, settings):
         path = recipe_run(tmp_path / "outputs", name, config={"data": {"_target_": f"diffusion_lab.data.{data}"}})
         evaluation(path, "a", {"quality": quality(4.0, 20, extractor="inception@abc")})
         record_recipes([str(path)], settings)
-    assert (tmp_path / "README.md").read_text().count("| recipe |") == 2
+    assert (tmp_path / "recipes.md").read_text().count("| recipe |") == 2
     assert {"recipes-cifar10.png", "recipes-digits.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
@@ -392,7 +392,7 @@ def test_other_runs_are_refused_and_nothing_is_written(tmp_path, settings, chang
     with pytest.raises(LabError, match=said):
         record_recipes([str(path)], settings)
     assert not (tmp_path / "records").exists()
-    assert "old" in (tmp_path / "README.md").read_text()
+    assert "old" in (tmp_path / "recipes.md").read_text()
 
 
 def test_evaluations_of_different_numbers_of_samples_are_not_put_into_one_table(tmp_path, settings):
@@ -423,7 +423,7 @@ def test_a_likelihood_of_few_items_is_not_shown_for_being_low_by_chance(tmp_path
     for name, accuracy, samples in (("e", 0.99, 100), ("f", 0.98, 10000)):
         evaluation(path, name, {"cas": {"accuracy": accuracy, "num_samples": samples}})
     record_recipes([str(path)], settings)
-    row = next(line for line in (tmp_path / "README.md").read_text().splitlines() if "`tutorial`" in line)
+    row = next(line for line in (tmp_path / "recipes.md").read_text().splitlines() if "`tutorial`" in line)
     assert "| 98.0% | 1.250 ± 0.010 |" in row
 
 
@@ -500,15 +500,15 @@ def test_a_run_that_was_killed_once_is_refused_since_its_minutes_are_not_known(t
         record_recipes([str(path)], settings)
 
 
-def test_a_readme_without_the_two_lines_is_refused(tmp_path, settings):
-    (tmp_path / "README.md").write_text("nothing")
+def test_a_page_without_the_two_lines_is_refused(tmp_path, settings):
+    (tmp_path / "recipes.md").write_text("nothing")
     with pytest.raises(LabError, match="needs two lines"):
         record_recipes([], settings)
 
 
-def test_the_readme_s_tables_are_those_of_the_records():
+def test_the_page_s_tables_are_those_of_the_records():
     tables = recipe_tables(read_records(ROOT / "docs" / "recipes"), data_of_recipes())
-    assert f"{MARKS[0]}\n{tables}{MARKS[1]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{MARKS[0]}\n{tables}{MARKS[1]}" in (ROOT / "docs" / "results" / "recipes.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(read_records(ROOT / "docs" / "recipes")))

@@ -19,7 +19,7 @@ from diffusion_lab.machine.atomic_write import write_text
 from diffusion_lab.run_folder.command_lines import shown
 from diffusion_lab.run_folder.run_record import RunRecord
 
-#: The lines of the README between which the tables stand.
+#: The lines of the page between which the tables stand.
 MARKS = ("<!-- recipes -->", "<!-- end of recipes -->")
 
 
@@ -27,12 +27,12 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
     """Record the runs in `paths`; then write the tables and the figures from all records.
 
     Raises:
-        LabError: naming a path or a run that cannot be recorded, or a README without `MARKS`; nothing is written then.
+        LabError: naming a path or a run that cannot be recorded, or a page without `MARKS`; nothing is written then.
     """
     from PIL import Image
 
-    folder, readme = Path(settings.records).expanduser(), Path(settings.readme).expanduser()
-    before, after = _around_tables(readme)
+    folder, page = Path(settings.records).expanduser(), Path(settings.page).expanduser()
+    before, after = _around_tables(page)
     runs = find_runs(list(paths)) if paths else []
     files = []
     made = [(record_of(run), sample_row(run)) for run in runs]
@@ -46,8 +46,8 @@ def record_recipes(paths: Sequence[str], settings: RecipesConfig) -> None:
         if samples is not None:
             Image.fromarray(samples.squeeze()).save(folder / f"{record.name}.png", optimize=True)
         files.append(folder / f"{record.name}.json")
-    write_text(readme, before + tables + after)
-    files += [readme, *_save_figures(records, folder, Path(settings.figure).expanduser())]
+    write_text(page, before + tables + after)
+    files += [page, *_save_figures(records, folder, Path(settings.figure).expanduser())]
     for file in files:
         print(f"Written: {shown(file.resolve())}")
 
@@ -67,15 +67,15 @@ def _check_apart(names: Sequence[str], runs: Sequence[RunRecord]) -> None:
         of_name[name] = run
 
 
-def _around_tables(readme: Path) -> tuple[str, str]:
-    """Return the README up to its tables, and from their end on."""
+def _around_tables(page: Path) -> tuple[str, str]:
+    """Return the page up to its tables, and from their end on."""
     try:
-        text = readme.read_text(encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
     except OSError as error:
-        raise LabError(f"cannot read {readme} (readme): {error.strerror}") from error
+        raise LabError(f"cannot read {page} (page): {error.strerror}") from error
     start, end = (text.find(mark) for mark in MARKS)
     if not 0 <= start < end:
-        raise LabError(f"{readme} (readme) needs two lines, {MARKS[0]} and {MARKS[1]}, between which the tables stand")
+        raise LabError(f"{page} (page) needs two lines, {MARKS[0]} and {MARKS[1]}, between which the tables stand")
     return text[: start + len(MARKS[0])] + "\n", text[end:]
 
 
