@@ -98,7 +98,7 @@ def write_diffusers(run: Run, place: Path, name: str) -> Loading:
     difference = _difference(run, type(model).from_pretrained(place / folder).eval())
     if not difference <= TOLERANCE:
         raise LabError(f"format=diffusers: its output differs by {difference:.1e} from the network's: not written")
-    return Loading("diffusers", "diffusers torch", code, tuple(notes), difference)
+    return Loading("diffusers", "diffusers torch", code, tuple(notes), difference=difference)
 
 
 def _about_labels(run: Run) -> str:

@@ -167,7 +167,7 @@ def _loading(run: Run, place: Path, library: str, install: str, opened: str, dif
         labels = f", condition=np.full(1, {classes})" if labelled else ""
         call = _CALL.format(shape=shape, dtype="int64" if tokens else "float32", time="500.0", labels=labels)
         code = opened.replace("import json\n\n", "") + call
-    return Loading(library, install, code, tuple(notes), difference)
+    return Loading(library, install, code, tuple(notes), difference=difference)
 
 
 def _step_rows(process: Gaussian, parameterization: Parameterization) -> list[dict[str, float]]:

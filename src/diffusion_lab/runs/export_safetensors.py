@@ -35,5 +35,5 @@ def write_safetensors(run: Run, place: Path, name: str) -> Loading:
             "A new run starts from these weights with `diffusion-lab train init_from=<this folder> …` and the same "
             "network; `diffusion-lab sample run_dir=<this folder>` draws to files.",
         ),
-        "Beside the folder of this file",
+        place="Beside the folder of this file",
     )
