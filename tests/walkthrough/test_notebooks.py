@@ -148,6 +148,7 @@ def numbers(pattern, notebook):
     return [[float(number) for number in (groups if isinstance(groups, tuple) else (groups,))] for groups in found]
 
 
+@pytest.mark.timeout(300)  # 40 seconds of one core, which others may want as well
 def test_the_first_notebook_on_the_bundled_digits(tmp_path):
     notebook = executed(1, tmp_path)
     assert_ran(notebook)
@@ -155,8 +156,8 @@ def test_the_first_notebook_on_the_bundled_digits(tmp_path):
     assert numbers(r"at step \d+ of \d+: (0\.\d+)", notebook) == [[0.778]]
     assert numbers(r"by hand: +([\d.]+)", notebook) == numbers(r"the library's: ([\d.]+)", notebook)
     losses = [loss for (loss,) in numbers(r"epoch \d+/\d+ .* val ([\d.]+) ", notebook)]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.1  # 1 at the start
+    assert len(losses) == 10
+    assert losses[-1] < min(0.1, losses[0] / 2)  # 1 before the first step
     (difference,) = numbers(r"the largest difference of any pixel: (\S+)", notebook)
     assert difference[0] < 1e-3
     checked = [texts(cell) for cell in code(notebook) if "check_" in cell.source and "import" not in cell.source]
