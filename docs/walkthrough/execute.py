@@ -5,11 +5,14 @@ Each source, a script in jupytext's percent format, becomes the notebook of the 
     python docs/walkthrough/execute.py                        # all of them, as they are committed
     python docs/walkthrough/execute.py 1 2                    # some of them
     python docs/walkthrough/execute.py 1 --digits --out /tmp  # on the bundled digits, into another folder
+    python docs/walkthrough/execute.py --text                 # where only text was changed: keep the outputs
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import os
 import re
 import sys
@@ -23,6 +26,7 @@ import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -30,6 +34,9 @@ SOURCES = sorted(HERE.glob("[0-9]_*.py"))
 
 #: The longest that one cell may take, in seconds.
 CELL_TIMEOUT = 1800
+
+#: Of each picture.
+COLOURS = 32
 
 #: Whatever machine executed a notebook, these are its metadata.
 METADATA = {
@@ -88,7 +95,7 @@ def execute(source: Path, digits: bool = False) -> NotebookNode:
 
 
 def _normalize(notebook: NotebookNode, folder: Path, data: Path) -> None:
-    """Remove what differs from one execution to the next: paths, and what progress bars leave behind."""
+    """Remove what differs from one execution to the next, paths and what bars leave behind; make pictures small."""
     # A path is shown relative to the working folder where that is shorter; for a reader that is the sources' own.
     places = {str(data): "data", os.path.relpath(data, folder): "data", str(folder): "."}
     places |= {os.path.relpath(ROOT, folder): "../..", str(ROOT): "../.."}
@@ -106,6 +113,8 @@ def _normalize(notebook: NotebookNode, folder: Path, data: Path) -> None:
                     continue
             for kind in [kind for kind in output.get("data", {}) if kind.startswith("text/")]:
                 output.data[kind] = _replaced(output.data[kind], places)
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _in_few_colours(output.data["image/png"])
             outputs.append(output)
         cell.outputs = outputs
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -123,10 +132,33 @@ def _replaced(text: str, places: dict[str, str]) -> str:
     return text
 
 
+def _in_few_colours(png: str) -> str:
+    """Return a picture, in base64, with a palette: half of the bytes, since noise cannot be compressed."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    small = io.BytesIO()
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return base64.b64encode(small.getvalue()).decode("ascii")
+
+
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook."""
     nbformat.validate(notebook)
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def with_new_text(source: Path, executed: NotebookNode) -> NotebookNode:
+    """Return a source as a notebook with the outputs of an earlier execution of the same code.
+
+    Raises:
+        ValueError: if a code cell has been changed since then.
+    """
+    notebook = read(source)
+    cells, done = ([cell for cell in book.cells if cell.cell_type == "code"] for book in (notebook, executed))
+    if [cell.source for cell in cells] != [cell.source for cell in done]:
+        raise ValueError(f"the code of {source.name} has changed: execute it")
+    for cell, earlier in zip(cells, done, strict=True):
+        cell.outputs, cell.execution_count = earlier.outputs, earlier.execution_count
+    return notebook
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -134,13 +166,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("numbers", nargs="*", type=int, help="1 2 …; all without any")
     parser.add_argument("--digits", action="store_true", help="use bundled data: quick, without a network")
+    parser.add_argument("--text", action="store_true", help="execute nothing: only text was changed")
     parser.add_argument("--out", type=Path, default=HERE, help="the folder of the notebooks")
     chosen: Any = parser.parse_args(arguments)
     for source in SOURCES:
         if not chosen.numbers or int(source.name[0]) in chosen.numbers:
             began = time.monotonic()
-            notebook = execute(source, chosen.digits)
             path = chosen.out / f"{source.stem}.ipynb"
+            if chosen.text:
+                notebook = with_new_text(source, nbformat.read(path, as_version=4))
+            else:
+                notebook = execute(source, chosen.digits)
             write(notebook, path)
             print(f"{path.name}  {time.monotonic() - began:.0f} s  {path.stat().st_size / 1000:.0f} kB", flush=True)
 

@@ -26,10 +26,11 @@ def schedule(
 
 
 def said(capsys, function):
-    assert check_cosine_schedule(function) is None
+    right = check_cosine_schedule(function)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

@@ -1,6 +1,8 @@
 """The notebooks of the walkthrough: as they are committed, and executed on the bundled data."""
 
+import base64
 import importlib.util
+import io
 import os
 import re
 import subprocess
@@ -8,7 +10,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 import diffusion_lab
 
@@ -98,7 +102,7 @@ def test_what_differs_between_executions_is_removed(tmp_path):
         nbformat.v4.new_output("stream", name="stderr", text=bar),
         nbformat.v4.new_output("stream", name="stdout", text=f"b in {data}, by {execute.ROOT}/scripts\n"),
         nbformat.v4.new_output("stream", name="stderr", text="Warning: this stays\n"),
-        nbformat.v4.new_output("execute_result", data={"text/plain": f"Path('{folder}/x')", "image/png": "AA"}),
+        nbformat.v4.new_output("execute_result", data={"text/plain": f"Path('{folder}/x')"}),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=out)])
     execute._normalize(notebook, folder, data)
@@ -106,17 +110,82 @@ def test_what_differs_between_executions_is_removed(tmp_path):
     assert [output.get("text") for output in outputs] == [
         "a in ./outputs\nb in data, by ../../scripts\n", "Warning: this stays\n", None,
     ]  # fmt: skip
-    assert outputs[2].data == {"text/plain": "Path('./x')", "image/png": "AA"}
+    assert outputs[2].data == {"text/plain": "Path('./x')"}
 
 
+def test_pictures_are_kept_in_few_colours():
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None], (256, 200))
+    noise = np.random.default_rng(0).integers(0, 256, (256, 200), dtype=np.uint8)
+    pictures = []
+    for pixels in (ramp, noise):
+        png = io.BytesIO()
+        Image.fromarray(pixels).convert("RGBA").save(png, "PNG")
+        small = base64.b64decode(execute._in_few_colours(base64.b64encode(png.getvalue()).decode()))
+        shown = np.asarray(Image.open(io.BytesIO(small)).convert("L"), dtype=int)
+        assert np.abs(shown - pixels).max() <= 256 / execute.COLOURS
+        pictures.append((len(small), len(png.getvalue())))
+    assert pictures[1][0] < 0.7 * pictures[1][1]
+
+
+def test_new_text_keeps_the_outputs_of_the_same_code(tmp_path):
+    source = tmp_path / "1_a.py"
+    source.write_text("# %% [markdown]\n# old\n\n# %%\n1 + 1\n")
+    notebook = execute.read(source)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "2"}, execution_count=1)]
+    notebook.cells[1].execution_count = 1
+    source.write_text("# %% [markdown]\n# new\n\n# %%\n1 + 1\n")
+    changed = execute.with_new_text(source, notebook)
+    assert [cell.source for cell in changed.cells] == ["new", "1 + 1"]
+    assert changed.cells[1] == notebook.cells[1]
+    source.write_text("# %% [markdown]\n# new\n\n# %%\n1 + 2\n")
+    with pytest.raises(ValueError, match=r"the code of 1_a.py has changed: execute it"):
+        execute.with_new_text(source, notebook)
+
+
+def numbers(pattern, notebook):
+    """The numbers that stand in the groups of a pattern, wherever it is found in what a notebook has put out."""
+    found = re.findall(pattern, "\n".join(map(texts, code(notebook))))
+    return [[float(number) for number in (groups if isinstance(groups, tuple) else (groups,))] for groups in found]
+
+
+@pytest.mark.timeout(300)  # 40 seconds of one core, which others may want as well
 def test_the_first_notebook_on_the_bundled_digits(tmp_path):
     notebook = executed(1, tmp_path)
     assert_ran(notebook)
+    assert pictures(notebook) == pictures(committed(execute.SOURCES[0])) > 10
+    assert numbers(r"at step \d+ of \d+: (0\.\d+)", notebook) == [[0.778]]
+    assert numbers(r"by hand: +([\d.]+)", notebook) == numbers(r"the library's: ([\d.]+)", notebook)
+    losses = [loss for (loss,) in numbers(r"epoch \d+/\d+ .* val ([\d.]+) ", notebook)]
+    assert len(losses) == 10
+    assert losses[-1] < min(0.1, losses[0] / 2)  # 1 before the first step
+    (difference,) = numbers(r"the largest difference of any pixel: (\S+)", notebook)
+    assert difference[0] < 1e-3
+    checked = [texts(cell) for cell in code(notebook) if "check_" in cell.source and "import" not in cell.source]
+    assert [text.partition(":")[0] for text in checked] == ["Not written yet", "Right"] * 2
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("number", [int(source.name[0]) for source in execute.SOURCES[1:]])
+def test_the_second_notebook_on_the_bundled_digits(tmp_path):
+    notebook = executed(2, tmp_path)
+    assert_ran(notebook)
+    assert pictures(notebook) == pictures(committed(execute.SOURCES[1])) > 5
+    ((guided,),) = numbers(r"the largest difference: (\S+)", notebook)
+    assert guided < 1e-5
+    differences = numbers(r"differs from the cosine's pictures by at most (\S+)", notebook)
+    assert len(differences) == 3
+    assert max(difference for (difference,) in differences) < 1e-4
+    ratios = numbers(r"ratio ([\d.]+), SNR \+ 1 = ([\d.]+)", notebook)
+    assert len(ratios) == 3
+    assert all(ratio == pytest.approx(expected, rel=1e-2) for ratio, expected in ratios)
+    solved = [error for (error,) in numbers(r"(?:Eps|X0|V|Velocity|EDM) (\d\S*\d)(?:,|$|\n)", notebook)]
+    assert len(solved) == 14
+    assert max(solved) < 1e-4
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("number", [int(source.name[0]) for source in execute.SOURCES[2:]])
 def test_the_other_notebooks_on_bundled_data(number, tmp_path):
     notebook = executed(number, tmp_path)
     assert_ran(notebook)

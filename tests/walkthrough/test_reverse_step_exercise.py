@@ -24,10 +24,11 @@ def step(of_x=None, of_eps=None, of_z=None, at_zero=0.0, shift=0):
 
 
 def said(capsys, function):
-    assert check_reverse_step(function) is None
+    right = check_reverse_step(function)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import pkgutil
 import sysconfig
 from collections.abc import Mapping
 from functools import cache
@@ -22,10 +24,24 @@ def own_code(config: Mapping[str, Any]) -> dict[str, str]:
 
     Returns:
         By the name of each top-level module or package: the distribution and its version where it is installed; else
-        a hash of the module's file, or of all Python files of the package.
+        a hash of the module's file, or of all Python files of the package. Of ``__main__``, a notebook or a script, a
+        hash of the source of the targets themselves.
     """
     names = {name for key, name in targets(config) if is_allowed(key, name) and is_own(name)}
-    return {module: _identity(module) for module in sorted({name.partition(".")[0] for name in names})}
+    modules = sorted({name.partition(".")[0] for name in names})
+    in_main = sorted(name for name in names if name.startswith("__main__."))
+    return {module: _source(in_main) if module == "__main__" else _identity(module) for module in modules}
+
+
+def _source(names: list[str]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for name in names:
+        try:
+            source = inspect.getsource(pkgutil.resolve_name(name))
+        except (OSError, TypeError):  # typed where no source is kept
+            return "unknown"
+        digest.update(f"{name}\n{source}\n".encode())
+    return digest.hexdigest()
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_lab.schedules import CosineSchedule
-from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, checked_tensor, result_of, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, checked_tensor, result_of, told
 
 #: How many steps are tried, and the offset s of the paper.
 STEPS, OFFSET = 200, 0.008
@@ -19,13 +19,13 @@ STEPS, OFFSET = 200, 0.008
 _CLOSE = 3e-5
 
 
-def check_cosine_schedule(cosine_schedule: Callable[[int], tuple[Tensor, Tensor]]) -> None:
-    """Print whether a function computes the cosine schedule as the library does, or its mistake.
+def check_cosine_schedule(cosine_schedule: Callable[[int], tuple[Tensor, Tensor]]) -> bool:
+    """Return whether a function computes the cosine schedule as the library does; print so, or its mistake.
 
     Args:
         cosine_schedule: T → (alpha_bars [T + 1], which begins with 1, betas [T], clipped at 0.999).
     """
-    print(verdict(lambda: _checked(cosine_schedule)))
+    return told(lambda: _checked(cosine_schedule))
 
 
 def _checked(cosine_schedule: Callable[[int], tuple[Tensor, Tensor]]) -> str:

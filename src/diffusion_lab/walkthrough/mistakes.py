@@ -17,6 +17,13 @@ class NotWritten(Mistake):
     """A function that is still empty."""
 
 
+def told(check: Callable[[], str]) -> bool:
+    """Print the `verdict` of a check, and return whether all is right."""
+    line = verdict(check)
+    print(line)
+    return line.startswith("Right: ")
+
+
 def verdict(check: Callable[[], str]) -> str:
     """Return one line: what `check` returns, as ``Right: …``; or the `Mistake` that it raises, as ``Not yet: …``."""
     try:

@@ -19,7 +19,7 @@ from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import Ancestral, State
 from diffusion_lab.sampling.grids import Trailing
 from diffusion_lab.schedules import LinearSchedule
-from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, told
 
 #: The step indices that are tried: in the middle first, where no two mistakes look alike.
 INDICES = (500, 999, 1, 0)
@@ -39,15 +39,15 @@ class _Factors:
     z: float
 
 
-def check_reverse_step(reverse_step: Callable[..., Tensor]) -> None:
-    """Print whether a function takes the step from x at index i to index i − 1 as the library does, or its mistake.
+def check_reverse_step(reverse_step: Callable[..., Tensor]) -> bool:
+    """Return whether a function takes the reverse step as the library does; print so, or its mistake.
 
     Args:
         reverse_step: ``(x, eps, i, z, betas, alpha_bars)`` → x at index i − 1: x, the predicted noise eps and the new
             noise z are [B, C, H, W], i is an int from 0 to T − 1, betas and alpha_bars are [T]. The variance of the
             new noise is beta, and there is none at i = 0.
     """
-    print(verdict(lambda: _checked(reverse_step)))
+    return told(lambda: _checked(reverse_step))
 
 
 def _checked(reverse_step: Callable[..., Tensor]) -> str:
