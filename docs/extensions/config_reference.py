@@ -289,7 +289,7 @@ def _sentence(text: str) -> str:
     if not text:
         return ""
     word = text.split()[0]
-    first = text[0] if word.endswith(":") or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
+    first = text[0] if word.endswith((":", ",")) or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
     return first + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
 
 
