@@ -49,5 +49,6 @@ html_title = f"Diffusion Lab {release}"
 html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
+html_show_search_summary = False  # a page that is read from a file cannot read others
 html_math_renderer = "built_math"
 copybutton_prompt_text = "$ "

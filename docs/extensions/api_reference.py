@@ -36,11 +36,11 @@ PAGES: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "metrics": ("metrics", "evaluation"),
     "training": ("training",),
-    "running": ("commands.in_python", "runs.load", "errors", "console"),
+    "runs": ("commands.in_python", "runs.load", "errors"),
 }
-_TITLES = {
-    "running": "train, load_run, records",
-}
+_TITLES = {"runs": "Runs: train, load_run, records"}
+#: What of a module is for users, where the rest is not.
+_MEMBERS = {"diffusion_lab.runs.load": "Run, load_run"}
 
 
 def modules(package: str) -> list[str]:
@@ -66,7 +66,7 @@ def _page(page: str, packages: tuple[str, ...]) -> str:
                 continue
             parts += [
                 _heading(module.removeprefix("diffusion_lab."), "-"),
-                f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n",
+                f".. automodule:: {module}\n   :members: {_MEMBERS.get(module, '')}\n   :show-inheritance:\n",
             ]
     return "\n".join(parts)
 

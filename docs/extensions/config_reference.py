@@ -104,7 +104,13 @@ def _option(group: str, option: str) -> str:
         made = located(group, target)
         where = f"`{'.'.join((group, *path))}` is" if path else "It is"
         parts.append(f"{where} {_class_link(made)}.{_refusals(made)}")
-    parts.append(_table([_row(group, key) for key in file.keys if _shown(key)]))
+    above = {
+        key.path: key.comment for of, one in file.chosen if not of for key in read_config(option_file(group, one)).keys
+    }
+    keys = [
+        dataclasses.replace(key, comment=key.comment or above.get(key.path, "")) for key in file.keys if _shown(key)
+    ]
+    parts.append(_table([_row(group, key) for key in keys]))
     for path, target in named.items():
         parts.append(_left_out(located(group, target), {key.path[-1] for key in file.keys if key.path[:-1] == path}))
     return "\n\n".join(filter(None, parts))
@@ -175,7 +181,7 @@ def _row(group: str, key: Key) -> str:
 
 
 def _cells(name: str, key: Key, hint: Any, text: str, bound: str) -> str:
-    accepts = "" if hint is None else describe(hint)
+    accepts = "" if hint in (None, Any) else describe(hint)
     if bound:
         accepts += f"; {bound}" if accepts else bound
     meaning = _sentence(prose(key.comment, table=True))
@@ -283,7 +289,7 @@ def _sentence(text: str) -> str:
     if not text:
         return ""
     word = text.split()[0]
-    first = text[0] if word.endswith(":") or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
+    first = text[0] if word.endswith((":", ",")) or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
     return first + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
 
 

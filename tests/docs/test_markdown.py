@@ -42,6 +42,12 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_begins_like_a_comment_of_the_site(page):
+    """A line that begins with a percent sign is left out of the site, and shown in the repository."""
+    assert re.findall(r"^ {0,3}(?:%|\+\+\+).*$", prose(page), re.M) == []
+
+
 def test_the_readme_is_one_page():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
 

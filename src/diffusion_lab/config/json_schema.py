@@ -156,7 +156,10 @@ def _is_plain(value: Any) -> bool:
 
 def argument_texts(target: Callable[..., Any]) -> dict[str, str]:
     """Return what a docstring says of each argument."""
-    lines = (inspect.getdoc(target) or "").partition("\nArgs:\n")[2].splitlines()
+    described = next(
+        (text for one in (target, getattr(target, "__init__", None)) if "\nArgs:\n" in (text := _doc(one))), ""
+    )
+    lines = described.partition("\nArgs:\n")[2].splitlines()
     found: dict[str, str] = {}
     names: list[str] = []
     for line in lines:
@@ -165,9 +168,13 @@ def argument_texts(target: Callable[..., Any]) -> dict[str, str]:
             found |= dict.fromkeys(names, match[2])
         elif line.startswith(" " * 8) and names:
             found |= {name: f"{found[name]} {line.strip()}" for name in names}
-        else:
+        elif line:
             break
     return found
+
+
+def _doc(target: Any) -> str:
+    return inspect.getdoc(target) or ""
 
 
 def _of_file(schema: type[Any], groups: Mapping[str, Schema]) -> Schema:
