@@ -288,8 +288,8 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    word = text.split()[0]
-    first = text[0] if word.endswith((":", ",")) or re.search(r"[_=\d]", word) else text[0].upper()  # a value stays as it is
+    word = text.split()[0]  # which stays as it is where it is a value
+    first = text[0] if word.endswith((":", ",")) or re.search(r"[_=\d]", word) else text[0].upper()
     return first + text[1:] + ("" if text.endswith((".", ":", "!", "?", "…")) else ".")
 
 
