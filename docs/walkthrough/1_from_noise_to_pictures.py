@@ -554,5 +554,5 @@ figure
 # ## Where to go from here
 #
 # - Notebook 2: Fashion-MNIST, pictures by class, 20 steps in the place of 1,000, and flow matching and EDM.
-# - `python scripts/train.py experiment=mnist_best` for better digits; README shows them.
-# - CONTRIBUTING: your own schedule, as a class and a YAML, beside the library's.
+# - `python scripts/train.py experiment=mnist_best` for better digits; the page on recipes shows them.
+# - [Add a schedule](../how-to/add_schedule.md): your own, as a class and a YAML, beside the library's.

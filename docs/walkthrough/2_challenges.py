@@ -364,7 +364,7 @@ for time in (0.2, 0.5, 0.8):
 
 # %% [markdown]
 # So a method is a list of choices, and a config can mix them. These train the members of the family on MNIST, with the
-# same network; README's table holds them side by side:
+# same network; the page on recipes holds them side by side:
 #
 # ```
 # python scripts/train.py experiment=fast_mnist      # v, cosine

@@ -560,7 +560,8 @@ axes.grid(alpha=0.3, axis="x")
 # %% [markdown]
 # Read such a picture with care: it is *one* training of each, minutes long, by settings that were chosen for masks.
 # Whether a difference is more than chance takes several seeds, and how to show that is the subject of the next
-# notebook. The [README](../../README.md#text) has the same methods after half an hour each, on Tiny Shakespeare.
+# notebook. The [page on recipes](../results/recipes.md) has the same methods after half an hour each, on Tiny
+# Shakespeare.
 #
 # **What to take away**
 #
