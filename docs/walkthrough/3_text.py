@@ -125,7 +125,7 @@ figures.signal_comparison(
 )
 
 # %% [markdown]
-# ### Exercise: mask a sequence at time t
+# ### Exercise 1: mask a sequence at time t
 #
 # Write the forward process. You are given uniform random numbers, one for each position. A token survives where its
 # number is below $\alpha_t$. `process.schedule.survival(t)` is $\alpha_t$ for each row, and `process.mask` is the id
@@ -138,25 +138,28 @@ def mask_tokens(tokens, t, u, process):
 
     tokens [B, L] int64, t [B] float64, u [B, L] uniform in [0, 1) → [B, L] int64.
     """
-    raise NotImplementedError
+    # your code
 
 
-check_mask_tokens(mask_tokens)
+# %%
+masking = mask_tokens if check_mask_tokens(mask_tokens) else None
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} cellView="form"
 # @title Solution
-def mask_tokens(tokens, t, u, process):
+def mask_tokens_solution(tokens, t, u, process):
     """Return the states at times t."""
     survives = u < process.schedule.survival(t)[:, None]
     return torch.where(survives, tokens, process.mask)
 
 
-check_mask_tokens(mask_tokens)
+if check_mask_tokens(mask_tokens_solution):
+    masking = masking or mask_tokens_solution
 
 # %% [markdown]
-# Here is your function on a sentence from the text, with the same random numbers for all times: a token that is lost
-# stays lost. Every state can still be read in part, and what is missing is known to be missing.
+# Here is your function (until it is right, the solution's) on a sentence from the text, with the same random numbers
+# for all times: a token that is lost stays lost. Every state can still be read in part, and what is missing is known
+# to be missing.
 
 # %%
 parts = diffusion_lab.build(f"experiment=quickstart_text data={DATA} data.length=64")
@@ -167,7 +170,7 @@ tokens = items[row, None]  # [1, 64]
 
 levels = [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0]
 u = Noise(torch.zeros(1, dtype=torch.int64), 0, "forward").uniform(tokens.shape[1:])
-states = [mask_tokens(tokens, torch.tensor([t], dtype=torch.float64), u, process)[0].tolist() for t in levels]
+states = [masking(tokens, torch.tensor([t], dtype=torch.float64), u, process)[0].tolist() for t in levels]
 strip = TokenStrip(
     f"The forward process: {vocabulary.size} characters and a mask",
     [f"t = {t:.1f}" for t in levels],
@@ -282,7 +285,7 @@ _, picture = reconstruction_figures(run.parts, run.folder.path, run.step)  # as 
 full_size(picture)
 
 # %% [markdown]
-# ### Exercise: one step back
+# ### Exercise 2: one step back
 #
 # To draw text, start with masks alone, and take steps from $t$ to $s < t$. Bayes' rule gives the exact posterior
 # (MDLM, eq. 7): a token that is open stays what it is, and a mask
@@ -299,15 +302,16 @@ def reverse_probs(z_t, probs, t, s, process):
 
     z_t [B, L] int64, probs [B, L, V] of the clean token, t and s [B] float64 → [B, L, V + 1].
     """
-    raise NotImplementedError
+    # your code
 
 
-check_reverse_probs(reverse_probs)
+# %%
+step_back = reverse_probs if check_reverse_probs(reverse_probs) else None
 
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} cellView="form"
 # @title Solution
-def reverse_probs(z_t, probs, t, s, process):
+def reverse_probs_solution(z_t, probs, t, s, process):
     """Return the probabilities of each state at times s, the mask last."""
     stays = (process.schedule.gone(s) / process.schedule.gone(t))[:, None, None].expand(*z_t.shape, 1)
     from_mask = torch.cat([(1 - stays) * probs, stays], dim=-1)
@@ -315,7 +319,8 @@ def reverse_probs(z_t, probs, t, s, process):
     return torch.where((z_t == process.mask)[..., None], from_mask, open_)
 
 
-check_reverse_probs(reverse_probs)
+if check_reverse_probs(reverse_probs_solution):
+    step_back = step_back or reverse_probs_solution
 
 # %% [markdown]
 # That is all there is to sampling. Your function, the trained network, and a loop:
@@ -329,7 +334,7 @@ with torch.inference_mode():
     for k in range(steps, 0, -1):
         t, s = (torch.full((2,), n / steps, dtype=torch.float64) for n in (k, k - 1))
         probs = denoiser(z, t).x0.double().exp()
-        z = Categorical(reverse_probs(z, probs, t, s, process).log()).sample(noise.at(k))
+        z = Categorical(step_back(z, probs, t, s, process).log()).sample(noise.at(k))
 for row in z.tolist():
     print(repr(vocabulary.text(row)))
 
@@ -423,11 +428,11 @@ z = torch.tensor([[V, 1, V]]).expand(count, L)
 t, s = (torch.full((count,), value, dtype=torch.float64) for value in (0.6, 0.3))
 perfect = Denoiser(exact, Substitution(survivors))
 
-posterior = reverse_probs(z[:1], perfect(z[:1], t[:1]).x0.double().exp(), t[:1], s[:1], survivors)[0, 0]
+posterior = step_back(z[:1], perfect(z[:1], t[:1]).x0.double().exp(), t[:1], s[:1], survivors)[0, 0]
 ancestral = survivors.posterior(z, perfect(z, t), t, s).sample(noise.at("ancestral"))
 tweedie = Tweedie(survivors, Trailing(survivors.schedule)).step(State(z), t, s, perfect, noise.at("tweedie")).z
 print("first position becomes   " + "".join(f"{name:>9}" for name in [*range(V), "mask"]))
-print("by your reverse_probs    " + "".join(f"{value:9.3f}" for value in posterior.tolist()))
+print("by your own step         " + "".join(f"{value:9.3f}" for value in posterior.tolist()))
 for name, after in (("posterior, drawn", ancestral), ("tweedie, drawn", tweedie)):
     shares = torch.bincount(after[:, 0], minlength=V + 1) / count
     print(f"{name:25}" + "".join(f"{value:9.3f}" for value in shares.tolist()))

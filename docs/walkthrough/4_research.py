@@ -165,7 +165,7 @@ axes.grid(alpha=0.3)
 lab(f"reproduce run_dir={os.path.relpath(whole.folder.path)}", only=("identical", "differs"))
 
 # %% [markdown]
-# ### Exercise: read a verdict
+# ### Exercise 1: read a verdict
 #
 # Now a run in which *one* thing was changed, secretly. You are shown the first line of the verdict only. Think of
 # when a change can show for the first time:
@@ -183,14 +183,13 @@ print(verdict.line)
 # %%
 cause = ...  # "seed", "network", "lr_schedule" or "threads"
 
-check_cause(cause, verdict)
+# %%
+right = check_cause(cause, verdict)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} cellView="form"
 # @title Solution
 # The first steps are equal, during the warm-up; the relative difference is far above that of rounding.
-cause = "lr_schedule"
-
-check_cause(cause, verdict)
+right = check_cause("lr_schedule", verdict)
 
 # %% [markdown]
 # The lines below the first one would have told you:
@@ -290,7 +289,7 @@ axes.set_xticks(range(2, 21, 2))
 axes.legend()
 axes.grid(alpha=0.3)
 # %% [markdown]
-# ### Exercise: choose the number of seeds
+# ### Exercise 2: choose the number of seeds
 #
 # You care about a difference that is as large as the spread, $d = s$, and want to find it in 80 % of all cases, with
 # no more runs than needed. How many seeds does each config need? (`power(difference, spread, n)` is yours to use.)
@@ -298,13 +297,13 @@ axes.grid(alpha=0.3)
 # %%
 seeds = ...
 
-check_seeds(seeds, difference=1.0, spread=1.0)
+# %%
+right = check_seeds(seeds, difference=1.0, spread=1.0)
 
 # %% tags=["hide-input"] jupyter={"source_hidden": true} cellView="form"
 # @title Solution
-seeds = next(n for n in itertools.count(2) if power(1.0, 1.0, n) >= 0.8)
-
-check_seeds(seeds, difference=1.0, spread=1.0)
+smallest = next(n for n in itertools.count(2) if power(1.0, 1.0, n) >= 0.8)
+right = check_seeds(smallest, difference=1.0, spread=1.0)
 
 # %% [markdown]
 # Three seeds, the custom of many papers, find such a difference in less than one case in five. And where they do

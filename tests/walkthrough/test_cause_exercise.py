@@ -32,10 +32,11 @@ THREADS = Case(4, 1.0000001, {"threads": "2 here, 1 there"})
 
 
 def said(capsys, cause, case):
-    assert check_cause(cause, case.verdict) is None
+    right = check_cause(cause, case.verdict)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

@@ -47,10 +47,11 @@ WRONG_MASKS = {
 
 
 def said(capsys, function):
-    assert check_mask_tokens(function) is None
+    right = check_mask_tokens(function)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

@@ -8,10 +8,11 @@ from diffusion_lab.walkthrough import check_seeds
 
 
 def said(capsys, seeds, difference=0.02, spread=0.02):
-    assert check_seeds(seeds, difference, spread) is None
+    right = check_seeds(seeds, difference, spread)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

@@ -51,10 +51,11 @@ WRONG_STEPS = {
 
 
 def said(capsys, function):
-    assert check_reverse_probs(function) is None
+    right = check_reverse_probs(function)
     out, err = capsys.readouterr()
     assert not err
     (line,) = out.splitlines()
+    assert right == line.startswith("Right: ")
     return line
 
 

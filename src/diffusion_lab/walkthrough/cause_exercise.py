@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_lab.reproduction.reproduce import Verdict
-from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, told
 
 CAUSES = ("seed", "network", "lr_schedule", "threads")
 
@@ -13,14 +13,14 @@ CAUSES = ("seed", "network", "lr_schedule", "threads")
 _ROUNDING = 1e-5
 
 
-def check_cause(cause: Any, of: Verdict) -> None:
-    """Print whether a cause is what differs in the setup of two runs, or why it cannot be.
+def check_cause(cause: Any, of: Verdict) -> bool:
+    """Return whether a cause is what differs in the setup of two runs; print so, or why it cannot be.
 
     Args:
         cause: ``seed``, ``network``, ``lr_schedule`` or ``threads``.
         of: the verdict on the two runs, which differ in one of these.
     """
-    print(verdict(lambda: _checked(cause, of)))
+    return told(lambda: _checked(cause, of))
 
 
 def _checked(cause: Any, of: Verdict) -> str:

@@ -10,20 +10,20 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing
 from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
-from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, told
 
 #: The numbers of sequences, of positions and of tokens that are tried.
 _ROWS, _LENGTH, _VOCAB = 64, 8, 5
 
 
-def check_mask_tokens(mask_tokens: Callable[[Tensor, Tensor, Tensor, Absorbing], Tensor]) -> None:
-    """Print whether a function masks tokens as the library's process does with the same random numbers, or its mistake.
+def check_mask_tokens(mask_tokens: Callable[[Tensor, Tensor, Tensor, Absorbing], Tensor]) -> bool:
+    """Return whether a function masks tokens as the library does with the same numbers; print so, or its mistake.
 
     Args:
         mask_tokens: ``(tokens, t, u, process)`` → states [B, L] int64: tokens are [B, L] int64, t is [B] and u [B, L],
             uniform in [0, 1); a token survives where its u is below α(t).
     """
-    print(verdict(lambda: _checked(mask_tokens)))
+    return told(lambda: _checked(mask_tokens))
 
 
 def _checked(mask_tokens: Callable[..., Tensor]) -> str:

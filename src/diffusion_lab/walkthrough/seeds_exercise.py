@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from diffusion_lab.catalogue.comparison.statistics import power
-from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, NotWritten, told
 
 #: The 97.5 % point of the normal distribution, and its 80 % point.
 _NORMAL = 1.959964, 0.841621
 
 
-def check_seeds(seeds: Any, difference: float, spread: float, wanted: float = 0.8) -> None:
-    """Print whether a number of seeds is the smallest that finds a difference often enough, or what is wrong with it.
+def check_seeds(seeds: Any, difference: float, spread: float, wanted: float = 0.8) -> bool:
+    """Return whether a number of seeds is the smallest that is enough; print so, or what is wrong with it.
 
     Args:
         seeds: how many seeds each of the two configs is to be trained with, the same ones.
@@ -21,7 +21,7 @@ def check_seeds(seeds: Any, difference: float, spread: float, wanted: float = 0.
         spread: the standard deviation of the differences of pairs.
         wanted: in which share of all such comparisons the t test is to find the difference.
     """
-    print(verdict(lambda: _checked(seeds, difference, spread, wanted)))
+    return told(lambda: _checked(seeds, difference, spread, wanted))
 
 
 def _checked(seeds: Any, difference: float, spread: float, wanted: float) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from diffusion_lab.noise import Noise
 from diffusion_lab.processes import Absorbing, TokenLogProbs
 from diffusion_lab.schedules import LogLinearSchedule, SurvivalCosineSchedule
-from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, verdict
+from diffusion_lab.walkthrough.mistakes import Mistake, checked_tensor, result_of, told
 
 #: The numbers of sequences, of positions and of tokens that are tried.
 _ROWS, _LENGTH, _VOCAB = 16, 8, 5
@@ -19,14 +19,14 @@ _ROWS, _LENGTH, _VOCAB = 16, 8, 5
 _CLOSE = 1e-6
 
 
-def check_reverse_probs(reverse_probs: Callable[[Tensor, Tensor, Tensor, Tensor, Absorbing], Tensor]) -> None:
-    """Print whether a function has the probabilities of the library's posterior, or its mistake.
+def check_reverse_probs(reverse_probs: Callable[[Tensor, Tensor, Tensor, Tensor, Absorbing], Tensor]) -> bool:
+    """Return whether a function has the probabilities of the library's posterior; print so, or its mistake.
 
     Args:
         reverse_probs: ``(z_t, probs, t, s, process)`` → probabilities [B, L, V + 1] of each state at times s, the mask
             last: z_t is [B, L] int64, probs [B, L, V] are those of the clean tokens, t and s are [B] with s < t.
     """
-    print(verdict(lambda: _checked(reverse_probs)))
+    return told(lambda: _checked(reverse_probs))
 
 
 def _checked(reverse_probs: Callable[..., Tensor]) -> str:
