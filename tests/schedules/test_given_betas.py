@@ -3,6 +3,9 @@ import torch
 
 from diffusion_lab.schedules import GivenBetas, LinearSchedule
 
+#: Its betas say the number of steps and the signal at the end.
+REFUSED = {"there is no key": {"terminal": "yes", "time": "continuous"}}
+
 
 def test_signal_is_the_product_of_what_each_step_leaves():
     schedule = GivenBetas([0.5, 0.2, 0.9])
