@@ -56,7 +56,9 @@ def test_the_null_label_adds_nothing():
 
 def test_the_flags_say_what_was_trained():
     weights, _ = small()
-    choices = adm_model(read_flags(FLAGS + " --noise_schedule cosine --diffusion_steps 500"), weights).choices
+    choices = adm_model(
+        read_flags(FLAGS + " --noise_schedule cosine --diffusion_steps 500 --rescale_timesteps False"), weights
+    ).choices
     assert choices["schedule"] == "cosine"
     assert choices["schedule.steps"] == 500
     assert choices["parameterization.mean._target_"].endswith(".Eps")
@@ -94,6 +96,7 @@ def test_flags_that_cannot_be_read_are_named(typed, message):
         ("--class_cond False", "label_emb, and the flags do not say --class_cond True"),
         ("--num_res_blocks 100000000", "--num_res_blocks is 100000000, which no model has"),
         ("--diffusion_steps 0 --rescale_timesteps True", "--diffusion_steps is 0, which no model has"),
+        ("--diffusion_steps 4000", "with --diffusion_steps 4000 it must be typed whether"),
         ("--num_res_blocks 2", "is missing: the flags do not fit the file"),
         ("--attention_resolutions 16,8", "input_blocks.1.1.norm.weight is missing"),
         ("--attention_resolutions 4", "is missing: the flags do not fit the file"),

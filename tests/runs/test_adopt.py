@@ -126,7 +126,7 @@ def test_images_of_another_kind_are_refused_by_the_weight(theirs, tiny):
 def test_a_checkpoint_of_adm_is_drawn_from_and_trained_further(tmp_path, settings, tiny):
     weights, _ = adm_weights(32, [1, 2], 1, [False, True], in_channels=1, out_channels=2)
     torch.save(weights, tmp_path / "model.pt")
-    flags = f"{FLAGS} --learn_sigma True --diffusion_steps 10 --noise_schedule cosine"
+    flags = f"{FLAGS} --learn_sigma True --diffusion_steps 10 --rescale_timesteps False --noise_schedule cosine"
     typed = [f"run_dir={tmp_path / 'model.pt'}", f"flags='{flags}'", "num_samples=2"]
     written = sample(settings(*typed, config_name="sample"))
     assert np.load(written / "samples.npy").shape == (2, 1, 16, 16)
@@ -200,7 +200,7 @@ def altered(folder, file, change):
         ("scheduler/scheduler_config.json", {"_class_name": "A\n\x1b[31m"}, r"is 'A\\n\\x1b"),
         (
             "scheduler/scheduler_config.json",
-            {"trained_betas": [{"_target_": "os.system"}]},
+            {"trained_betas": [{"_target_": "os.system"}] * 20},
             r"theirs names the target 'os\.system' as schedule\.betas",
         ),
         ("unet/config.json", {"block_out_channels": [0]}, "each must be a multiple of the first"),

@@ -46,7 +46,7 @@ def train(overrides: str | Sequence[str] = (), config_dir: str | Path | None = N
 def build(overrides: str | Sequence[str] = (), config_dir: str | Path | None = None) -> Parts:
     """Return the parts of a run with these overrides, before any training: nothing is written.
 
-    The weights are those with which ``train`` begins.
+    The weights are those with which ``train`` begins, but for ``init_from`` and ``resume``, which are not read.
 
     Args:
         overrides, config_dir: as for `train`.
@@ -91,7 +91,9 @@ def load_run(
     """
     typed = _readable(overrides, SampleConfig)
     check_options(typed)
-    return loaded(path, checkpoint, device, {**(changes or {}), **compose_changes(typed)}, weights, flags)
+    return loaded(
+        path, checkpoint, device, {**(changes or {}), **(compose_changes(typed) if typed else {})}, weights, flags
+    )
 
 
 def records(*paths: str | Path) -> list[dict[str, Any]]:

@@ -108,6 +108,10 @@ class TrainConfig:
         names = (field.name for field in fields(TrainConfig))
         return {name: values[name] for name in names if name not in SWEEP_KEYS}
 
+    def resuming(self, folder: str) -> Self:
+        """Return a copy that goes on with the run in a folder, whatever weights that run had started from."""
+        return replace(self, resume=folder, init_from=None, init_flags=None)
+
     def with_absolute_paths(self) -> Self:
         """Return a copy whose paths mean the same from another working directory."""
         paths = Paths(data_dir=_absolute(self.paths.data_dir), output_dir=_absolute(self.paths.output_dir))

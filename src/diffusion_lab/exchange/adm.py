@@ -21,8 +21,8 @@ from diffusion_lab.exchange.foreign_model import ForeignModel
 from diffusion_lab.exchange.unet_layers import unet_layers
 from diffusion_lab.networks.unet import UNet
 
-#: The flags that say what weights are of, with the values that they have in ADM where they are not typed. In
-#: improved-diffusion, `rescale_timesteps` is true, which changes nothing for 1000 steps.
+#: The flags that say what weights are of, with the values that they have in both projects where they are not typed.
+#: `rescale_timesteps` is false in ADM and true in improved-diffusion, which is the same for 1000 steps.
 _DEFAULTS: dict[str, Any] = {
     "image_size": 64,
     "num_channels": 128,
@@ -42,7 +42,7 @@ _DEFAULTS: dict[str, Any] = {
     "diffusion_steps": 1000,
     "noise_schedule": "linear",
     "predict_xstart": False,
-    "rescale_timesteps": False,
+    "rescale_timesteps": None,
 }
 #: Flags of training, of memory and of sampling, that change nothing of what the weights stand for.
 _IDLE = frozenset(
@@ -98,6 +98,11 @@ def adm_model(flags: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Foreig
         raise LabError(
             f"flags: --num_heads_upsample {flags['num_heads_upsample']}: only that of --num_heads, "
             f"{flags['num_heads']}, has a counterpart here"
+        )
+    if flags["rescale_timesteps"] is None and flags["diffusion_steps"] != 1000:
+        raise LabError(
+            f"flags: with --diffusion_steps {flags['diffusion_steps']} it must be typed whether the network was told "
+            "the time in thousandths: --rescale_timesteps is True in improved-diffusion and False in ADM by default"
         )
     for name in ("num_res_blocks", "diffusion_steps", "image_size", "num_channels"):
         if not 1 <= flags[name] <= 100_000 or (name == "num_res_blocks" and flags[name] > 64):
@@ -192,11 +197,11 @@ def _value(name: str, text: str) -> Any:
     """Return the value of a flag as the kind that its default has."""
     default = _DEFAULTS[name]
     try:
-        if isinstance(default, bool):
+        if default is None or isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         return type(default)(text)
     except (KeyError, ValueError) as error:
-        kind = {bool: "True or False", int: "a whole number", float: "a number"}[type(default)]
+        kind = {int: "a whole number", float: "a number"}.get(type(default), "True or False")
         raise LabError(f"flags: --{name} must be {kind}, got {text!r}") from error
 
 

@@ -125,6 +125,8 @@ def _schedule(config: Mapping[str, Any]) -> dict[str, Any]:
     if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
         raise LabError(f"num_train_timesteps={steps!r}: a whole number from 2 to {MOST_STEPS:,} goes here")
     if betas is not None:
+        if not isinstance(betas, list) or len(betas) != steps:
+            raise LabError(f"trained_betas must be a list of num_train_timesteps={steps} numbers")
         return {"schedule": "given_betas", "schedule.betas": list(betas)}
     kind = config.get("beta_schedule", "linear")
     first, last = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)

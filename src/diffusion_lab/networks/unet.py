@@ -113,9 +113,12 @@ class UNet(LabelledNetwork):
             raise ValueError(
                 f"network.attention_sizes={list(attention_sizes)}: no level has such a size; they have {sizes}"
             )
-        if norm_groups is not None and (norm_groups < 1 or any(width % norm_groups for width in widths)):
+        if norm_groups is not None and (
+            norm_groups < 1 or any(width % norm_groups for width in [base_channels, *widths])
+        ):
             raise ValueError(
-                f"network.norm_groups must divide the width of each level, {widths}, or be null, got {norm_groups}"
+                f"network.norm_groups must divide network.base_channels={base_channels} and the width of each level, "
+                f"{widths}, or be null, got {norm_groups}"
             )
         key, parts = ("head_channels", head_channels) if heads is None else ("heads", heads)
         for width, size in zip(widths, sizes, strict=True):

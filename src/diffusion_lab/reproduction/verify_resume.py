@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
         resumed = 0  # how often there was a checkpoint to go on from
         for number in range(1, kills + 1):
             after = rng.uniform(0, seconds / kills)
-            session = run if stopped is None else replace(run, resume=str(stopped), init_from=None)
+            session = run if stopped is None else run.resuming(str(stopped))
             stopped, _, killed = _session(session, typed if stopped is None else [], options, after)
             resumed += killed and checkpoint_path(stopped, "last").is_file()
             if killed:
@@ -78,7 +77,7 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
                 break
         else:
             assert stopped is not None  # kills is at least 1
-            _session(replace(run, resume=str(stopped), init_from=None), [], options)
+            _session(run.resuming(str(stopped)), [], options)
         return _print_verdict(RunFolder(stopped), RunFolder(whole), resumed)
 
 

@@ -25,7 +25,7 @@ def own_code(config: Mapping[str, Any]) -> dict[str, str]:
     Returns:
         By the name of each top-level module or package: the distribution and its version where it is installed; else
         a hash of the module's file, or of all Python files of the package. Of ``__main__``, a notebook or a script, a
-        hash of the source of the targets themselves.
+        hash of the source of the targets' own functions, without base classes and what else they call.
     """
     names = {name for key, name in targets(config) if is_allowed(key, name) and is_own(name)}
     modules = sorted({name.partition(".")[0] for name in names})
@@ -37,11 +37,21 @@ def _source(names: list[str]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for name in names:
         try:
-            source = inspect.getsource(pkgutil.resolve_name(name))
-        except (OSError, TypeError):  # typed where no source is kept
+            found = pkgutil.resolve_name(name)
+            # A notebook keeps the source of functions, and not that of classes.
+            parts = [found] if inspect.isfunction(found) else _functions(found)
+            source = "\n".join(inspect.getsource(part) for part in parts)
+        except (OSError, TypeError, AttributeError):  # typed where no source is kept, or in another process
+            return "unknown"
+        if not source:
             return "unknown"
         digest.update(f"{name}\n{source}\n".encode())
     return digest.hexdigest()
+
+
+def _functions(found: Any) -> list[Any]:
+    """Return the functions that a class defines itself, by name."""
+    return [value for _, value in sorted(vars(found).items()) if inspect.isfunction(value)]
 
 
 @cache

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
+from diffusion_lab.exchange.diffusers_scheduler import class_of
 from diffusion_lab.machine.atomic_write import write_bytes, write_text
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import LearnedVariance, Parameterization
@@ -162,7 +163,10 @@ def _loading(run: Run, place: Path, library: str, install: str, opened: str, dif
         half = f"[:, :{parts.pipeline.shape[0]}]" if learned else ""
         labels = f", condition=np.arange(4) % {classes}" if labelled else ""
         code = opened + _LOOP.format(shape=shape, labels=labels, half=half)
-        notes.append(f"`{_STEPS_FILE}` has the coefficients of {len(rows)} steps of DDIM.")
+        notes.append(
+            f"`{_STEPS_FILE}` has the coefficients of {len(rows)} steps of DDIM; predicted data is clipped to [−1, 1], "
+            f"and there is no guidance. The run itself draws with {class_of(run.settings.sampler)}."
+        )
     else:
         labels = f", condition=np.full(1, {classes})" if labelled else ""
         call = _CALL.format(shape=shape, dtype="int64" if tokens else "float32", time="500.0", labels=labels)

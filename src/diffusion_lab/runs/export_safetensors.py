@@ -15,7 +15,7 @@ from diffusion_lab.runs.model_card import Loading
 _CODE = """\
 from diffusion_lab import load_run
 
-run = load_run("{name}")
+run = load_run({name!r})
 samples = run.sample(16, seed=0)  # {samples}"""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from diffusion_lab.exchange.diffusers_scheduler import class_of
+from diffusion_lab.exchange.own_export import without_machine
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.run_folder.run_record import RunRecord, leaves, plain
 from diffusion_lab.runs.load import Run
@@ -59,7 +60,8 @@ def model_card(run: Run, loading: Loading, license: str | None, picture: bool) -
     """
     config, record = run.settings.as_node(), RunRecord(run.folder.path)
     manifest = run.folder.read_manifest()
-    nodes = {group: config[group] for group in _SHOWN if config.get(group)}
+    shown = without_machine(config)
+    nodes = {group: shown[group] for group in _SHOWN if shown.get(group)}
     return _TEMPLATE.render(
         name=config["name"],
         library=loading.library,

@@ -73,7 +73,7 @@ def _train(spec: SearchSpec, trial: optuna.Trial, callback: TrialCallback) -> Ru
     settings = replace(settings, paths=replace(settings.paths, output_dir=spec.outputs), name=spec.name)
     before = _previous_run(spec, trial)
     if before is not None and (before.path / "checkpoints" / "last.ckpt").is_file() and _is_unlocked(before):
-        settings = replace(settings, resume=str(before.path), init_from=None)
+        settings = settings.resuming(str(before.path))
     with contextlib.redirect_stdout(sys.stderr):
         typed = [] if settings.resume else [o for o in overrides if not o.startswith("hydra.")]
         return train(settings, typed, options, callbacks=[callback])

@@ -146,7 +146,9 @@ class Supervisor:
         stop: StopSignals,
     ) -> int:
         """Run the job's process, and return its exit status as `subprocess` gives it."""
-        config = job.config if resume is None else {**job.config, "resume": resume, "init_from": None}
+        config = (
+            job.config if resume is None else {**job.config, "resume": resume, "init_from": None, "init_flags": None}
+        )
         message = {
             "argv": list(self.argv),
             "config": config,

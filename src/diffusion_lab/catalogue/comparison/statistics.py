@@ -96,13 +96,18 @@ def compare_means(a: Mapping[Any, float], b: Mapping[Any, float]) -> MeanDiffere
 
 
 def power(difference: float, spread: float, n: int) -> float:
-    """Return the probability that the t test of n pairs finds a difference between two means, which there is.
+    """Return the probability that the t test of n pairs finds a difference between two means that really exists.
 
     Args:
         difference: the true difference of the means.
         spread: the standard deviation of the differences of pairs, above 0.
         n: how many pairs (seeds); with one nothing is found.
+
+    Raises:
+        ValueError: if the difference is not finite, or the spread not above 0.
     """
+    if not (math.isfinite(difference) and 0 < spread < math.inf):
+        raise ValueError(f"a finite difference and a spread above 0 are needed, got {difference} and {spread}")
     if n < 2:
         return 0.0
     from scipy.special import nctdtr, stdtrit  # imported here since it takes as long to load as NumPy
