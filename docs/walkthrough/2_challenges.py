@@ -18,13 +18,15 @@
 # It takes about five minutes on two CPU cores, plus the download of Fashion-MNIST (31 MB).
 
 # %%
-# On Colab, or wherever the package is missing, this installs it: from the day of its first release. Untried on Colab.
+# On Colab, or wherever the package is missing, this installs it. It is in no package registry yet: say where it lies.
+# Untried on Colab.
 import importlib.util
 import subprocess
 import sys
 
+PACKAGE = ""  # a wheel, a folder, or git+https://… of Diffusion Lab
 if importlib.util.find_spec("diffusion_lab") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "diffusion-lab"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
 
 # %% [markdown]
 # The settings are those of notebook 1: `fashion_mnist` is downloaded to `data/`, or read from `DIFFUSION_LAB_DATA_DIR`;

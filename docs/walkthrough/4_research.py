@@ -25,13 +25,15 @@
 # the same for large ones, and so are the commands.
 
 # %%
-# In Colab, or wherever the package is missing, this installs it. (Not tried on Colab yet.)
+# On Colab, or wherever the package is missing, this installs it. It is in no package registry yet: say where it lies.
+# Untried on Colab.
 import importlib.util
 import subprocess
 import sys
 
+PACKAGE = ""  # a wheel, a folder, or git+https://… of Diffusion Lab
 if importlib.util.find_spec("diffusion_lab") is None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "diffusion-lab[search]"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", PACKAGE, "optuna>=5,<6"], check=True)
 
 # %%
 # %matplotlib inline

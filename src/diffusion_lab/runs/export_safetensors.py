@@ -29,7 +29,7 @@ def write_safetensors(run: Run, place: Path, name: str) -> Loading:
     kind = "float32 in [-1, 1]" if run.parts.data.vocabulary is None else "numbers of tokens"
     return Loading(
         "diffusion-lab",
-        "diffusion-lab",
+        "<wheel or folder of Diffusion Lab>",
         _CODE.format(name=name, samples=f"[16, {shape}], {kind}"),
         (
             "A new run starts from these weights with `diffusion-lab train init_from=<this folder> …` and the same "
