@@ -19,7 +19,7 @@
 # solution is folded in below each. Everything else is called from the library, and it is the same code that
 # `python scripts/train.py` runs.
 #
-# The notebook takes about five minutes on two CPU cores, plus the download of MNIST (12 MB).
+# The notebook takes about eight minutes on two CPU cores, plus the download of MNIST (12 MB).
 
 # %%
 # On Colab, or wherever the package is missing, this installs it. It is in no package registry yet: say where it lies.
