@@ -15,7 +15,7 @@
 # leave to the reader: harder pictures, pictures *of something*, and few steps. At the end, v-prediction, flow matching
 # and EDM turn out to be one family, which you see by numbers and by pictures of one and the same network.
 #
-# It takes about five minutes on two CPU cores, plus the download of Fashion-MNIST (31 MB).
+# It takes about eight minutes on two CPU cores, plus the download of Fashion-MNIST (31 MB).
 
 # %%
 # On Colab, or wherever the package is missing, this installs it. It is in no package registry yet: say where it lies.
