@@ -77,3 +77,10 @@ def test_another_cause_is_refused_with_the_reason(capsys, cause, case, expected)
     line = said(capsys, cause, case)
     assert line.startswith("Not ")
     assert expected in line
+
+
+def test_two_equal_runs_have_no_cause(capsys):
+    folder = RunFolder(Path("run"))
+    verdict = Verdict(folder, folder, ResultComparison(steps=100, differing_steps=0, first_differences=[]), {})
+    assert check_cause("seed", verdict) is False
+    assert capsys.readouterr().out == "Not yet: the two runs are equal in all steps: there is no cause to be found\n"

@@ -34,7 +34,7 @@ WRONG_MASKS = {
     "raised RuntimeError": lambda tokens, t, u, process: torch.where(u < t, tokens, process.mask),
     "is of type list": lambda tokens, *rest: tokens.tolist(),
     "and has [64]": lambda tokens, *rest: tokens[:, 0],
-    "changes the tokens that it was given": in_place,
+    "changes tokens, which it was given": in_place,
     "masks the tokens that survive": masked_where(lambda t, u, survival: u < survival),
     "shares one uniform number": masked_where(lambda t, u, survival: (u[:, :1] >= survival).expand_as(u)),
     "masks with probability t": masked_where(lambda t, u, survival: u >= 1 - t),

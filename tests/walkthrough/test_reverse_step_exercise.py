@@ -38,6 +38,13 @@ def test_the_step_of_the_paper_is_right(capsys):
     assert float(line.split()[-1].rstrip(".")) < 1e-13
 
 
+def test_a_state_that_is_changed_in_place_is_told(capsys):
+    def in_place(x, eps, *rest):
+        return x.sub_(eps)
+
+    assert "it changes x, which it was given" in said(capsys, in_place)
+
+
 def test_single_precision_is_enough(capsys):
     def in_single(x, eps, i, z, betas, alpha_bars):
         return step()(x.float(), eps.float(), i, z.float(), betas.float(), alpha_bars.float())

@@ -28,6 +28,8 @@ def _checked(cause: Any, of: Verdict) -> str:
         raise NotWritten(f"cause must be one of {', '.join(CAUSES)}")
     if cause not in CAUSES:
         raise Mistake(f"{cause!r} is none of {', '.join(CAUSES)}")
+    if not of.comparison.first_differences:
+        raise Mistake("the two runs are equal in all steps: there is no cause to be found")
     first = of.comparison.first_differences[0]
     differs = f"they first differ at step {first.step}" if first.step else "their steps are all equal"
     size = f" by {first.relative:.0e} of the value" if first.relative is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -35,21 +36,27 @@ def verdict(check: Callable[[], str]) -> str:
 
 
 def result_of(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a reader's function returns.
+    """Return what a reader's function returns; it is given copies of tensors.
 
     Raises:
         NotWritten: if it returns nothing, or raises `NotImplementedError`.
-        Mistake: if it raises another exception, naming it.
+        Mistake: if it raises another exception, naming it; or if it changes a tensor that it was given.
     """
     name = getattr(function, "__name__", "the function")
+    given = [one.clone() if isinstance(one, Tensor) else one for one in arguments]
     try:
-        result = function(*arguments)
+        result = function(*given)
     except NotImplementedError:
         result = None
     except Exception as error:  # whatever a reader's code raises is told to the reader
         raise Mistake(f"{name} raised {type(error).__name__}: {' '.join(str(error).split())}") from error
     if result is None or result is ...:
         raise NotWritten(f"{name} returns nothing")
+    for argument, one, other in zip(inspect.signature(function).parameters, given, arguments, strict=False):
+        if isinstance(other, Tensor) and not torch.equal(one, other):
+            raise Mistake(
+                f"it changes {argument}, which it was given: compute a new tensor, without operations in place"
+            )
     return result
 
 

@@ -38,7 +38,7 @@ def _checked(reverse_probs: Callable[..., Tensor]) -> str:
     for schedule in (LogLinearSchedule(), SurvivalCosineSchedule()):
         process = Absorbing(schedule, _VOCAB)
         z_t = noise.at("state").uniform((_LENGTH,)).mul(2 * _VOCAB).long().clamp(max=process.mask)
-        result = result_of(reverse_probs, z_t.clone(), probs.clone(), t, s, process)
+        result = result_of(reverse_probs, z_t, probs, t, s, process)
         found = checked_tensor(result, (_ROWS, _LENGTH, _VOCAB + 1), "what it returns")
         right = process.posterior(z_t, TokenLogProbs(probs.log()), t, s).log_probs.exp()
         if _alike(found, right):
