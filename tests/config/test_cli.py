@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from diffusion_lab.config.cli import one_line, others_are_busy, share_the_cores
+from diffusion_lab.config.cli import one_line, others_are_busy, readable_arguments, share_the_cores
+from diffusion_lab.errors import LabError
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
@@ -17,6 +18,15 @@ def test_a_disk_that_cannot_be_written_to_is_named_with_the_file(number):
 
 def test_another_error_says_how_its_traceback_is_seen():
     assert one_line(RuntimeError("two\nlines")) == "RuntimeError: two lines (a traceback: DIFFUSION_LAB_DEBUG=1)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--cfg", "job", "-m", "seed=1,2"], "--multirun and --cfg"), (["--info", "--run"], "--run")],
+)
+def test_flags_that_exclude_each_other_are_named(arguments, named):
+    with pytest.raises(LabError, match=f"{named}.* cannot be typed together"):
+        readable_arguments(arguments, "train")
 
 
 @pytest.mark.parametrize("busy", [True, False])

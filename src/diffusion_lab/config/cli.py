@@ -23,6 +23,9 @@ from diffusion_lab.machine.disk_errors import is_unwritable
 
 DEBUG_VARIABLE = "DIFFUSION_LAB_DEBUG"
 
+#: Flags of Hydra that each say what is to be done.
+_EXCLUSIVE = ("run", "multirun", "cfg", "info", "shell_completion")
+
 
 def run(config_name: str, task: Callable[[Any], Any], rewrite: Callable[[Sequence[str]], list[str]] = list) -> None:
     """Compose `config_name` with the command line's overrides and run `task` on it.
@@ -98,6 +101,8 @@ def readable_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
     from diffusion_lab.config.settings import SCHEMAS
 
     typed = get_args_parser().parse_known_intermixed_args(arguments)[0]
+    if len(chosen := [f"--{flag}" for flag in _EXCLUSIVE if getattr(typed, flag)]) > 1:
+        raise LabError(f"{' and '.join(chosen)} cannot be typed together: each is another thing to do")
     overrides, flags = list(typed.overrides), []
     for argument in arguments:
         if typed.overrides and argument == typed.overrides[0]:
