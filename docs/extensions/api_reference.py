@@ -40,7 +40,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 _TITLES = {"runs": "Runs: train, load_run, records"}
 #: What of a module is for users, where the rest is not.
-_MEMBERS = {"diffusion_lab.runs.load": "Run, load_run"}
+_MEMBERS = {"diffusion_lab.runs.load": "Run"}
 
 
 def modules(package: str) -> list[str]:

@@ -36,6 +36,8 @@ _TAKERS: Mapping[str, type] = {"trainer": pl.Trainer, "paths": Paths, "search": 
 #: Groups whose options set keys of the whole config.
 _WHOLE = ("experiment", "debug")
 _COMMANDS: Mapping[str, type] = {**SCHEMAS, **ON_PATHS}
+#: Words by which two texts may differ and say the same.
+_SMALL = {"a", "an", "the", "is", "are", "and", "or", "of", "in", "for", "to", "at", "by", "that", "which", "it"}
 _HEAD = "| key | default | accepts | meaning |\n| --- | --- | --- | --- |"
 
 
@@ -184,13 +186,26 @@ def _cells(name: str, key: Key, hint: Any, text: str, bound: str) -> str:
     accepts = "" if hint in (None, Any) else describe(hint)
     if bound:
         accepts += f"; {bound}" if accepts else bound
-    meaning = _sentence(prose(key.comment, table=True))
-    if text and text.rstrip(".").lower() != key.comment.rstrip(".").lower():
-        meaning = f"{meaning} {_sentence(prose(_plain(text), table=True))}".strip()
+    meaning = " ".join(_sentence(prose(one, table=True)) for one in _without_repeats([key.comment, _plain(text)]))
     value = f"`{_in_table(key.value)}`" if key.value else ""
     if key.value == "???":
         value = "must be given"
     return f"| `{name}` | {value} | {prose(accepts, table=True)} | {meaning} |"
+
+
+def _without_repeats(texts: list[str]) -> list[str]:
+    """Return those of texts that have words which no other has: a comment may say what a docstring says at length."""
+    words = [set(re.findall(r"\w+", text.lower())) - _SMALL for text in texts]
+    return [
+        text
+        for number, text in enumerate(texts)
+        if not any(
+            words[number] < other or (words[number] == other and place < number)
+            for place, other in enumerate(words)
+            if place != number
+        )
+        and text
+    ]
 
 
 def _settings(file: ConfigFile) -> str:

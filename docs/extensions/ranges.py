@@ -47,8 +47,9 @@ def _of_node(node: ast.AST, names: Mapping[str, Any], bound: Mapping[str, Any]) 
         return
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) == "ValueError":
         text = _text(node.exc.args[0], names, bound) if node.exc.args else ""
-        if match := _RANGE.match(text):
-            yield match["key"], match["range"].removeprefix("be ")
+        if (match := _RANGE.match(text)) and not re.search(r"\{\}|^be given", match["range"]):  # the type says what of
+            found = re.sub(r",? \{\w+\}", "", match["range"])  # a number that is known in a run alone
+            yield match["key"], found.removeprefix("be ").removeprefix("lie ")
         return
     if isinstance(node, ast.Call) and inspect.isfunction(function := names.get(_name(node.func))):
         given = dict(

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from config_reference import ON_PATHS, command_pages, group_pages, groups, prose
+from config_reference import ON_PATHS, _without_repeats, command_pages, group_pages, groups, prose
 from config_yaml import read_config
 from diffusion_lab.config.schema import TrainConfig
 from diffusion_lab.config.settings import SCHEMAS
 from diffusion_lab.config.tree import conf_dir, options
 from diffusion_lab.networks import UNet
+from diffusion_lab.sampling import Ancestral, Confidence
+from diffusion_lab.sampling.deis import DEIS
 from diffusion_lab.schedules import LinearSchedule
 from diffusion_lab.training.checkpoints import Checkpoints
 from ranges import ranges_of
@@ -101,6 +103,23 @@ def test_ranges_are_read_from_the_checks_of_constructors():
     assert ranges_of(UNet)["network.condition_dropout"] == "at least 0 and below 1"  # of the class above
     assert ranges_of(Checkpoints)["callbacks.checkpoints.keep"] == "at least 1"  # of a loop over names
     assert ranges_of(TrainConfig)["seed"] == "at least 0"
+    assert ranges_of(Confidence)["sampler.block_length"] == "divide the length"  # of which a run knows the number
+    assert ranges_of(DEIS)["sampler.order"] == "between 1 and 3"
+    assert not ranges_of(Ancestral).keys() & {"sampler.variance", "sampler.num_steps"}  # a list that is computed, none
+
+
+@pytest.mark.parametrize(
+    ("comment", "text", "shown"),
+    [
+        ("how many steps", "How many of the steps.", ["how many steps"]),  # as much, in other words
+        ("1 to 3", "of the predictor, 1 to 3", ["of the predictor, 1 to 3"]),
+        ("0: none", "the share that is dropped", ["0: none", "the share that is dropped"]),
+        ("", "the share", ["the share"]),
+        ("", "", []),
+    ],
+)
+def test_of_two_descriptions_that_say_the_same_one_is_shown(comment, text, shown):
+    assert _without_repeats([comment, text]) == shown
 
 
 def test_comments_of_one_and_of_several_lines_are_read(tmp_path):
