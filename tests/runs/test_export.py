@@ -2,10 +2,12 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -21,6 +23,7 @@ from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.run_folder.manifest import Manifest
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.export import export
+from diffusion_lab.runs.model_card import _numbers
 from diffusion_lab.runs.train import train
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 
@@ -250,6 +253,12 @@ def test_the_card_says_that_training_started_from_other_weights(trained, exporte
     assert "Training started from other weights (`init_from`)" in card
     assert "elsewhere" not in card
     assert "init_flags" not in card
+
+
+def test_the_card_has_numbers_of_quality_alone():
+    measured = {"val/loss": 0.03, "fid": 1.5, "recognition.samples": math.nan}
+    others = {"train/loss": 0.1, "optimizer/gradient_norm": 1.0, "memory/peak_MiB": 9.0, "parameters": 5.0, "step": 7.0}
+    assert _numbers(SimpleNamespace(metrics=measured | others)) == {"val/loss": 0.03, "fid": 1.5}
 
 
 def test_only_names_are_left_of_absolute_paths():

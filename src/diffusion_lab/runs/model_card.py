@@ -87,7 +87,7 @@ def model_card(run: Run, loading: Loading, license: str | None, picture: bool) -
 
 def _numbers(record: RunRecord) -> dict[str, float]:
     """Return the run's numbers that say how good the model is: losses of held-out data, and evaluations."""
-    left_out = ("train/", "parameters", "wall_time_s", "step")
+    left_out = ("train/", "optimizer/", "memory/", "parameters", "wall_time_s", "step")
     return {
         key: value for key, value in record.metrics.items() if not key.startswith(left_out) and math.isfinite(value)
     }
