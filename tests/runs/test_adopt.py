@@ -100,6 +100,11 @@ def test_training_goes_on_from_its_weights(theirs, tiny):
         torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
 
 
+def test_it_may_be_trained_with_another_dropout(theirs, tiny):
+    run = train(tiny(*NETWORK, "network.dropout=0.3", f"init_from={theirs}"), [])
+    assert load_run(run.path).parts.network.state_dict().keys() == load_run(theirs).parts.network.state_dict().keys()
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [

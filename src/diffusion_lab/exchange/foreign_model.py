@@ -11,6 +11,9 @@ from torch import Tensor
 
 from diffusion_lab.errors import LabError
 
+#: Keys of a network that decide on nothing of what it computes when it is drawn from.
+_OF_TRAINING = ("dropout", "condition_dropout")
+
 
 @dataclass(frozen=True)
 class ForeignModel:
@@ -59,13 +62,15 @@ class ForeignModel:
         return node
 
     def check_network(self, node: Mapping[str, Any]) -> None:
-        """Check that a config's network is that of the model.
+        """Check that a config's network is that of the model; its dropout, which is of training, may be another.
 
         Raises:
             LabError: naming the first key that differs, and the value that is needed.
         """
         for key, value in self.network.items():
             there = node.get(key)
+            if key in _OF_TRAINING:
+                continue
             if key == "attention_sizes" and there and self.shape is not None:  # sizes that no level has change nothing
                 there = [size for size in there if size in value or self._has_level(size)]
             if key not in node or (list(there) if isinstance(value, list) and there else there) != value:
