@@ -84,19 +84,9 @@ def load_run(
     weights: str = "ema",
     flags: str | None = None,
 ) -> Run:
-    """Load a finished or interrupted run, or a model of another program, which is kept as a run: see `adopted`.
+    """Load a run; `diffusion_lab.load_run`, which also takes overrides, says what the arguments mean.
 
-    Args:
-        path: the run folder, or the folder or file of a foreign model: see `read_foreign`.
-        checkpoint: ``last``, ``best``, or the path of a file.
-        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``mps`` or any other that torch knows.
-        changes: merged into the run's config, for example to draw with another sampler: see `merged`.
-        weights: ``ema``, the average that training used, where the run keeps one; ``raw``, the weights themselves; or
-            the key of an average: see `chosen_weights`.
-        flags: of a foreign model: see `read_foreign`.
-
-    Raises:
-        LabError: naming what is missing, damaged or not to be trusted.
+    A foreign model is kept as a run (see `adopted`); changes are merged into the config level by level (see `merged`).
     """
     foreign = is_foreign(Path(path))
     if flags is not None and not foreign and Path(path).exists():
