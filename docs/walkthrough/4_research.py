@@ -21,7 +21,7 @@
 # 4. compare the winner with the default over fresh seeds, in a sweep, with a test of significance;
 # 5. plan how many seeds a claim needs.
 #
-# The runs are small (the bundled digits, no download), so that all of it takes minutes on two CPU cores. The craft is
+# The runs are small (the bundled digits, no download), so that all of it takes four minutes on two CPU cores. The craft is
 # the same for large ones, and so are the commands.
 
 # %%

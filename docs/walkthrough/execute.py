@@ -36,7 +36,7 @@ SOURCES = sorted(HERE.glob("[0-9]_*.py"))
 CELL_TIMEOUT = 1800
 
 #: Of each picture.
-COLOURS = 32
+COLOURS = 64
 
 #: Whatever machine executed a notebook, these are its metadata.
 METADATA = {
