@@ -115,6 +115,21 @@ def test_normal_is_standard_normal(many):
     assert stats.kstest(x.numpy(), "norm").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("word", [0, 2**32 - 1])
+def test_normal_is_finite_for_every_word(monkeypatch, word):
+    """The logarithm of a uniform number that is 0 would be −∞; one in 2**32 of them is."""
+    monkeypatch.setattr(Noise, "_words", lambda self, per_row: (torch.full((1, 1), word),) * 4)
+    x = Noise(torch.arange(1), 0).normal((4,))
+    assert x.isfinite().all()
+    assert (x.abs() < 6.7).all()
+
+
+@pytest.mark.parametrize(("word", "expected"), [(0, 0.0), (2**32 - 1, 1 - 2.0**-53)])
+def test_uniform_is_below_1_for_every_word(monkeypatch, word, expected):
+    monkeypatch.setattr(Noise, "_words", lambda self, per_row: (torch.full((1, 1), word),) * 4)
+    assert Noise(torch.arange(1), 0).uniform((2,)).tolist() == [[expected, expected]]
+
+
 def test_uniform_is_uniform_on_the_half_open_interval(many):
     u = many.uniform((5,)).flatten()
     assert 0 <= u.min() < 1e-4

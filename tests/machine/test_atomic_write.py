@@ -95,6 +95,28 @@ def test_the_file_is_flushed_before_it_is_renamed_and_the_folder_after(path, mon
     assert steps == ["flush file", "rename", "flush folder"]
 
 
+def test_files_that_belong_together_are_all_flushed_before_the_first_is_renamed(path, monkeypatch):
+    steps = []
+    fsync, rename = os.fsync, type(path).replace
+
+    def spied_fsync(descriptor):
+        info = os.fstat(descriptor)
+        if not stat.S_ISDIR(info.st_mode):
+            steps.append(info.st_size)
+        fsync(descriptor)
+
+    def spied_rename(self, target):
+        steps.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", spied_fsync)
+    monkeypatch.setattr(type(path), "replace", spied_rename)
+    write_together({path: b"1", path.with_name("other"): b"22"})
+    assert steps[:3] == [1, 2, steps[2]]
+    assert steps.index("rename") >= 2
+    assert steps.count("rename") == 2
+
+
 def test_a_file_system_that_cannot_flush_a_folder_is_no_error(path, monkeypatch):
     fsync = os.fsync
 

@@ -49,6 +49,19 @@ def test_the_loss_is_the_mean_squared_error_of_the_noise():
     assert seen["labels"] is labels
 
 
+def test_the_loss_of_bfloat16_data_is_computed_in_float32():
+    """Two digits are all that a square has in bfloat16."""
+
+    def network(x, c_noise, labels):
+        return x.bfloat16() * 0.5
+
+    z0, noise = torch.linspace(-1, 1, 4 * 999).reshape(4, 3, 333), Noise(torch.arange(4), 0)
+    terms = terms_and_times(Denoiser(network, Eps(PROCESS)), z0.bfloat16(), noise)
+    assert terms["loss"].dtype == torch.float32
+    in_single = terms_and_times(Denoiser(lambda x, c, labels: x * 0.5, Eps(PROCESS)), z0, noise)
+    torch.testing.assert_close(terms["loss"], in_single["loss"], rtol=5e-3, atol=0)
+
+
 def test_times_and_noise_are_unrelated():
     """Both come from one address: were they drawn at the same one, they would share their random words."""
     seen = {}

@@ -15,6 +15,7 @@ import torch
 from conftest import TINY
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction import reproduce as reproduction
+from diffusion_lab.reproduction.compare_results import _sample_differences
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.train import train
@@ -178,6 +179,28 @@ def test_differing_weights_metrics_and_samples_are_all_named(compared, copy):
     np.save(copy.samples / "final.npy", samples[:4])
     last = compared(copy).comparison.first_differences[-1]
     assert "[4, 1, 8, 8] float32 here, [9, 1, 8, 8] float32 there" in str(last)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (2, 0, 1, 3), (8, 0, 7, 7)])
+def test_samples_that_differ_in_one_bit_are_not_identical(compared, copy, place):
+    samples = np.load(copy.samples / "final.npy")
+    samples[place] = np.nextafter(samples[place], np.float32(9))
+    np.save(copy.samples / "final.npy", samples)
+    verdict = compared(copy)
+    assert not verdict.identical
+    (difference,) = verdict.comparison.first_differences
+    assert difference.metric == f"samples[{', '.join(map(str, place))}]"
+    assert 0 < difference.relative < 2e-7
+
+
+def test_a_number_and_nan_differ_and_two_nan_do_not(compared, copy):
+    samples = np.load(copy.samples / "final.npy")
+    samples[1, 0, 2, 3] = np.nan
+    np.save(copy.samples / "final.npy", samples)
+    (difference,) = compared(copy).comparison.first_differences
+    assert difference.metric == "samples[1, 0, 2, 3]"
+    assert difference.relative is None
+    assert not _sample_differences(samples, samples.copy())
 
 
 def session(*keys):

@@ -111,9 +111,30 @@ def test_transforms_are_applied_in_their_order():
     assert said == ["guidance", "clip"] * 4
 
 
-def test_the_network_is_left_in_its_mode():
-    network = Plain().train()
+class Dropping(Plain):
+    """Would drop everything if it were not told that nothing is trained."""
+
+    def forward(self, x, c_noise, condition=None):
+        return torch.nn.functional.dropout(super().forward(x, c_noise), 1.0, self.training)
+
+
+def test_dropout_is_off_while_samples_are_drawn_and_inverted():
+    for act in (lambda lab: lab.draw(2).samples, lambda lab: lab.invert(IMAGES).samples):
+        found = [act(pipeline(network.train(), sampler=deterministic())) for network in (Plain(), Dropping())]
+        assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_left_in_its_mode(training):
+    network = Plain().train(training)
     pipeline(network).draw(1)
+    assert network.training is training
+
+
+def test_the_network_is_left_in_its_mode_by_a_draw_that_fails():
+    network = Plain(torch.nan).train()
+    with pytest.raises(LabError):
+        pipeline(network).draw(1)
     assert network.training
 
 

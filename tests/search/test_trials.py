@@ -175,6 +175,18 @@ def test_each_objective_is_read_from_the_run(planned, trials):
     assert recognized == metrics(trial)["recognition"]["samples"]
 
 
+@pytest.mark.parametrize(
+    ("direction", "of", "expected"),
+    [("minimize", "best", 0.25), ("maximize", "best", 0.75), ("minimize", "last", 0.5), ("maximize", "last", 0.5)],
+)
+def test_the_best_is_the_largest_where_large_values_are_better(tmp_path, direction, of, expected):
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_json(
+        "metrics.json", {"epochs": [{"val/loss": loss} for loss in (0.75, 0.25)] + [{"val/loss": 0.5}, {}]}
+    )
+    assert Objective("val/loss", direction, of).measure(folder, 1) == expected
+
+
 def others_that_did_better(spec, values):
     """Add finished trials with these losses at their validations."""
     shared = SharedStudy(spec)

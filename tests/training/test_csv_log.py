@@ -1,6 +1,7 @@
 """The CSV log of a run that is resumed, and of columns that are added later."""
 
 import csv
+import os
 
 from diffusion_lab.training.csv_log import AppendingCSVLogger
 
@@ -47,3 +48,11 @@ def test_a_row_that_was_not_written_whole_is_no_row(tmp_path):
     AppendingCSVLogger(str(tmp_path)).remove_rows_from(10)
     session(tmp_path, *rows[10:])
     assert read(tmp_path) == [["loss", "step", "val"], *(["1.0", str(step), "2.0"] for step in range(20))]
+
+
+def test_rows_are_on_the_disk_when_they_are_saved(tmp_path, monkeypatch):
+    session(tmp_path, (0, {"loss": 1.0}))
+    path, flushed = tmp_path / "csv" / "metrics.csv", []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+    session(tmp_path, (1, {"loss": 0.5}))
+    assert flushed == [path.stat().st_size]

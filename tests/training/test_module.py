@@ -188,3 +188,49 @@ def test_what_was_learned_is_in_a_checkpoint_and_nothing_is_for_times_that_do_no
     made.on_save_checkpoint(checkpoint)
     made.on_load_checkpoint(checkpoint)
     assert times.restored == {"batches": torch.tensor(0)}
+
+
+class Drawing(Terms):
+    """Remembers what it was given to draw from: noise with an address, and torch's own generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.noise, self.torch_seeds = [], []
+
+    def __call__(self, denoiser, z0, t, noise, condition=None):
+        self.noise.append(noise.normal((3,)).tolist())
+        self.torch_seeds.append(torch.initial_seed())
+        return super().__call__(denoiser, z0, t, noise, condition)
+
+
+def drawn(tmp_path, *places, accumulate=1):
+    """What training and validation draw in a run whose batches are at these places, (epoch, index) each."""
+    objective = Drawing()
+    x = torch.tensor([1.0, 2.0]).reshape(-1, 1, 1, 1)
+    batches = [Batch(x, None, torch.arange(2), epoch, index, 2) for epoch, index in places]
+    made = module(Plain(), objective)
+    fit(tmp_path, made, batches, accumulate_grad_batches=accumulate)
+    return objective
+
+
+def test_the_noise_of_training_is_that_of_its_place(tmp_path):
+    noise = drawn(tmp_path, (0, 0), (0, 1), (1, 0), (0, 0)).noise[:4]
+    assert noise[0] == noise[3]
+    assert len({str(one) for one in noise}) == 3
+
+
+def test_the_noise_of_validation_is_the_same_in_every_epoch(tmp_path):
+    """So that losses of two epochs differ by the weights alone; and it is none of that of training."""
+    first, second = (drawn(tmp_path, (epoch, 0)) for epoch in (0, 5))
+    assert first.noise[1] == second.noise[1]
+    assert torch.equal(first.times[1], second.times[1])
+    assert first.noise[1] not in (first.noise[0], second.noise[0])
+
+
+def test_what_dropout_draws_is_that_of_its_place(tmp_path):
+    """Its epoch, its batch and the part of the batch: a resumed run drops what one without an interruption does."""
+    seeds = drawn(tmp_path, (0, 0), (0, 1), (1, 0), (0, 0)).torch_seeds[:4]
+    assert seeds[0] == seeds[3]
+    assert len(set(seeds)) == 3
+    parts = drawn(tmp_path, (0, 0), (0, 0), accumulate=2).torch_seeds[:2]
+    assert parts[0] == seeds[0] != parts[1]

@@ -1,6 +1,7 @@
 """The file with the loss of every step."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -61,3 +62,11 @@ def test_steps_that_are_not_known_are_nan_and_half_a_number_is_none(tmp_path):
     assert len(read_step_losses(tmp_path)) == 3
     write_step_losses(tmp_path, 3, np.array([5], np.float32))
     assert read_step_losses(tmp_path)[2:].tolist() == [1, 5]
+
+
+def test_losses_are_on_the_disk_when_they_are_written(tmp_path, monkeypatch):
+    """A checkpoint may be written next, from which a run would not write them again."""
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+    write_step_losses(tmp_path, 0, np.arange(6, dtype=np.float32))
+    assert flushed == [24]
