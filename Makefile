@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help install quickstart quickstart-text train test test-full lint format walkthrough docs docs-links lock tensorboard clean
+.PHONY: help install quickstart quickstart-text train test test-full mutants lint format walkthrough docs docs-links lock tensorboard clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: $(READY) ## run the tests (no network, no GPU)
 
 test-full: $(READY) ## run all tests, including those that take long
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "full or not full" --timeout 1200
+
+mutants: $(READY) ## put deliberate faults into the code, and see which the tests catch (hours)
+	$(BIN)/python tests/mutation/run.py
 
 lint: $(READY) ## check with ruff and mypy
 	$(BIN)/ruff check .
