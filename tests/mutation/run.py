@@ -187,7 +187,7 @@ def pytest_status(names: Iterable[str], failed: Path) -> int:
     """Run tests in this process."""
     import pytest
 
-    os.environ.update(PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1")
+    os.environ.update(PYTHONPATH=str(failed.parent / "src"), PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True
     return int(pytest.main([*_PYTEST, *names], plugins=[_FirstFailure(failed)]))
 
@@ -212,23 +212,40 @@ class _Recorder:
         self.coverage.switch_context("")
 
 
+#: Each process of a test has the test's name from pytest.
+_OF_OTHERS = """[run]
+parallel = true
+data_file = {folder}/others/lines
+source = {folder}/src
+context = ${{PYTEST_CURRENT_TEST-}}
+disable_warnings = no-data-collected, module-not-measured
+"""
+
+
 def _record(folder: Path, names: Sequence[str]) -> int:
     """Run tests under coverage, and write what they do into ``recorded.json``."""
     import coverage
     import pytest
 
-    os.environ.update(PYTHONPATH="src")
+    others = folder / "others"  # what the processes execute that tests start
+    others.mkdir()
+    (others / "sitecustomize.py").write_text("import coverage\n\ncoverage.process_startup()\n", encoding="utf-8")
+    (others / "coveragerc").write_text(_OF_OTHERS.format(folder=folder), encoding="utf-8")
+    os.environ.update(
+        PYTHONPATH=f"{folder / 'src'}{os.pathsep}{others}", COVERAGE_PROCESS_START=f"{others / 'coveragerc'}"
+    )
     lines = coverage.Coverage(data_file=None, source=[str(folder / "src")], config_file=False)
     recorder = _Recorder(lines)
     lines.start()
     status = pytest.main([*(one for one in _PYTEST if one != "-x"), *names], plugins=[recorder])
     lines.stop()
-    data = lines.get_data()
-    executed = {
-        str(Path(file).relative_to(folder)): data.contexts_by_lineno(file)
-        for file in data.measured_files()
-        if Path(file).is_relative_to(folder)
-    }
+    executed: dict[str, dict[int, list[str]]] = {}
+    for data in [lines.get_data(), *(coverage.CoverageData(str(file)) for file in others.glob("lines.*"))]:
+        data.read()
+        for file in data.measured_files():
+            for line, names in data.contexts_by_lineno(file).items():
+                of_file = executed.setdefault(str(Path(file).relative_to(folder)), {})
+                of_file.setdefault(line, []).extend(name.rpartition(" (")[0] or name for name in names)
     found = {"status": int(status), "seconds": recorder.seconds, "failed": sorted(recorder.failed), "lines": executed}
     (folder / "recorded.json").write_text(json.dumps(found), encoding="utf-8")
     return 0

@@ -58,6 +58,8 @@ WRONG = {
     "callbacks that are a text": ({"callbacks": "x"}, "callbacks must be a mapping"),
     "an optimizer that is a mapping": ({"optimizer_states": {}}, "optimizer_states must be a list of mappings"),
     "an average without weights": ({"ema": {"weights": [1]}}, "ema must be averages of the weights"),
+    "an average whose name is a number": ({"ema": {"weights": {}, "updates": 1, "key": 3}}, "ema must be averages of"),
+    "averages that are a list": ({"ema": {"weights": {}, "updates": 1, "others": [1]}}, "ema must be averages of"),
     "a time sampling with texts": ({"time_sampling": {"losses": "abc"}}, "time_sampling must be a mapping from"),
     "a tensor of terabytes in four bytes": (
         {"state_dict": {"w": torch.zeros(1).expand(10**12)}},
@@ -68,6 +70,18 @@ WRONG = {
         "a tensor in it declares more values than it holds",
     ),
 }
+
+
+@pytest.mark.parametrize(("count", "allowed"), [(2, True), (5, True), (6, False)])
+def test_weights_may_share_memory_as_long_as_they_can_be_loaded_apart(path, checkpoint, count, allowed):
+    """A megabyte for each, of which there is one: four times what is there, and one megabyte more, may be declared."""
+    one = torch.zeros(2**18)
+    shared = {"state_dict": {f"w{number}": one for number in range(count)}}
+    AtomicCheckpointIO().save_checkpoint(checkpoint | shared, path)
+    if allowed:
+        assert len(read_checkpoint(path)["state_dict"]) == count
+    else:
+        assert "tensors in it share so much memory" in refusal(path)
 
 
 @pytest.mark.parametrize("kind", WRONG)

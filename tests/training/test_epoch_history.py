@@ -27,3 +27,29 @@ def test_so_it_does_in_an_epoch_that_max_steps_ended_early():
             SimpleNamespace(current_epoch=0, global_step=step, is_last_batch=last, callback_metrics={}), None
         )
     assert history.epochs == [{"epoch": 1, "step": 8, "val/loss": 0.5}]
+
+
+def epoch_end(history, epoch, metrics, last=True):
+    over = SimpleNamespace(current_epoch=epoch, global_step=8, is_last_batch=last, callback_metrics=metrics)
+    history.on_train_epoch_end(over, None)
+
+
+def test_a_run_without_validations_has_no_validation_loss():
+    history = History()
+    history.metrics["val/loss"] = 0.5  # of a run before, say
+    epoch_end(history, 0, {"train/loss_epoch": 0.25})
+    assert history.epochs == [{"epoch": 1, "step": 8, "train/loss": 0.25}]
+
+
+def test_a_validation_before_training_counts_for_no_epoch():
+    history = History()
+    history.on_validation_end(SimpleNamespace(sanity_checking=True, callback_metrics={"val/loss": 0.5}), None)
+    epoch_end(history, 0, {})
+    assert "val/loss" not in history.epochs[0]
+
+
+def test_what_is_logged_at_the_very_end_is_among_the_metrics():
+    history = History()
+    epoch_end(history, 0, {"train/loss_epoch": 0.25, "a": 1.0})
+    history.on_train_end(SimpleNamespace(callback_metrics={"a": 2.0}), None)
+    assert history.metrics == {"train/loss_epoch": 0.25, "a": 2.0}

@@ -106,3 +106,18 @@ def test_a_schedule_scales_both_rates(network, x):
 def test_arguments_out_of_range_are_refused(network, argument, message):
     with pytest.raises(ValueError, match=message):
         MuonWithAdamW(network.parameters(), **argument)
+
+
+def test_a_step_returns_the_loss_of_its_closure_which_has_gradients():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = MuonWithAdamW([weight], lr=0.1)
+    assert optimizer.step() is None
+
+    def closure():
+        loss = weight.square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        return loss
+
+    assert float(optimizer.step(closure).detach()) == 4
+    assert not torch.equal(weight, torch.ones(2, 2))

@@ -101,6 +101,15 @@ def test_the_distance_between_copies_is_doubled_when_there_are_too_many(tmp_path
     torch.testing.assert_close(stored["weights"]["weight"], expected(path, 0.1))
 
 
+def test_files_of_other_names_among_the_copies_are_left_alone(tmp_path):
+    folder = tmp_path / "checkpoints" / FOLDER
+    folder.mkdir(parents=True)
+    for name in ("update_mine.ckpt", "notes.txt"):
+        (folder / name).write_text("mine")
+    walk(PowerEMA([0.1], store_every_n_updates=2, max_stored=2), tmp_path, 8)
+    assert {"update_mine.ckpt", "notes.txt"} < {file.name for file in folder.iterdir()}
+
+
 def test_a_resumed_training_stores_the_same_copies(tmp_path):
     _, whole = walk(PowerEMA([0.1, 0.05], store_every_n_updates=3), tmp_path / "whole", 20)
     _, before = walk(PowerEMA([0.1, 0.05], store_every_n_updates=3), tmp_path / "cut", 7)

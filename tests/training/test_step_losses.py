@@ -70,3 +70,13 @@ def test_losses_are_on_the_disk_when_they_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
     write_step_losses(tmp_path, 0, np.arange(6, dtype=np.float32))
     assert flushed == [24]
+
+
+def test_lost_steps_are_nan_behind_those_that_are_known_and_nothing_else_is(tmp_path):
+    """After a resume from a later state than the file holds."""
+    write_step_losses(tmp_path, 0, np.array([1, 2], np.float32))
+    write_step_losses(tmp_path, 5, np.array([6, 7], np.float32))
+    losses = read_step_losses(tmp_path)
+    assert losses[[0, 1, 5, 6]].tolist() == [1, 2, 6, 7]
+    assert np.isnan(losses[2:5]).all()
+    assert len(losses) == 7

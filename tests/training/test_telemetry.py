@@ -1,5 +1,9 @@
 """Telemetry of a model of two weights, whose norms are computed by hand, on a clock that the test moves."""
 
+import resource
+import sys
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -132,3 +136,17 @@ def test_a_resumed_run_counts_on(fitted):
     other = Telemetry()
     other.load_state_dict(watched.state_dict())
     assert (other.seen, other.seconds) == (40, 8.0)
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_the_peak_of_memory_is_in_mib_whatever_the_system_counts_in(monkeypatch, platform, unit):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=3 * 2**20 // unit))
+    assert telemetry._memory(torch.device("cpu")) == 3
+
+
+def test_the_peak_of_memory_on_a_gpu_is_that_of_its_allocator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 * 2**20)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 7 * 2**20)
+    assert telemetry._memory(torch.device("cuda")) == 5
+    assert telemetry._memory(torch.device("mps")) == 7

@@ -134,7 +134,7 @@ class Checkpoints(Checkpoint):
 
     def _due(self, trainer: pl.Trainer, batch_idx: int) -> bool:
         epochs, step = trainer.current_epoch, trainer.global_step
-        due = batch_idx == 0 and epochs > 0 and epochs % self.every_n_epochs == 0
+        due = batch_idx == 0 and epochs % self.every_n_epochs == 0  # before the first step there is nothing to save
         if self.every_n_steps:
             due |= step // self.every_n_steps > self._saved_at_step // self.every_n_steps
         if self.every_n_minutes:
