@@ -42,7 +42,7 @@ AREAS = {
     ),
     "training": _mirrored(
         "training",
-        tests=("runs/test_train.py", "runs/test_resume.py", "runs/test_exact_resume.py", "runs/test_ends.py"),
+        tests=("runs/test_train.py", "runs/test_resume.py", "runs/test_ends.py", "runs/test_rank_processes.py"),
     ),
     "runs": _mirrored("run_folder", "reproduction", tests=("runs/test_train.py",)),
     "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py",)),
