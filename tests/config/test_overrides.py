@@ -97,8 +97,8 @@ def own_folder(tmp_path, monkeypatch):
 
 def test_flags_stand_anywhere(own_folder):
     own_folder("mine", "x")
-    typed = ["data=digits", "--config-dir", "mine", "experiment=x", "-m", "seed=1,2", "--cfg", "job"]
-    flags = ["--config-dir", "mine", "-m", "--cfg", "job"]
+    typed = ["data=digits", "--config-dir", "mine", "experiment=x", "-m", "seed=1,2", "--resolve"]
+    flags = ["--config-dir", "mine", "-m", "--resolve"]
     assert readable_arguments(typed, "train") == [*flags, "data=digits", "experiment=x", "seed=1,2"]
 
 

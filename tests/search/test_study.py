@@ -247,3 +247,5 @@ def test_optunas_own_functions_read_the_study(opened, tmp_path):
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{tmp_path}/study.db")
     assert study.best_value == 0.25
     assert study.best_trial.params.keys() == {"optimizer.lr", "schedule"}
+    study._storage.remove_session()
+    study._storage._backend.engine.dispose()

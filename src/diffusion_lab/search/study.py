@@ -86,7 +86,11 @@ class SharedStudy:
             ) from error
         except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
             raise storage_error(spec.storage, error) from error
-        self._check_same_search()
+        try:
+            self._check_same_search()
+        except LabError:
+            self.close()
+            raise
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials that count, by their first number; of a requeued trial, the newest one."""
