@@ -228,6 +228,7 @@ def _record(folder: Path, names: Sequence[str]) -> int:
     import pytest
 
     others = folder / "others"  # what the processes execute that tests start
+    shutil.rmtree(others, ignore_errors=True)  # of another area
     others.mkdir()
     (others / "sitecustomize.py").write_text("import coverage\n\ncoverage.process_startup()\n", encoding="utf-8")
     (others / "coveragerc").write_text(_OF_OTHERS.format(folder=folder), encoding="utf-8")
@@ -255,6 +256,8 @@ def recorded(area: Area, copies: Sequence[Copy]) -> Tests:
     """Run the tests of an area without a fault, and return what they do."""
     files = sorted({file for name in area.tests for file in _test_files(ROOT / "tests" / name)})
     shares = [files[number :: len(copies)] for number in range(len(copies))]
+    for copy in copies:
+        (copy.folder / "recorded.json").unlink(missing_ok=True)
     pool = [
         multiprocessing.get_context("fork").Process(
             target=in_child, args=(copy.folder, partial(_record, copy.folder, share), 3600.0)
