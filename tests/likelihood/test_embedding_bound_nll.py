@@ -156,3 +156,4 @@ def test_it_needs_vectors_of_tokens():
         EmbeddingBoundNLL().check_process(Gaussian(SqrtSchedule()), Tokens(3, Characters("abc")))
     with pytest.raises(ValueError, match="num_times must be at least 1"):
         EmbeddingBoundNLL(num_times=0)
+    assert EmbeddingBoundNLL(num_times=1).num_times == 1

@@ -285,6 +285,13 @@ def test_a_network_is_told_no_time_at_which_nothing_survives():
         estimate.of(pipeline(process, LogScores(process), network, 4), x)
 
 
+def test_counts_are_of_continuous_time():
+    process = Absorbing(LogLinearSchedule(steps=8), 3)
+    with pytest.raises(LabError, match=r"MaskedCountNLL estimates the bound of continuous time, .* has 8 steps"):
+        MaskedCountNLL().check_process(process, Letters(3, None))
+    MaskedCountNLL().check_process(Absorbing(LogLinearSchedule(), 3), Letters(3, None))
+
+
 def test_a_perplexity_beyond_all_numbers_is_infinite_and_recorded_as_none():
     few, many = (
         TokenResult(bits, torch.arange(2), 4, 8.0, None, "a bound")

@@ -7,10 +7,12 @@ import pytest
 import torch
 from scipy.integrate import trapezoid
 
-from diffusion_lab.codecs import Pixels
+from diffusion_lab.codecs import Pixels, Tokens
 from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood import VariationalBoundNLL
-from diffusion_lab.likelihood.base import standard_error
+from diffusion_lab.likelihood.base import half_width, standard_error
+from diffusion_lab.likelihood.bound_forms import DiscreteBound
+from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import X0, Eps, LearnedVariance, V
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.schedules import CosineSchedule, EDMSchedule, FlowSchedule, LinearSchedule
@@ -135,6 +137,16 @@ def test_more_sampled_steps_have_less_variance():
         float((bound(LinearSchedule(100), num_times=k).steps - bound(LinearSchedule(100)).steps).std()) for k in (2, 16)
     ]
     assert spread[1] < spread[0] / 2
+
+
+@pytest.mark.parametrize("num_times", [None, 22, 1000])
+def test_the_full_sum_visits_each_step_once(num_times):
+    form = DiscreteBound(Gaussian(LinearSchedule(22)), Pixels(), 22, "beta", first=1)
+    visited = list(form.times(Noise(torch.arange(3), 0), num_times))
+    assert form.count(num_times) == len(visited) == 21
+    for row, (t, weight) in enumerate(visited, 2):
+        assert t.tolist() == [row / 22] * 3
+        assert weight.tolist() == [1] * 3
 
 
 def test_as_many_times_as_steps_are_the_full_sum():
@@ -267,6 +279,12 @@ def test_schedules_that_do_not_fit_are_refused(schedule, options, says):
 def test_what_is_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         VariationalBoundNLL(**options)
+
+
+def test_the_distance_of_values_is_that_of_the_codec():
+    assert half_width(Pixels()) == 1 / 255
+    with pytest.raises(LabError, match="codec=Tokens does not say how data is quantized"):
+        half_width(Tokens(3, None))
 
 
 def test_data_that_does_not_fit_is_refused():

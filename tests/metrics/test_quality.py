@@ -33,6 +33,16 @@ def test_the_measures_are_those_of_each_function(reference):
     assert reference.measure(x, x @ LOGITS.T) == found
 
 
+def test_samples_of_one_kind_are_precise_and_recall_little_and_the_other_way_around():
+    """Samples in the middle of the data lie among it all, and most of the data lies far from them."""
+    reference = Reference(normal(200, 0))
+    narrow = reference.measure(0.2 * normal(60, 1)).values()
+    assert narrow["precision"] > 0.9
+    assert narrow["recall"] < 0.2
+    wide = reference.measure(2.5 * normal(200, 1)).values()
+    assert wide["precision"] < 0.5 < wide["recall"]
+
+
 def test_without_a_classifier_there_are_no_measures_of_classes():
     found = Reference(normal(200, 0)).measure(normal(10, 1))
     assert (found.inception_score, found.class_balance) == (None, None)
