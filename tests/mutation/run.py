@@ -61,7 +61,7 @@ _PYTEST = (
 
 
 @dataclass(frozen=True)
-class Tests:
+class Record:
     """What the tests of an area do without a fault.
 
     Attributes:
@@ -101,7 +101,7 @@ class Copy:
             subprocess.run(["git", *command], cwd=folder, check=True)
         self._changes = 0
 
-    def tried(self, file: str, mutant: Mutant, tests: Tests) -> dict[str, Any]:
+    def tried(self, file: str, mutant: Mutant, tests: Record) -> dict[str, Any]:
         """Return what becomes of a fault: ``caught`` and by which test, or ``survived`` and how many."""
         names = tests.against(file, mutant)
         if not names:
@@ -117,7 +117,7 @@ class Copy:
             path.write_bytes(source)
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    def _run(self, names: Sequence[str], tests: Tests) -> dict[str, Any]:
+    def _run(self, names: Sequence[str], tests: Record) -> dict[str, Any]:
         rest, seconds = list(names[_FIRST:]), 0.0
         stages = [list(names[:_FIRST]), []]
         for name in rest:
@@ -252,7 +252,7 @@ def _record(folder: Path, names: Sequence[str]) -> int:
     return 0
 
 
-def recorded(area: Area, copies: Sequence[Copy]) -> Tests:
+def recorded(area: Area, copies: Sequence[Copy]) -> Record:
     """Run the tests of an area without a fault, and return what they do."""
     files = sorted({file for name in area.tests for file in _test_files(ROOT / "tests" / name)})
     shares = [files[number :: len(copies)] for number in range(len(copies))]
@@ -289,7 +289,7 @@ def recorded(area: Area, copies: Sequence[Copy]) -> Tests:
                     of_lines.setdefault(file, {}).setdefault(place, set()).update(passed)
                 if "" in names:
                     at_import.setdefault(file, set()).add(int(line))
-    return Tests(
+    return Record(
         seconds,
         {file: {line: frozenset(names) for line, names in lines.items()} for file, lines in of_lines.items()},
         {file: frozenset(lines) for file, lines in at_import.items()},
@@ -308,7 +308,7 @@ def sample(area: Area, root: Path, count: int, seed: int) -> list[tuple[str, Mut
     return sorted(found[:count], key=lambda pair: (pair[0], pair[1].start, pair[1].after))
 
 
-def _work(copy: Copy, tests: Tests, jobs: Any, results: Any) -> None:
+def _work(copy: Copy, tests: Record, jobs: Any, results: Any) -> None:
     while (job := jobs.get()) is not None:
         file, mutant = job
         began = time.monotonic()
@@ -317,7 +317,7 @@ def _work(copy: Copy, tests: Tests, jobs: Any, results: Any) -> None:
 
 
 def tried(
-    chosen: Sequence[tuple[str, Mutant]], tests: Tests, copies: Sequence[Copy], title: str
+    chosen: Sequence[tuple[str, Mutant]], tests: Record, copies: Sequence[Copy], title: str
 ) -> list[dict[str, Any]]:
     """Try faults, and return a row for each."""
     context = multiprocessing.get_context("fork")
