@@ -23,7 +23,7 @@ def loss_remark(what):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(1, ONE_RUN), (2, SPREAD + RANGE), (3, SPREAD + RANGE), (4, SPREAD)], ids=str
+    ("number", "said"), [(1, ONE_RUN), (2, SPREAD + RANGE), (3, SPREAD + RANGE), (4, SPREAD)], ids=["1", "2", "3", "4"]
 )
 def test_networks_that_differ_are_compared_with_one_remark_on_their_spread(tmp_path, number, said):
     for channels in (8, 16):
