@@ -112,3 +112,10 @@ def fake_sweep(outputs, **common):
             (s, c, n) for s in ("linear", "cosine") for c in (8, 16) for n in (1, 2, 3)
         )
     ]
+
+
+def fake_evaluation(path, name, results, **asked):
+    """Record an evaluation of a run: the settings that it was asked for, and the numbers that it found."""
+    (path / "evaluations").mkdir(exist_ok=True)
+    content = {"asked": {"step": 30, **asked}, "made_by": {"argv": ["scripts/evaluate.py"]}, "results": results}
+    (path / "evaluations" / f"{name}.json").write_text(json.dumps(content))

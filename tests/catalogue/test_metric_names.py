@@ -1,6 +1,6 @@
 import pytest
 
-from diffusion_lab.catalogue.metric_names import lower_is_better
+from diffusion_lab.catalogue.metric_names import lower_is_better, unknown_metric_message
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,12 @@ def test_whether_lower_is_better(metric, lower):
     assert lower_is_better(metric) is lower
     assert lower_is_better(metric, "higher") is False
     assert lower_is_better(metric, "lower") is True
+
+
+def test_the_message_for_an_unknown_metric_suggests_what_is_compared():
+    known = ["val/loss", "optimizer/lr", "step", "quality.fid"]
+    there = "no run has it; there are val/loss, quality.fid"
+    assert unknown_metric_message("xyz", known) == f"metric=xyz: {there}"
+    near = "no run has it; did you mean val/loss? there are val/loss, quality.fid"
+    assert unknown_metric_message("val/lss", known) == f"metric=val/lss: {near}"
+    assert "did you mean optimizer/lr?" in unknown_metric_message("optimizer/l", known)

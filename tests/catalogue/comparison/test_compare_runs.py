@@ -1,5 +1,6 @@
 """The command line of scripts/compare.py."""
 
+import csv
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from diffusion_lab.catalogue.comparison import compare_runs
 from diffusion_lab.config import arguments
 from diffusion_lab.config.reader_schema import CompareConfig
-from fake_runs import fake_run, fake_sweep
+from fake_runs import fake_evaluation, fake_run, fake_sweep
 
 
 @pytest.fixture
@@ -78,6 +79,55 @@ def test_a_run_of_a_newer_version_is_left_out_and_the_others_are_compared(typed,
     manifest = json.loads((newer / "manifest.json").read_text())
     (newer / "manifest.json").write_text(json.dumps(manifest | {"layout_version": 99}))
     assert f"Left out, written by a newer version of this project: {newer.name}." in typed()
+
+
+def test_evaluations_with_the_metric_are_rows_and_so_is_a_run_that_has_it_itself_or_none_of_them(typed, tmp_path):
+    names = ("measured", "unmeasured", "without", "elsewhere")
+    paths = {name: fake_run(tmp_path / "outputs", folder=name, extra={"is": name}) for name in names}
+    for name, steps, results in (
+        ("measured", 5, {"quality": {"fid": 4.0}}),
+        ("unmeasured", 5, {"quality": {"fid": 3.0}}),
+        ("unmeasured", 9, {"quality": {"fid": 2.0}}),
+        ("elsewhere", 5, {"recognition": {"samples": 0.5}}),
+    ):
+        fake_evaluation(paths[name], f"{steps}", results, sampler={"_target_": "lab.DDIM", "num_steps": steps})
+    metrics = json.loads((paths["measured"] / "metrics.json").read_text())
+    (paths["measured"] / "metrics.json").write_text(json.dumps(metrics | {"quality": {"fid": 5.0}}))
+    said = typed("metric=quality.fid", "out=table.csv")
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row["extra.is"], row["sampler.num_steps"], row["quality.fid.mean"]) for row in rows] == [
+        ("unmeasured", "9", "2.0"),
+        ("unmeasured", "5", "3.0"),
+        ("measured", "5", "4.0"),
+        ("measured", "–", "5.0"),
+        ("elsewhere", "–", ""),
+        ("without", "–", ""),
+    ]
+    assert "Not in the mean, since quality.fid is missing or not finite: elsewhere, without." in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "ruler"), [("quality.fid", "extractor"), ("text_quality.ngram_nll_per_token", "ngram_model")]
+)
+def test_rows_measured_by_another_model_than_the_newest_are_left_out(typed, tmp_path, metric, ruler):
+    evaluation, _, measure = metric.partition(".")
+    for folder, model in (("1", "old"), ("2", "new"), ("3", "old"), ("4", "new")):
+        path = fake_run(tmp_path / "outputs", folder=folder, seed=int(folder))
+        fake_evaluation(path, "a", {evaluation: {measure: float(folder), ruler: model}})
+    fake_run(tmp_path / "outputs", folder="5", seed=5)  # it was measured by none
+    said = typed(f"metric={metric}", "out=table.csv")
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row[f"{metric}.mean"], row[f"{metric}.n"]) for row in rows] == [("3.0", "2"), ("", "0")]
+    assert "Left out, since it was measured by old and not by new: 1, 3." in said
+
+
+def test_a_second_metric_leaves_out_those_measured_by_another_model_too(typed, tmp_path):
+    for folder, model in (("1", "old"), ("2", "new")):
+        path = fake_run(tmp_path / "outputs", folder=folder, seed=int(folder))
+        metrics = json.loads((path / "metrics.json").read_text())
+        (path / "metrics.json").write_text(json.dumps(metrics | {"quality": {"fid": 1.0, "extractor": model}}))
+    assert "Left out" not in typed("metric=val/loss")
+    assert "Left out, since it was measured by old and not by new: 1." in typed("metric=val/loss,quality.fid")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,18 @@ def test_an_option_has_the_name_that_was_typed_or_else_that_of_its_class(tmp_pat
     assert sorted(group.column_values["schedule"] for group in found.groups) == ["CosineSchedule", "linear"]
 
 
+def test_an_option_of_which_runs_tell_different_names_has_that_of_its_class(tmp_path):
+    named = {"linear": ("linear", "linear"), "cosine": ("cosine", "squared_cosine")}
+    for schedule, names in named.items():
+        for seed, name in enumerate(names):
+            path = fake_run(tmp_path, schedule=schedule, seed=seed)
+            manifest = json.loads((path / "manifest.json").read_text()) | {"options": {"schedule": name}}
+            (path / "manifest.json").write_text(json.dumps(manifest))
+    found = group_runs(find_runs([tmp_path]))
+    assert sorted(group.column_values["schedule"] for group in found.groups) == ["CosineSchedule", "linear"]
+    assert [len(group.runs) for group in found.groups] == [2, 2]
+
+
 def test_by_names_the_columns_and_averages_over_the_others(swept):
     found = group_runs(swept, ["schedule"])
     assert (found.columns, found.averaged_columns) == (["schedule"], ["network.base_channels"])

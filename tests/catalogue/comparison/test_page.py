@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 import pytest
 
+from diffusion_lab.catalogue.comparison import page
 from diffusion_lab.catalogue.comparison.comparison import build_comparison
 from diffusion_lab.catalogue.comparison.page import page_template, render_page
 from diffusion_lab.catalogue.find import find_runs
@@ -49,6 +50,159 @@ def made(tmp_path, *metrics, **options):
 
 def data(text):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
+
+
+def table(text, name):
+    """The rows of a table, the headings first: the text of each cell."""
+    found = re.search(rf'<table id="{name}">(.*?)</table>', text, re.S)[1]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in found.split("<tr")[1:]]
+    return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in rows]
+
+
+def values_to_sort_by(text, name, column):
+    found = re.search(rf'<table id="{name}">(.*?)</table>', text, re.S)[1]
+    cells = [re.findall(r"<td([^>]*)>", row) for row in found.split("<tr")[2:]]
+    return [re.search(r'data-value="(.*?)"', row[column])[1] for row in cells]
+
+
+def plots(text):
+    """The plot of each row: where its runs, its mean, its interval and the best mean are."""
+    found = []
+    for plot in re.findall(r"<svg.*?</svg>", text, re.S):
+        elements = Elements(plot)
+        lines = {line["class"]: (float(line["x1"]), float(line["x2"])) for line in elements.all("line")}
+        assert lines.pop("axis") == (0, 170)
+        found.append(([float(point["cx"]) for point in elements.all("circle")], lines))
+    return found
+
+
+def test_the_results_have_the_metrics_that_were_asked_for_and_others_that_vary(tmp_path):
+    fake_sweep(tmp_path, recognition=0.5)
+    text = made(tmp_path, "val/loss", "recognition.samples")
+    rows = table(text, "results")
+    keys = ["", "schedule", "network.base_channels"]
+    others = ["recognition.samples", "train/loss", "val/loss_best", "runs"]
+    assert rows[0] == [*keys, "val/loss", "each run", "95 % interval", *others]
+    interval = "0.5020 … 0.5060"
+    others = ["0.5000", "0.6040 ± 0.0020", "0.2520 ± 0.0010", "3"]
+    assert rows[1] == ["", "linear", "16", "0.5040 ± 0.0020", "", interval, *others]
+    assert [row[1:3] for row in rows[1:]] == [["linear", "16"], ["linear", "8"], ["cosine", "16"], ["cosine", "8"]]
+    assert [float(v) for v in values_to_sort_by(text, "results", 3)] == pytest.approx([0.504, 0.556, 0.704, 0.756])
+    assert [float(v) for v in values_to_sort_by(text, "results", 5)] == [0.502, 0.553, 0.702, 0.753]
+    five = ["train/loss", "val/loss", "parameters", "wall_time_s", "recognition.samples"]
+    assert table(made(tmp_path, *five), "results")[0][3:] == [five[0], "each run", "95 % interval", *five[1:], "runs"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"), [("val/loss", "ascending"), ("recognition.samples", "descending")], ids=str
+)
+def test_the_results_are_sorted_by_the_first_metric_the_best_first(tmp_path, metric, order):
+    for schedule, recognition in (("linear", 0.9), ("cosine", 0.5)):
+        fake_run(tmp_path, schedule=schedule, loss=1 - recognition, recognition=recognition)
+    text = made(tmp_path, metric, "train/loss")
+    assert [row[1] for row in table(text, "results")] == ["schedule", "linear", "cosine"]
+    sorted_by = [
+        (direction, re.sub(r"<[^>]*>", "", heading))
+        for direction, heading in re.findall(r'<th[^>]* aria-sort="(\w+)">(.*?)</th>', text)
+    ]
+    assert sorted_by == [(order, metric)]
+    assert re.findall(r'<tr( class="best")? data-hover="(\d)">\n  <td><button', text) == [
+        (' class="best"', "0"),
+        ("", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ((3, 3), "2 configs · 3 of each · lower is better"),
+        ((1, 3), "2 configs · 1 to 3 of each · lower is better"),
+        ((2, 0), "1 config · 2 of each · lower is better"),
+    ],
+)
+def test_the_subtitle_says_how_many_runs_each_config_has(tmp_path, seeds, said):
+    for schedule, number in zip(("linear", "cosine"), seeds, strict=True):
+        for seed in range(number):
+            fake_run(tmp_path, schedule=schedule, seed=seed)
+    assert f'<p class="facts">{said}</p>' in made(tmp_path)
+
+
+def test_the_subtitle_says_that_higher_is_better(tmp_path):
+    fake_run(tmp_path, recognition=0.5)
+    text = made(tmp_path, "recognition.samples")
+    assert '<p class="facts">1 config · 1 of each · higher is better</p>' in text
+    assert "<title>1 run by recognition.samples</title>" in text
+
+
+def test_plots_place_every_run_between_the_lowest_and_the_highest_of_all(tmp_path):
+    for schedule, seed, loss in (("linear", 1, 0.2), ("linear", 2, 0.4), ("cosine", 1, 0.8)):
+        fake_run(tmp_path, schedule=schedule, seed=seed, loss=loss)
+    # From 8 to 162 pixels: 0.4 is at a third of them, and the mean of the linear runs, 0.3, at a sixth.
+    assert plots(made(tmp_path)) == [
+        ([8, 59.3], {"axis next": (33.7, 33.7), "range": (8, 59.3), "mean": (33.7, 33.7)}),
+        ([162], {"axis next": (33.7, 33.7), "mean": (162, 162)}),  # one run has no interval
+    ]
+
+
+def test_the_plot_of_equal_runs_has_them_in_the_middle(tmp_path):
+    fake_run(tmp_path, loss=0.5)
+    assert plots(made(tmp_path)) == [([85], {"axis next": (85, 85), "mean": (85, 85)})]
+
+
+def test_a_row_without_the_metric_has_dashes_and_no_plot(tmp_path):
+    fake_run(tmp_path, schedule="linear", loss=0.5)
+    (fake_run(tmp_path, schedule="cosine") / "metrics.json").write_text("{}")
+    text = made(tmp_path)
+    rows = table(text, "results")
+    assert [row[:5] for row in rows[1:]] == [["", "linear", "0.5000", "", ""], ["", "cosine", "–", "", ""]]
+    assert values_to_sort_by(text, "results", 2) == ["0.5", ""]
+    assert values_to_sort_by(text, "results", 4) == ["", ""]
+    assert len(plots(text)) == 1
+    assert [row[3] for row in table(text, "runs")] == ["val/loss", "0.5000", "–"]
+    assert values_to_sort_by(text, "runs", 3) == ["0.5", ""]
+
+
+def test_each_run_is_a_row_with_what_was_said_of_it(tmp_path):
+    fake_run(tmp_path, seed=1, loss=0.5, folder="first", tags=["x", "y"])
+    fake_run(tmp_path, seed=2, loss=0.6, folder="second", notes="odd", status="interrupted")
+    rows = table(made(tmp_path), "runs")
+    assert rows[0] == ["", "run", "seed", "val/loss", "time", "state", "tags", "notes"]
+    assert rows[1:] == [
+        ["", "first", "1", "0.5000", "31 s", "finished", "xy", ""],
+        ["", "second", "2", "0.6000", "32 s", "interrupted", "", "odd"],
+    ]
+    fake_run(tmp_path / "other", seed=1, folder="plain")
+    assert table(made(tmp_path / "other"), "runs")[0] == ["", "run", "seed", "val/loss", "time", "state"]
+
+
+@pytest.mark.parametrize(
+    ("number", "steps"),
+    [(3, [1, 2, 3]), (200, [*range(1, 201)]), (400, [*range(2, 401, 2)]), (401, [*range(2, 402, 3)])],
+)
+def test_long_curves_are_thinned_out_evenly_up_to_their_last_point(tmp_path, number, steps):
+    epochs = [{"step": step, "val/loss": step / 3} for step in range(1, number + 1)]
+    (fake_run(tmp_path) / "metrics.json").write_text(json.dumps({"epochs": epochs}))
+    curve = data(made(tmp_path))["groups"][0]["runs"][0]["val/loss"]
+    assert [step for step, _ in curve] == steps
+    assert [value for _, value in curve] == pytest.approx([step / 3 for step in steps], rel=1e-4)
+
+
+def test_samples_of_only_so_many_runs_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "_MAX_SAMPLES", 4)
+    fake_sweep(tmp_path, samples=1)
+    text = made(tmp_path)
+    assert re.findall(r"<span>seed (\d)</span><span>(.*?)</span>", text) == [
+        ("1", "0.5020"), ("2", "0.5040"), ("3", "0.5060"), ("1", "0.5530"),
+    ]  # fmt: skip
+    assert "All began with the same noise. Below each: val/loss." in text
+
+
+def test_samples_of_different_sampling_seeds_are_not_said_to_share_their_noise(tmp_path):
+    for seed in (1, 2):
+        fake_run(tmp_path, seed=seed, samples=1, sampling={"seed": seed})
+    text = made(tmp_path)
+    assert "All began with the same noise." not in text
+    assert "Below each: val/loss." in text
 
 
 def test_every_row_and_run_is_there(tmp_path):

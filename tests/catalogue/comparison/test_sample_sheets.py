@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, sample_sheet
+from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, sample_sheet, stored_images
 
 
 def sheet(tmp_path, array):
@@ -22,6 +22,18 @@ def test_samples_are_laid_out_row_by_row_with_transparent_gaps(tmp_path):
     places = [found[5 * (10 + 21 * (i // 3)), 5 * (10 + 21 * (i % 3))].tolist() for i in range(6)]
     assert places == [[0, 255], [64, 255], [128, 255], [191, 255], [255, 255], [0, 0]]
     assert found[:, 5 * 20, 1].max() == 0
+
+
+def test_stored_images_are_read_as_they_are_and_cannot_be_changed(tmp_path):
+    array = np.linspace(-1, 1, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    np.save(tmp_path / "final.npy", array)
+    content = (tmp_path / "final.npy").read_bytes()
+    found = stored_images(tmp_path / "final.npy")
+    assert np.array_equal(found, array)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 0.0
+    del found
+    assert (tmp_path / "final.npy").read_bytes() == content
 
 
 def test_at_most_36_samples_are_shown(tmp_path):

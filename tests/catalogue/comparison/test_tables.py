@@ -113,3 +113,8 @@ def test_the_best_row_is_bold_in_any_order(tmp_path):
     lines = tables.markdown_table(found).splitlines()
     assert "**" not in lines[2]
     assert lines[3] == "| **16** | **0.5000** |  | **1** |"  # an interval needs two runs
+    lines = [line for line in tables.latex_table(found).splitlines() if line.endswith(r"\\")]
+    assert lines[1:] == [
+        r"8 & 0.6000 &  & 1 \\",
+        r"\textbf{16} & \textbf{0.5000} & \textbf{} & \textbf{1} \\",
+    ]

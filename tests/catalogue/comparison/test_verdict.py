@@ -34,7 +34,10 @@ def test_a_difference_beyond_its_spread(compared):
 def test_a_metric_of_which_higher_is_better(compared):
     found = compared({1: 0.60, 2: 0.61}, {1: 0.50, 2: 0.512}, ["recognition.samples"])
     assert [group.label for group in found.rows] == ["cosine", "linear"]
-    assert found.verdict.sentence.startswith("cosine is better than linear: recognition.samples is higher by 0.0990 (")
+    assert found.verdict.sentence == (
+        "cosine is better than linear: recognition.samples is higher by 0.0990 (95 % interval 0.0980 … 0.1000; 2 runs "
+        "each, paired by seed; t test: p = 0.0064)."
+    )
 
 
 def test_a_difference_within_its_spread(compared):
@@ -47,6 +50,14 @@ def test_a_difference_within_its_spread(compared):
 def test_the_same_difference_within_its_spread_seen_from_the_other_side(compared):
     found = compared({1: 0.50, 2: 0.58, 3: 0.61}, {1: 0.60, 2: 0.55, 3: 0.57}, ["recognition.samples"])
     assert "recognition.samples is higher by 0.010 (95 % interval −0.040 … 0.100;" in found.verdict.sentence
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "recognition.samples"])
+def test_an_interval_that_ends_at_zero_has_no_sign_there(compared, metric):
+    losses = ({1: 0.5, 2: 0.5}, {1: 0.5, 2: 0.75})
+    found = compared(*(losses if metric == "val/loss" else ({1: 0.5, 2: 0.75}, {1: 0.5, 2: 0.5})), [metric])
+    assert found.verdict.outcome == "alike"
+    assert "95 % interval 0.00 … 0.25;" in found.verdict.sentence
 
 
 def test_the_interval_alone_is_not_enough_with_few_runs(compared):

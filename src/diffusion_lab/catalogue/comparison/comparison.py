@@ -102,12 +102,12 @@ def _ranked(groups: Sequence[Group], metric: str, lower: bool) -> list[Group]:
     return sorted(groups, key=rank)
 
 
-def _numeric_order(text: str) -> tuple[bool, float, str]:
+def _numeric_order(text: str) -> tuple[bool, float | str]:
     """A sort key by which numbers are ordered by size and precede other text."""
     try:
-        return False, float(text), text
+        return False, float(text)
     except ValueError:
-        return True, 0.0, text
+        return True, text
 
 
 def _remarks(grouping: Grouping, metric: str, left_out: Sequence[tuple[RunRecord, str]]) -> list[str]:

@@ -243,6 +243,6 @@ def _curve_data(comparison: Comparison, curves: Sequence[str]) -> dict[str, Any]
 
 def _thin_out(points: Sequence[tuple[float, float]]) -> list[list[float]]:
     """At most `_MAX_CURVE_POINTS` evenly spaced points of a curve; the last one is always kept."""
-    every = -(-len(points) // _MAX_CURVE_POINTS) or 1
+    every = -(-len(points) // _MAX_CURVE_POINTS)
     kept = [point for i, point in enumerate(points) if (len(points) - 1 - i) % every == 0]
     return [[step, float(f"{value:.5g}")] for step, value in kept]

@@ -64,7 +64,7 @@ def stored_images(path: Path) -> np.ndarray | None:
 def as_pixels(images: np.ndarray) -> np.ndarray:
     """Return images [N, C, H, W] in [−1, 1] as [N, H, W, C] uint8."""
     finite = np.nan_to_num(np.asarray(images, dtype=np.float32))
-    pixels: np.ndarray = np.rint((np.clip(finite, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    pixels: np.ndarray = np.rint((finite.clip(-1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
     return pixels
 
 

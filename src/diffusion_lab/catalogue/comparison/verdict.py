@@ -53,10 +53,8 @@ def ranking_verdict(
             f"{_runs(difference, unit)} this may be chance: it takes at least two seeds each, and better five.",
             difference,
         )
-    if difference.interval_excludes_zero:
-        ends = sorted((abs(difference.low), abs(difference.high)))
-    else:  # by how much the best row is better: worse is negative
-        ends = sorted((-1 if lower_is_better else 1) * end for end in (difference.low, difference.high))
+    # By how much the best row is better: worse is negative.
+    ends = (-difference.high, -difference.low) if lower_is_better else (difference.low, difference.high)
     interval = " … ".join(_signed(end, decimals) for end in ends)
     test = "t test" if difference.paired else "Welch's t test"
     p = "p < 0.001" if difference.p < 0.001 else f"p = {difference.p:.2g}"
@@ -81,4 +79,4 @@ def _runs(difference: MeanDifference, unit: Sequence[str]) -> str:
 
 
 def _signed(value: float, decimals: int | None) -> str:
-    return f"−{format_number(-value, decimals)}" if value < 0 else format_number(value, decimals)
+    return f"{'−' * (value < 0)}{format_number(abs(value), decimals)}"
