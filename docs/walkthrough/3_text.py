@@ -19,7 +19,7 @@
 # 4. train a small masked model, write its reverse step, draw text from it, and let it fill in blanks;
 # 5. meet two rivals, scores (SEDD) and vectors (Diffusion-LM), and compare all three after equally many steps.
 #
-# It takes about six minutes on two CPU cores and needs no network: the text is the documentation that comes with Python.
+# It takes about six minutes on two CPU cores and needs no network: the text is the documentation that Python brings.
 # Notation is that of the papers: $t$ runs from 0 (clean) to 1 (destroyed), $V$ is the number of tokens, $L$ the
 # length of a sequence.
 

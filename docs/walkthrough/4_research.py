@@ -21,8 +21,8 @@
 # 4. compare the winner with the default over fresh seeds, in a sweep, with a test of significance;
 # 5. plan how many seeds a claim needs.
 #
-# The runs are small (the bundled digits, no download), so that all of it takes four minutes on two CPU cores. The craft is
-# the same for large ones, and so are the commands.
+# The runs are small (the bundled digits, no download): all of it takes four minutes on two CPU cores. The craft is the
+# same for large ones, and so are the commands.
 
 # %%
 # On Colab, or wherever the package is missing, this installs it. It is in no package registry yet: say where it lies.
