@@ -38,14 +38,27 @@ def _mirrored(*sources: str, tests: tuple[str, ...] = ()) -> Area:
 
 AREAS = {
     "mathematics": _mirrored(
-        "schedules", "processes", "parameterizations", "objectives", "sampling", "distributions.py", "noise.py"
+        "schedules",
+        "processes",
+        "parameterizations",
+        "objectives",
+        "sampling",
+        "distributions.py",
+        "noise.py",
+        tests=("config/test_defaults.py",),
     ),
     "training": _mirrored(
         "training",
-        tests=("runs/test_train.py", "runs/test_resume.py", "runs/test_ends.py", "runs/test_rank_processes.py"),
+        tests=(
+            "runs/test_train.py",
+            "runs/test_resume.py",
+            "runs/test_ends.py",
+            "runs/test_rank_processes.py",
+            "config/test_defaults.py",
+        ),
     ),
     "runs": _mirrored("run_folder", "reproduction", tests=("runs/test_train.py",)),
-    "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py",)),
+    "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py", "config/test_defaults.py")),
     "statistics": _mirrored(
         "catalogue/comparison",
         "catalogue/metric_names.py",

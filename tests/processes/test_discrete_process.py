@@ -78,6 +78,19 @@ def test_an_uncertain_prediction_is_mixed_by_its_joint_probabilities(name):
     torch.testing.assert_close(found, joint / joint.sum(), atol=1e-7, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_token_that_the_prediction_excludes_is_kept_only_where_nothing_else_is_left(name):
+    """A truncation may leave no probability to the token that stands there, which cannot be another one at t = 0."""
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    others = TokenLogProbs(torch.tensor([0.0, 0.75, 0.25, 0.0], dtype=torch.float64).log()[None, None])
+    state = torch.tensor([[0]])  # which the prediction excludes
+    at_data = process.clean_posterior(others, state, times(0.0)).exp()[0, 0]
+    assert at_data.tolist() == [1, 0, 0, 0]
+    if name == "uniform":  # it may have been another one: those keep their shares
+        later = process.clean_posterior(others, state, times(0.5)).exp()[0, 0]
+        torch.testing.assert_close(later, torch.tensor([0, 0.75, 0.25, 0], dtype=torch.float64))
+
+
 def test_the_prior_has_what_the_end_of_the_schedule_leaves():
     process = Absorbing(LogLinearSchedule(remaining=0.2), V)
     z = process.prior((50,), Noise(torch.arange(400), 0))

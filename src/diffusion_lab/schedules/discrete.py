@@ -27,7 +27,7 @@ class BetaTable(SignalDecay):
         ValueError: if a beta lies outside (0, 1), or alpha cannot be rescaled so.
     """
 
-    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool) -> None:
         if betas.ndim != 1 or len(betas) == 0:
             raise ValueError(f"betas must be one row of at least one number, got the shape {tuple(betas.shape)}")
         if not bool(((betas[:-1] > 0) & (betas[:-1] < 1)).all() and 0 < betas[-1] <= 1):

@@ -52,6 +52,13 @@ def test_rows_are_not_visited_twice(grid):
         grid(LinearSchedule(60)).steps(61)
 
 
+def test_a_grid_of_continuous_time_that_goes_by_rows_names_its_own():
+    grid = grids.Leading(Flow())
+    with pytest.raises(ValueError, match=rf"must lie between 1 and the grid's {grid.rows} rows, got {grid.rows + 1}"):
+        grid.check_rows(grid.rows + 1)
+    grid.check_rows(grid.rows)
+
+
 def test_a_grid_that_does_not_fall_is_refused():
     class Flat(TimeGrid):
         def times(self, num_steps):
