@@ -23,6 +23,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -212,6 +213,9 @@ class _Recorder:
         self.coverage.switch_context("")
 
 
+#: Behind a test's name in what pytest tells the processes that it starts.
+_PHASE = re.compile(r" \((setup|call|teardown)\)$")
+
 #: Each process of a test has the test's name from pytest.
 _OF_OTHERS = """[run]
 parallel = true
@@ -246,7 +250,7 @@ def _record(folder: Path, names: Sequence[str]) -> int:
         for file in data.measured_files():
             for line, names in data.contexts_by_lineno(file).items():
                 of_file = executed.setdefault(str(Path(file).relative_to(folder)), {})
-                of_file.setdefault(line, []).extend(name.rpartition(" (")[0] or name for name in names)
+                of_file.setdefault(line, []).extend(_PHASE.sub("", name) for name in names)
     found = {"status": int(status), "seconds": recorder.seconds, "failed": sorted(recorder.failed), "lines": executed}
     (folder / "recorded.json").write_text(json.dumps(found), encoding="utf-8")
     return 0
