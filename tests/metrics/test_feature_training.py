@@ -48,6 +48,11 @@ def test_another_seed_gives_another_network(trained):
     assert not same(train_network(digits(), FeatureTraining(6, 64, shift=1, seed=1)), trained)
 
 
+def test_images_are_shifted_in_training(trained):
+    """The shifts are all that a training without them lacks."""
+    assert not same(train_network(digits(), FeatureTraining(6, 64, shift=0)), trained)
+
+
 def test_neither_the_test_images_nor_those_held_out_are_seen_in_training(trained):
     """All of them replaced by noise with wrong labels, the same network comes out."""
     data = digits()
