@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from other_device import elsewhere
 
 from diffusion_lab.metrics.class_balance import class_balance
 
@@ -29,6 +30,11 @@ def test_a_known_imbalance():
 def test_one_class_of_four():
     found = class_balance(of_classes(0, 1, 2, 3), of_classes(2, 2))
     assert (found.total_variation, found.entropy, found.missing) == (0.75, 0, 3)
+
+
+def test_logits_may_lie_on_a_device_without_float64():
+    both = of_classes(0, 1), of_classes(0, 1, 1, 2)
+    assert class_balance(*elsewhere(*both)) == class_balance(*both)
 
 
 def test_bad_logits_are_refused():

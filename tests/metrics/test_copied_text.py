@@ -43,3 +43,17 @@ def test_the_share_of_copied_ngrams_counted_by_hand():
     longest = longest_copies(sequence, text)
     assert longest.tolist() == [[2, 2, 1, 0]]
     assert [share_copied(longest, n) for n in (1, 2, 3)] == [3 / 4, 2 / 3, 0]
+
+
+def test_memory_does_not_grow_with_the_text(monkeypatch):
+    """Each token of a part takes some tens of bytes while it is looked at: a part of a million, some tens of MB."""
+    parts = []
+
+    def record(text, sequences):
+        parts.append(len(text))
+        return np.zeros(sequences.shape, np.int64)
+
+    monkeypatch.setattr(copied_text, "_longest_in", record)
+    longest_copies(np.zeros((1, 8), np.int64), np.zeros(5_000_000, np.uint8))
+    assert max(parts) < 1.1e6
+    assert len(parts) <= 5

@@ -104,3 +104,10 @@ def test_a_batch_has_at_least_one_image(own):
 
 def test_the_label_has_the_name_and_the_first_digits_of_the_hash(own):
     assert own.label == "own/Digits@01234567"
+
+
+def test_a_bar_is_shown_only_where_it_is_asked_for(own, capsys):
+    own(images(2, 1, 16, 16))
+    assert capsys.readouterr().err == ""
+    own(images(3, 1, 16, 16), batch_size=1, progress=True)
+    assert "3/3" in capsys.readouterr().err

@@ -1,10 +1,14 @@
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from diffusion_lab import console
 from diffusion_lab.data import Digits, ImageFolder, Split, Stored
 from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import feature_training
 from diffusion_lab.metrics.feature_training import (
     FeatureTraining,
     accuracy,
@@ -42,6 +46,11 @@ def test_training_twice_gives_the_same_bits_whatever_the_global_generator(traine
 
 def test_another_seed_gives_another_network(trained):
     assert not same(train_network(digits(), FeatureTraining(6, 64, shift=1, seed=1)), trained)
+
+
+def test_images_are_shifted_in_training(trained):
+    """The shifts are all that a training without them lacks."""
+    assert not same(train_network(digits(), FeatureTraining(6, 64, shift=0)), trained)
 
 
 def test_neither_the_test_images_nor_those_held_out_are_seen_in_training(trained):
@@ -147,6 +156,40 @@ def test_a_learning_rate_is_a_finite_number(lr):
 def test_a_loss_that_is_not_finite_ends_training_in_one_line():
     with pytest.raises(LabError, match=r"^the loss of the feature network is not finite at step 4: take a smaller lr$"):
         train_network(digits(), FeatureTraining(steps=4, lr=1e30))
+
+
+class Lines(console.Console):
+    """Keeps the step and the loss of each line."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.losses = [], []
+
+    def event(self, name, text, /, **data):
+        assert name == "step"
+        assert text.startswith(f"step {data['step']}/9  loss ")
+        self.steps.append(data["step"])
+        self.losses.append(data["loss"])
+
+
+def lines(monkeypatch, seconds):
+    """Of a training of 9 steps in which each look at the clock, one every second step, finds so many seconds passed."""
+    now = itertools.count(0, seconds)
+    monkeypatch.setattr(feature_training, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(feature_training, "_LOOK", 2)
+    with console.use(Lines()) as shown:
+        train_network(digits(), FeatureTraining(steps=9, batch_size=2, lr=0.01))
+    return shown
+
+
+def test_there_is_a_line_every_ten_seconds_and_at_the_end_with_the_mean_loss_since_the_last_one(monkeypatch):
+    often, seldom, last = (lines(monkeypatch, seconds) for seconds in (10, 5, 1))
+    assert often.steps == [2, 4, 6, 8, 9]
+    assert seldom.steps == [4, 8, 9]  # a line itself looks at the clock, for when the next one is due
+    assert last.steps == [9]
+    first, second, third, fourth, fifth = often.losses
+    assert seldom.losses == pytest.approx([(first + second) / 2, (third + fourth) / 2, fifth])
+    assert last.losses == pytest.approx([(2 * (first + second + third + fourth) + fifth) / 9])
 
 
 def test_images_without_labels_are_refused_with_what_is_possible(tmp_path):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from other_device import elsewhere
 
 from diffusion_lab.metrics.frechet_distance import frechet_distance
 from oracles import gaussian_distances
@@ -70,6 +71,11 @@ def test_a_generator_that_has_collapsed_has_a_distance():
 def test_it_is_computed_on_this_process_alone_in_a_run_of_several(monkeypatch, sets):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     assert frechet_distance(*sets) > 0
+
+
+def test_features_may_lie_on_a_device_without_float64(sets):
+    single = [part.float() for part in sets]
+    assert frechet_distance(*elsewhere(*single)) == frechet_distance(*single)
 
 
 def test_it_leaves_torch_s_generator_as_it_was(sets):

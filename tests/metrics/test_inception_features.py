@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.tree import read_option
 from diffusion_lab.data import Digits, ImageFolder
 from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import inception_features
 from diffusion_lab.metrics.inception_features import InceptionFeatures
 from picture_folder import fill
 
@@ -67,6 +70,47 @@ def test_without_the_library_the_line_says_how_to_get_it(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"fc.weight": torch.ones(3)}, path)
     assert "pip install 'diffusion-lab[inception]'" in refusal(path)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """In the place of torch-fidelity: its features are the pixels, and it keeps the images that it is given."""
+
+    class StandIn(torch.nn.Module):
+        def __init__(self, name, features_list, file):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.load(file, weights_only=True)["bias"])
+
+        def forward(self, images):
+            self.images = images
+            return images.flatten(1).float(), images[:, 0, 0, :2].float()
+
+    package, module = ModuleType("torch_fidelity"), ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    module.FeatureExtractorInceptionV3 = StandIn
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_the_network_is_given_the_bytes_of_images_in_three_colours(stand_in, tmp_path):
+    """Grey ones are repeated, and those in colour are taken as they are."""
+    path = tmp_path / "weights.pth"
+    torch.save({"bias": torch.ones(2)}, path)
+    for data in (Digits(), ImageFolder(str(fill(tmp_path / "rgb", {".": 3})), image_size=16, classes=[], workers=0)):
+        extractor = InceptionFeatures(str(path)).load_extractor(data)
+        stored = torch.arange(256 * data.channels).reshape(1, data.channels, 16, 16).to(torch.uint8)
+        extractor(data.to_batch(stored))
+        given = extractor.network.inception.images
+        assert given.dtype == torch.uint8
+        assert torch.equal(given, stored.repeat(1, 3 // data.channels, 1, 1))
+
+
+def test_a_file_that_is_too_large_is_not_taken_for_a_damaged_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(inception_features, "_LARGEST", 2000)
+    path = tmp_path / "weights.pth"
+    path.write_bytes(bytes(2001))
+    assert refusal(path) == f"features.path={path} is no file of Inception weights: it has more than 2,000 bytes"
+    path.write_bytes(bytes(2000))
+    assert f"features.path={path} is damaged" in refusal(path)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from other_device import elsewhere
 
 from diffusion_lab.metrics.inception_score import inception_score
 
@@ -75,3 +76,7 @@ def test_it_is_computed_on_this_process_alone_in_a_run_of_several(monkeypatch):
 def test_logits_without_a_score_are_refused(x, splits, message):
     with pytest.raises(ValueError, match=message):
         inception_score(x, splits=splits)
+
+
+def test_logits_may_lie_on_a_device_without_float64():
+    assert inception_score(*elsewhere(logits(40))) == inception_score(logits(40))

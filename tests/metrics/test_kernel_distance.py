@@ -2,6 +2,7 @@ import statistics
 
 import pytest
 import torch
+from other_device import elsewhere
 
 from diffusion_lab.metrics.kernel_distance import kernel_distance
 from oracles import gaussian_distances
@@ -80,6 +81,10 @@ def test_order_and_which_set_is_which_matter_less_than_the_error():
 def test_it_is_computed_on_this_process_alone_in_a_run_of_several(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     assert kernel_distance(*sets(20, 0)).value > 0
+
+
+def test_features_may_lie_on_a_device_without_float64():
+    assert kernel_distance(*elsewhere(*sets(20, 0))) == kernel_distance(*sets(20, 0))
 
 
 def test_sets_that_are_too_small_for_subsets_are_refused_by_name():

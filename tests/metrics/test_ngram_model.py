@@ -65,3 +65,16 @@ def test_orders_beyond_64_bits_and_ids_of_no_token_are_refused():
     for no_token in (3, -1):
         with pytest.raises(ValueError, match="ids of the 3 tokens"):
             NgramModel(TEXT, 2, 3).log_probs(np.array([[0, no_token]]))
+
+
+def test_few_tokens_are_counted_at_a_time_so_that_memory_does_not_grow_with_the_text(monkeypatch):
+    sizes = []
+
+    def record(tokens, n, base):
+        sizes.append(8 * len(tokens))  # as 64-bit numbers
+        return np.zeros(1, np.int64)
+
+    monkeypatch.setattr(ngram_model, "_codes", record)
+    NgramModel(np.zeros(10_000_000, np.uint8), 1, 3)
+    assert max(sizes) < 40e6
+    assert len(sizes) <= 3

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from diffusion_lab.config.instantiate import make
+from diffusion_lab.config.tree import read_option
 from diffusion_lab.data import Digits
 from diffusion_lab.metrics import Recognition, RecognitionResult
 
@@ -95,3 +97,8 @@ def test_a_result_has_numbers_for_a_file_and_a_line_for_people():
         "read with more than 90% confidence: 50% of 8 samples (4 classes among them), "
         "92% of 179 held-out real images, 1% of those with shuffled pixels"
     )
+
+
+def test_the_defaults_are_those_of_the_config_tree():
+    node = read_option("evaluation", "recognition")["recognition"]
+    assert vars(make(node, "evaluation.recognition", {})) == vars(Recognition())

@@ -86,6 +86,22 @@ def test_the_floor_is_of_images_that_samples_are_not_compared_with(data, feature
         assert asked == expected
 
 
+@pytest.mark.parametrize(("num_samples", "expected"), [(20, 5000), (2500, 5000), (3000, 6000)])
+def test_the_floor_is_chosen_from_5000_real_items_or_from_twice_as_many_as_samples(num_samples, expected):
+    class Asked(Exception):
+        pass
+
+    def split(name, count=None):
+        if name == "train":
+            raise Asked(count)
+        return torch.rand(20, 3), None
+
+    extractor = SimpleNamespace(load_extractor=lambda *_: lambda items: (items, None))
+    subject = GivenSamples(SimpleNamespace(split=split), (None, None))
+    with pytest.raises(Asked, match=f"^{expected}$"):
+        SampleQuality(extractor, num_samples)(subject)
+
+
 def test_the_choices_of_the_floor_are_not_the_same_images(data, features):
     """The validation split has fewer images than two choices need; all of it would be chosen each time."""
     n = len(data.val)

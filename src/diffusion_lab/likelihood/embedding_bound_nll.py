@@ -126,7 +126,7 @@ class EmbeddingBoundNLL(LikelihoodEstimator):
                     of_vectors = prediction.with_x0(vectors_of(prediction, codec.noise))
                     steps += weight * form.term(z0, of_vectors, t) * z0[0].numel()
             terms.append(torch.stack([prior, steps, decoder]).cpu() / x.shape[1])
-        prior, steps, decoder = torch.cat(terms, dim=1).clone()
+        prior, steps, decoder = torch.cat(terms, dim=1)
         evaluations = (denoiser.evaluations - before) / len(items)
         characters, tokens = codec.characters(items.x), items.x[0].numel()
         return EmbeddingBoundResult(

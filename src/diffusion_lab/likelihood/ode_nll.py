@@ -205,7 +205,7 @@ def _velocity(
     alpha, sigma = process.schedule.alpha(t), process.schedule.sigma(t)
     length = (alpha**2 + sigma**2).sqrt()
     with torch.enable_grad():
-        u = u.detach().requires_grad_()
+        u = u.requires_grad_()
         prediction = pipeline.plain_denoiser(per_sample(length, u) * u, t, condition)
         assert isinstance(prediction, GaussianPrediction)
         velocity = per_sample(alpha * sigma / length**3, u) * prediction.v

@@ -126,12 +126,14 @@ class TokenLikelihood(LikelihoodEstimator):
         Their mean and `ends` are an estimate of the bound without bias.
         """
 
-    def ends(self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise) -> Tensor:
-        """Return what the first and the last state of a draw cost, [B] float64 in nats per token.
+    def ends(
+        self, process: Any, denoiser: Denoiser, z0: Tensor, condition: Tensor | None, noise: Noise
+    ) -> Tensor | float:
+        """Return what the first and the last state of a draw cost, [B] float64 in nats per token, or one number.
 
         That is 0, as here, for a draw that starts from one and the same state and ends at clean data.
         """
-        return torch.zeros(len(z0), dtype=torch.float64, device=z0.device)
+        return 0.0
 
     def estimate(
         self, pipeline: Pipeline, process: Any, items: Items, device: torch.device, bar: tqdm
@@ -151,7 +153,7 @@ class TokenLikelihood(LikelihoodEstimator):
                     bar.update(len(z0))
                 nats += self.ends(process, denoiser, z0, condition, noise.at("ends"))
             found.append(nats.cpu() / math.log(2))
-        bits = torch.cat(found).clone()
+        bits = torch.cat(found)
         evaluations = (denoiser.evaluations - before) / len(items)
         characters = pipeline.codec.characters(items.x)
         return TokenResult(bits, items.rows, items.x[0].numel(), evaluations, characters, self.estimator)

@@ -142,7 +142,7 @@ class VariationalBoundNLL(LikelihoodEstimator):
                 for number, (t, weight) in enumerate(form.times(noise.at("times"), self.num_times)):
                     steps += weight * form.term(z0, predicted(t, noise.at("state", number)), t)
             terms.append(torch.stack([prior, steps, decoder]).cpu())
-        prior, steps, decoder = torch.cat(terms, dim=1).clone()
+        prior, steps, decoder = torch.cat(terms, dim=1)
         evaluations = (denoiser.evaluations - before) / len(items)
         bits = prior + steps + decoder
         return BoundResult(bits, items.rows, items.x[0].numel(), evaluations, prior, steps, decoder)

@@ -149,7 +149,7 @@ def _loader(
         shuffle,
         training.seed,
         to_batch=data.to_batch,
-        augment=(lambda stored, noise: shifted(stored, noise, training.shift)) if shuffle else None,
+        augment=lambda stored, noise: shifted(stored, noise, training.shift),
         workers=data.workers,
         device=device,
     )

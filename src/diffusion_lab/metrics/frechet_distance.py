@@ -26,6 +26,6 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     check_pair(real, generated, 2, "the Fréchet distance")
     # On this process alone, in a run of several, too. The result has the type of the features.
     metric = FrechetInceptionDistance(GivenFeatures(real.shape[1]), sync_on_compute=False)
-    metric.update(real.double().cpu(), real=True)
-    metric.update(generated.double().cpu(), real=False)
+    metric.update(real.cpu().double(), real=True)
+    metric.update(generated.cpu().double(), real=False)
     return float(metric.compute())

@@ -46,7 +46,7 @@ def inception_score(logits: Tensor, seed: int = 0, splits: int = SPLITS) -> Ince
     check_set("generated", logits, 2 * splits, f"the Inception score with {splits} splits", "logits")
     used = logits[: len(logits) - len(logits) % splits]
     # A class whose probability underflows to zero in all samples of a split would make the score NaN.
-    log_probabilities = used.double().cpu().log_softmax(1).clamp(min=-700)
+    log_probabilities = used.cpu().double().log_softmax(1).clamp(min=-700)
     with seeded_draws(seed):
         metric = Metric(GivenFeatures(logits.shape[1]), splits, sync_on_compute=False)
         metric.update(log_probabilities)

@@ -59,7 +59,7 @@ def kernel_distance(real: Tensor, generated: Tensor, seed: int = 0, subsets: int
     m = min(n // _LARGEST_SHARE, _LARGEST_SUBSET)
     with seeded_draws(seed):
         metric = KernelInceptionDistance(GivenFeatures(real.shape[1]), subsets, m, sync_on_compute=False)
-        metric.update(real.double().cpu(), real=True)
-        metric.update(generated.double().cpu(), real=False)
+        metric.update(real.cpu().double(), real=True)
+        metric.update(generated.cpu().double(), real=False)
         mean, spread = map(float, metric.compute())
     return KernelDistance(mean, spread * math.sqrt(m / (n - m) + 1 / subsets), m)

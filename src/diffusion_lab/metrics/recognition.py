@@ -141,4 +141,4 @@ class Recognition(Evaluation):
 
 
 def _rows(images: Tensor) -> np.ndarray:
-    return images.flatten(1).float().numpy()
+    return images.flatten(1).numpy()
