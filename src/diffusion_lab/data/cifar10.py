@@ -66,7 +66,7 @@ class CIFAR10(DownloadedImages):
 
     def _records(self, content: bytes, where: str) -> Tensor:
         records = np.frombuffer(content, np.uint8)
-        if len(records) != self.images_in_file * _RECORD or records[::_RECORD].max() >= self.num_classes:
+        if len(records) != self.images_in_file * _RECORD or np.max(records[::_RECORD]) >= self.num_classes:
             raise LabError(f"{where} is damaged: it does not hold {self.images_in_file:,} images of ten classes")
         return torch.from_numpy(records.copy()).reshape(-1, _RECORD)
 

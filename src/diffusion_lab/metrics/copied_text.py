@@ -43,10 +43,10 @@ def _longest_in(text: np.ndarray, sequences: np.ndarray) -> np.ndarray:
     ranks = [joined.astype(np.int32)]  # of windows of 1, 2, 4, … tokens
     while 2 ** len(ranks) <= length:
         rank, width = ranks[-1].astype(np.int64), 2 ** (len(ranks) - 1)
-        ranks.append(_ranks(rank * (rank.max() + 1) + _moved(rank, width)))
+        ranks.append(_ranks(rank * (np.max(rank) + 1) + _moved(rank, width)))
     # Once more: two windows of the last width differ beyond it.
     last = ranks[-1].astype(np.int64)
-    order = (last * (last.max() + 1) + _moved(last, 2 ** (len(ranks) - 1))).argsort(kind="stable")
+    order = (last * (np.max(last) + 1) + _moved(last, 2 ** (len(ranks) - 1))).argsort(kind="stable")
     of_text = np.where(order < len(text), order, -1)
     places = np.arange(len(order))
     before = np.maximum.accumulate(np.where(of_text >= 0, places, -1))

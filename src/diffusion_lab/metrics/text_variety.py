@@ -17,6 +17,6 @@ def share_distinct(sequences: np.ndarray, n: int) -> float:
     ids = sequences.astype(np.int64)
     for k in range(1, n):
         tokens = sequences[:, k : k + ids.shape[1] - 1].astype(np.int64)
-        pairs = ids[:, :-1] * (tokens.max() + 1) + tokens
+        pairs = ids[:, :-1] * (np.max(tokens) + 1) + tokens
         ids = np.unique(pairs, return_inverse=True)[1].reshape(pairs.shape)
     return len(np.unique(ids)) / ids.size
