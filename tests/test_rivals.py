@@ -120,6 +120,7 @@ def test_rivals_train_resume_sample_and_reproduce(lab, name, recipe):
         assert "Samples after 9 steps" in (folder / "figures" / "samples.txt").read_text()
 
 
+@pytest.mark.full
 def test_every_option_still_composes_with_its_partners(lab):
     """The tests of the options take their lists, and the partners of each option, from the config tree."""
     shutil.copytree(Path(__file__).parent, lab / "tests", ignore=shutil.ignore_patterns("__pycache__"))

@@ -38,7 +38,7 @@ def test_each_config_file_fits_its_schema(validators, name):
     assert errors(validators, place_of(name), yaml.safe_load((conf_dir() / name).read_text())) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_schemas_are_schemas(validators):
     for validator in validators.values():
         jsonschema.Draft202012Validator.check_schema(validator.schema)

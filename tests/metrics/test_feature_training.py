@@ -133,7 +133,7 @@ def test_settings_that_cannot_be_are_refused_by_their_key(key, value):
         FeatureTraining(**{key: value})
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_smoothed_labels_are_not_believed_beyond_their_share():
     """The best answer to a target of 1 − 0.5 + 0.5/10 for one class and 0.05 for the others is that target."""
     data = digits()
