@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from diffusion_lab.config.build import build, recordable
 from diffusion_lab.errors import LabError
@@ -37,18 +38,18 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_key(settings, o
 
 
 @pytest.mark.parametrize(
-    "override",
+    ("override", "read"),
     [
-        "network.base_channels=24",
-        "network.channel_multipliers=[3]",
-        "network.time_dim=4",
-        "data.batch_size=1",
-        "sampler.num_steps=1000",
-        "schedule.steps=21",
+        ("network.base_channels=24", lambda parts: parts.network.encoder[0].conv.out_channels),
+        ("network.channel_multipliers=[3]", lambda parts: [len(parts.network.encoder) * 3]),
+        ("network.time_dim=4", lambda parts: parts.network.time_embedding[0].in_features),
+        ("data.batch_size=1", lambda parts: parts.data.batch_size),
+        ("sampler.num_steps=1000", lambda parts: len(parts.pipeline.sampler.steps)),
+        ("schedule.steps=21", lambda parts: parts.process.schedule.steps),
     ],
 )
-def test_what_just_fits_is_not(settings, override):
-    build(settings(override))
+def test_what_just_fits_is_built(settings, override, read):
+    assert read(build(settings(override))) == yaml.safe_load(override.split("=")[1])
 
 
 @pytest.mark.parametrize("name", ["${oc.env:HOME}", "\udcff"])

@@ -47,7 +47,8 @@ def test_every_option_composes_builds_and_has_a_loss(settings, option):
 def test_every_callback_takes_the_arguments_it_is_given(settings, option):
     """Some need parts that only a run has, so they stay partial here; their names and arguments are checked."""
     for name, node in settings(*recipe(option)).callbacks.items():
-        make({**node, "_partial_": True}, f"callbacks.{name}", {})
+        callback = make({**node, "_partial_": True}, f"callbacks.{name}", {})
+        assert callback.keywords == {key: value for key, value in node.items() if not key.startswith("_")}
 
 
 def test_an_option_that_is_chosen_is_what_is_built(settings):

@@ -24,7 +24,8 @@ def test_the_history_shows_the_best_value_so_far(minimize, best):
 
 
 def test_a_history_of_one_trial_can_be_drawn():
-    drawn(search_history({0: 1.0}, {}, [], "loss", True))
+    (axes,) = drawn(search_history({0: 1.0}, {}, [], "loss", True)).axes
+    assert axes.collections[0].get_offsets().tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(("minimize", "place"), [(True, (1e-2, 0.5)), (False, (1e-4, 2.0))])

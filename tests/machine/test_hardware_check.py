@@ -75,7 +75,9 @@ def test_a_trainer_that_this_machine_cannot_run_is_refused_by_key(machine, gpus,
 )
 def test_a_trainer_that_this_machine_can_run_is_not(machine, gpus, mps, settings):
     machine(gpus, mps)
-    check_hardware(settings)
+    given = dict(settings)
+    assert check_hardware(settings) is None
+    assert settings == given
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4"}

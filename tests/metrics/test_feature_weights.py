@@ -128,10 +128,19 @@ def test_facts_that_do_not_fit_the_weights_are_refused(file, network, changes, s
     assert says in refusal(file)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {KEY: "[1]"}, {KEY: "{"}, {KEY: "[" * 100_000}])
-def test_a_file_of_weights_without_facts_is_refused(file, network, metadata):
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        (None, f"its metadata lacks {KEY}"),
+        ({"format": "pt"}, f"its metadata lacks {KEY}"),
+        ({KEY: "[1]"}, "its metadata must be"),
+        ({KEY: "{"}, "Expecting property name"),
+        ({KEY: "[" * 100_000}, "recursion depth"),
+    ],
+)
+def test_a_file_of_weights_without_facts_is_refused(file, network, metadata, says):
     file.write_bytes(save(network.state_dict(), metadata))
-    refusal(file)
+    assert says in refusal(file)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

@@ -108,14 +108,14 @@ def test_a_copy_is_identical_and_nothing_else_differs(compared, copy):
     verdict = compared(copy)
     assert verdict.line == "identical: 8 steps, weights, metrics, samples"
     assert verdict.differences == {}
-    assert verdict.identical
+    assert verdict.identical, verdict.line
 
 
 @pytest.mark.parametrize("step", [1, 5, 8])
 def test_a_loss_that_differs_in_its_last_bit_is_named_with_its_step(compared, copy, step):
     change_loss(copy, step)
     verdict = compared(copy)
-    assert not verdict.identical
+    assert not verdict.identical, verdict.line
     assert verdict.line.startswith(f"differs: first at step {step} in train/loss_step: ")
     (first,) = verdict.comparison.first_differences
     assert (first.metric, first.step) == ("train/loss_step", step)
@@ -187,7 +187,7 @@ def test_samples_that_differ_in_one_bit_are_not_identical(compared, copy, place)
     samples[place] = np.nextafter(samples[place], np.float32(9))
     np.save(copy.samples / "final.npy", samples)
     verdict = compared(copy)
-    assert not verdict.identical
+    assert not verdict.identical, verdict.line
     (difference,) = verdict.comparison.first_differences
     assert difference.metric == f"samples[{', '.join(map(str, place))}]"
     assert 0 < difference.relative < 2e-7
@@ -418,7 +418,7 @@ def test_a_damaged_file_is_named(compared, copy, file, text):
 def test_a_manifest_that_records_little_is_no_reason_to_fail(compared, copy):
     for sessions in ([], [{}], [{"git": {}, "versions": {}, "computing": {"variables": 1}, "fingerprint": None}]):
         change_json(copy, "manifest.json", "sessions", to=sessions)
-        compared(copy)
+        assert compared(copy).identical
 
 
 def test_control_characters_are_replaced(recorded, reproduce, copy, capsys):

@@ -199,7 +199,9 @@ def listing(run, settings):
     with_all = {"state": [], "name": None, "tag": [], "older_than": None, "add_tag": [], "remove_tag": []}
     config = RunsConfig(**with_all, metric="val/loss", sort="age", notes=None, prune=None, confirm=False)
     manage_runs([str(run.parent)], config)
-    assert len(find_runs([run.parent])) >= 1
+    found = find_runs([run.parent])
+    assert len(found) >= 1
+    return found
 
 
 def comparing(run, settings):
@@ -210,20 +212,21 @@ def comparing(run, settings):
 
 
 def evaluating(run, settings):
-    evaluate(settings(f"run_dir={run}", *JUDGED, "again=true", config_name="evaluate"))
+    return evaluate(settings(f"run_dir={run}", *JUDGED, "again=true", config_name="evaluate")).exists()
 
 
 def loading(run, settings):
-    load_run(run, device="cpu").sample(2)
+    return load_run(run, device="cpu").sample(2).isfinite().all()
 
 
 def resuming(run, settings):
     """All that is read and checked before a resumed run writes anything."""
-    prepare(resumed_start(RunFolder.open(run), ["trainer.max_epochs=2"]), ())
+    return prepare(resumed_start(RunFolder.open(run), ["trainer.max_epochs=2"]), ()).steps_done
 
 
 def reproducing(run, settings):
-    reproduce(settings(f"run_dir={run}", f"compare_only={run}", "console=quiet", config_name="reproduce"))
+    verdict = reproduce(settings(f"run_dir={run}", f"compare_only={run}", "console=quiet", config_name="reproduce"))
+    return verdict is not None and verdict.identical
 
 
 DOORS = [listing, comparing, loading, evaluating, resuming, reproducing]
@@ -234,8 +237,10 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_whole_run_folder_is_refused_by_no_door(whole, settings, tmp_path, door):
-    door(Path(shutil.copytree(whole, tmp_path / "outputs" / "tiny" / whole.name)), settings)
+def test_a_whole_run_folder_is_refused_by_no_door(whole, settings, tmp_path, capsys, door):
+    run = Path(shutil.copytree(whole, tmp_path / "outputs" / "tiny" / whole.name))
+    came_of_it = door(run, settings)
+    assert came_of_it or (door is comparing and "recognition.samples" in capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=() if n < SHORT else pytest.mark.full) for n in range(ALL)])

@@ -196,14 +196,18 @@ def test_ending_a_trial_that_another_process_has_just_ended_is_no_error(opened, 
         shared.study.ask({d.key: d.distribution() for d in shared.spec.dimensions})
     trial = shared.ask()
 
-    def ended_by_another(*arguments, **named):
+    def ended_by_another(trial_id, *arguments, **named):
+        tried.append(trial_id)
         raise optuna.exceptions.UpdateFinishedTrialError
 
+    tried = []
     monkeypatch.setattr(shared._storage, "set_trial_state_values", ended_by_another)
     shared.requeue(trial.number)
+    assert tried == [trial._trial_id]
     now = time.monotonic()
     monkeypatch.setattr(study_module.time, "monotonic", lambda: now + 7)
     shared.requeue_lost_trials()
+    assert states(shared) == ["RUNNING", "RUNNING"]
 
 
 @pytest.mark.parametrize(
@@ -230,9 +234,12 @@ def test_another_number_of_objectives_is_refused_in_one_line(opened):
 
 
 def test_settings_that_do_not_affect_results_may_differ_between_sessions(opened):
-    opened(fixed=["seed=1", "data=digits"])
+    first = opened(fixed=["seed=1", "data=digits"])
+    first.ask()
     changes = {"n_trials": 99, "sampler": "tpe", "pruner": "median", "seed": 3, "heartbeat": 20}
-    opened(fixed=["data=digits", "seed=1", "paths.data_dir=/elsewhere", "trainer.devices=2"], **changes)
+    again = opened(fixed=["data=digits", "seed=1", "paths.data_dir=/elsewhere", "trainer.devices=2"], **changes)
+    assert again.trials() == first.trials()
+    assert states(again) == ["RUNNING"]
 
 
 def test_a_storage_of_two_searches_keeps_them_apart(opened):

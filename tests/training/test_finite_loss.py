@@ -33,11 +33,14 @@ def test_large_losses_and_zero_are_numbers():
     callback = FiniteLoss()
     for step, loss in enumerate((0.0, 3e38, -3e38, 1e-45)):
         seen(callback, loss, step)
-    callback.check(trainer(4))
+    assert callback.check(trainer(4)) is None
+    with pytest.raises(LabError, match="at step 5,"):
+        seen(callback, math.inf, 5)
 
 
-def test_nothing_is_checked_before_the_first_step():
-    FiniteLoss().check(trainer(0))
+def test_nothing_is_known_before_the_first_step():
+    """Another process may be asked, so nothing is: a trainer of several would be waited for."""
+    assert FiniteLoss().check(SimpleNamespace()) is None
 
 
 def test_on_a_device_that_computes_by_itself_the_first_bad_step_is_told_at_the_next_check():
