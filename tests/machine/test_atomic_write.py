@@ -1,6 +1,7 @@
 import os
 import resource
 import stat
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -187,16 +188,17 @@ def test_an_array_is_written_as_numpy_writes_it(path):
     assert path.read_bytes() == path.with_name("other.npy").read_bytes()
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """No file can have more than 1,000 bytes, until the test has ended."""
+    """No file can have more than 1,000 bytes, not even one that pytest writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize(
     "write",
     [
@@ -207,7 +209,9 @@ def small_disk():
 )
 def test_a_file_that_does_not_fit_is_named_and_nothing_of_it_or_beside_it_is_left(path, write):
     path.write_bytes(b"older")
-    assert refusal(write, path) == f"cannot write {path}: File too large"
+    with small_disk():
+        said = refusal(write, path)
+    assert said == f"cannot write {path}: File too large"
     assert names(path.parent) == ["metrics.json"]
     assert path.read_bytes() == b"older"
 
@@ -235,14 +239,15 @@ def test_the_files_of_a_folder_come_together(tmp_path, older):
     assert names(folder.parent) == ["one"]
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_of_a_folder_that_does_not_fit_nothing_is_left_and_the_file_is_named_as_it_would_be_called(tmp_path):
     def write():
         with whole_folder(tmp_path / "one") as place:
             write_bytes(place / "a", b"fits")
             write_bytes(place / "b", b"x" * 2000)
 
-    assert refusal(write) == f"cannot write {tmp_path / 'one' / 'b'}: File too large"
+    with small_disk():
+        said = refusal(write)
+    assert said == f"cannot write {tmp_path / 'one' / 'b'}: File too large"
     assert names(tmp_path) == []
 
 
