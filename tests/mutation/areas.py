@@ -9,6 +9,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path("src/diffusion_lab")
 
 
+#: What this file reads of a module, the defaults in its signatures, is no line that a test executes.
+READS_SIGNATURES = "config/test_defaults.py"
+
+
 @dataclass(frozen=True)
 class Area:
     """Modules, and the tests that are to catch faults in them.
@@ -45,7 +49,7 @@ AREAS = {
         "sampling",
         "distributions.py",
         "noise.py",
-        tests=("config/test_defaults.py",),
+        tests=(READS_SIGNATURES,),
     ),
     "training": _mirrored(
         "training",
@@ -54,11 +58,11 @@ AREAS = {
             "runs/test_resume.py",
             "runs/test_ends.py",
             "runs/test_rank_processes.py",
-            "config/test_defaults.py",
+            READS_SIGNATURES,
         ),
     ),
     "runs": _mirrored("run_folder", "reproduction", tests=("runs/test_train.py",)),
-    "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py", "config/test_defaults.py")),
+    "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py", READS_SIGNATURES)),
     "statistics": _mirrored(
         "catalogue/comparison",
         "catalogue/metric_names.py",

@@ -37,7 +37,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from areas import AREAS, ROOT, Area
+from areas import AREAS, READS_SIGNATURES, ROOT, Area
 from mutants import Mutant, mutants_of
 from report import RESULTS, write_report
 from tqdm import tqdm
@@ -82,6 +82,7 @@ class Record:
         found = frozenset().union(*(of_file.get(line, frozenset()) for line in lines))
         if any(line in self.at_import.get(file, frozenset()) for line in lines):
             found |= of_file.get(0, frozenset())
+            found |= {test for test in self.seconds if test.startswith(f"tests/{READS_SIGNATURES}::")}
         mirrored = f"test_{Path(file).name}::"
         return sorted(found, key=lambda test: (mirrored not in test, self.seconds[test], test))
 

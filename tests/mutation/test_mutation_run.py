@@ -13,8 +13,9 @@ SECONDS = {
     "tests/objectives/test_p2.py::slow": 5.0, "tests/objectives/test_p2.py::quick": 0.1, "tests/a.py::b": 0.01,
     "tests/a.py::c": 0.02,
 }  # fmt: skip
+DEFAULT = "tests/config/test_defaults.py::test_p2"
 TESTS = Record(
-    SECONDS,
+    SECONDS | {DEFAULT: 0.01},
     {FILE: {0: frozenset(SECONDS), 1: frozenset(), 5: frozenset(SECONDS) - {"tests/a.py::b"}}},
     {FILE: frozenset({1, 4})},
 )
@@ -30,8 +31,9 @@ def test_a_fault_is_tried_with_the_tests_of_its_line_the_mirrored_ones_first_and
     ]  # fmt: skip
 
 
-def test_a_fault_in_what_is_executed_at_import_is_tried_with_all_tests_of_the_file():
-    assert set(TESTS.against(FILE, fault(1))) == set(SECONDS)
+def test_a_fault_in_what_is_executed_at_import_is_tried_with_all_tests_of_the_file_and_with_those_of_defaults():
+    assert set(TESTS.against(FILE, fault(1))) == {*SECONDS, DEFAULT}
+    assert DEFAULT not in TESTS.against(FILE, fault(5))
 
 
 def test_nothing_is_tried_with_a_fault_in_a_file_that_no_test_touches():

@@ -42,6 +42,16 @@ def test_until_each_bucket_has_its_history_times_are_uniform():
     assert not torch.equal(times(noise), uniform(noise))
 
 
+def test_no_time_is_above_one_though_the_probabilities_sum_up_to_less_by_rounding():
+    largest = torch.tensor([1 - 2.0**-53], dtype=torch.float64)
+    short = 0
+    for buckets in range(2, 101):
+        times = taught(CONTINUOUS, buckets=buckets, history=1, losses=torch.ones_like)
+        short += bool(times.probabilities.cumsum(0)[-1] < largest)
+        assert times.quantile(largest) <= 1
+    assert short > 0
+
+
 @pytest.mark.parametrize("buckets", [None, 4])
 def test_probabilities_are_those_of_the_algorithm_written_out(buckets):
     """Nichol & Dhariwal 2021, eq. 18, one sample after another; some batches have more than fit into a history."""
