@@ -1,5 +1,6 @@
 import itertools
 import math
+import multiprocessing
 from types import SimpleNamespace
 
 import pytest
@@ -212,3 +213,12 @@ def test_images_that_stay_on_disk_give_the_same_network(tmp_path):
         networks.append(train_network(data, FeatureTraining(steps=3, batch_size=5)))
     assert isinstance(data.train.data, Stored)
     assert same(*networks)
+
+
+def test_processes_that_read_images_end_with_a_training_that_fails(tmp_path):
+    fill(tmp_path, {"cat": 9, "dog": 8})
+    data = ImageFolder(str(tmp_path), image_size=8, in_memory=False, workers=1)
+    with pytest.raises(LabError, match="is not finite at step") as caught:
+        train_network(data, FeatureTraining(steps=4, batch_size=5, lr=1e30))
+    assert caught.tb is not None  # which holds all that the training had
+    assert multiprocessing.active_children() == []
