@@ -145,14 +145,16 @@ def test_after_ctrl_c_the_run_may_end_by_itself(forked, tmp_path):
     assert (tmp_path / "ended").exists()
 
 
-def test_a_verification_that_is_stopped_leaves_no_process(forked):
+def test_a_verification_that_is_stopped_ends_its_run(forked, tmp_path):
     def goes_on(pipe):
         pipe.send(Interruption(RunInterrupted()))
-        time.sleep(300)
+        time.sleep(5)
+        (tmp_path / "ended").touch()
 
     with pytest.raises(RunInterrupted):
         forked(goes_on)
     assert multiprocessing.active_children() == []
+    assert not (tmp_path / "ended").exists()
 
 
 def test_a_run_kills_itself_if_it_is_asked_to_and_sends_the_seconds_of_its_training():
