@@ -187,11 +187,14 @@ def test_a_run_that_was_killed_after_its_last_step_still_reports_its_folder(tiny
 def verified(settings, monkeypatch, recorded, copy):
     """A function that verifies a run whose sessions are known: one to its end, and those of a copy, killed or not.
 
+    A folder stands for a session that was killed there.
+
     Returns what it says, its events, and what each session was asked for.
     """
 
     def of(capsys, *killed, typed=TINY):
-        ends = iter([(recorded.path, 4.0, False), *((copy.path, 0.0, was_killed) for was_killed in killed)])
+        later = [(copy.path, 0.0, ended) if isinstance(ended, bool) else (ended, 0.0, True) for ended in killed]
+        ends = iter([(recorded.path, 4.0, False), *later])
         sessions = []
 
         def session(*asked):
@@ -239,6 +242,12 @@ def test_a_run_that_finished_before_its_kill_is_not_resumed_again(verified, caps
     assert len(sessions) == 3
     assert events[-2]["text"] == "the run finished before it was killed"
     assert events[-1]["resumed"] == 1
+
+
+def test_a_kill_before_the_first_checkpoint_leaves_nothing_to_resume(verified, capsys, tmp_path):
+    _, events, _ = verified(capsys, tmp_path, True, False)
+    assert events[-1]["resumed"] == 1
+    assert verified(capsys, tmp_path, False)[1][-1]["resumed"] == 0
 
 
 def test_a_run_that_differs_is_said_with_its_values_first(copy, recorded, capsys):
