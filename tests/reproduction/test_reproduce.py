@@ -364,6 +364,42 @@ def test_only_data_and_device_can_be_changed(trained_with, copy, tmp_path, monke
     assert cfg.as_node() | {key: recorded[key] for key in ("paths", "console")} == recorded
 
 
+def test_loggers_that_send_numbers_elsewhere_are_left_out_and_named(trained_with, copy, capsys):
+    recorded = copy.read_config()
+    local = recorded["logger"]
+    assert trained_with(f"run_dir={copy.path}", "console=text")[0].logger == local
+    assert "was logged with" not in capsys.readouterr().out
+    others = {name: {"_target_": f"pytorch_lightning.loggers.{name}"} for name in ("WandbLogger", "MLFlowLogger")}
+    copy.write_config(recorded | {"logger": local | others | {"comet": None}}, [])
+    assert trained_with(f"run_dir={copy.path}", "console=text")[0].logger == local
+    said = "the recorded run was logged with MLFlowLogger, WandbLogger, the reproduction is not\n"
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ended", "limits", "said"),
+    [
+        ({"status": "finished"}, (100, "00:01:00:00"), ""),
+        (
+            {"status": "finished", "stopped_by": "max_time"}, (8, None),
+            "the recorded run ended when its time was up: it is reproduced up to step 8\n",
+        ),
+        (
+            {"status": "failed", "stopped_by": "max_time"}, (8, "00:01:00:00"),
+            "the recorded run is failed, not finished: it is reproduced up to step 8, its last one\n",
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_that_ended_early_is_trained_up_to_its_last_step(trained_with, copy, capsys, ended, limits, said):
+    recorded = copy.read_config()
+    recorded["trainer"] |= {"max_steps": 100, "max_time": "00:01:00:00"}
+    copy.write_config(recorded, [])
+    copy.write_json("manifest.json", copy.read_manifest() | ended)
+    trainer = trained_with(f"run_dir={copy.path}", "console=text")[0].trainer
+    assert (trainer["max_steps"], trainer["max_time"]) == limits
+    assert capsys.readouterr().out == said
+
+
 def test_the_run_that_it_started_from_must_exist(reproduce, copy, tmp_path):
     cfg = copy.read_config()
     cfg["init_from"] = f"{tmp_path}/gone"
@@ -449,10 +485,27 @@ def test_the_verdict_as_text_and_as_json(reproduce, recorded, copy, capsys):
     assert lines[2:] == ["  threads: 2 here, 1 there"]
     reproduce(*typed, "console=json")
     (event,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (event["event"], event["identical"], event["steps"], event["differing_steps"]) == ("verdict", False, 8, 1)
-    assert (event["first"]["metric"], event["first"]["step"]) == ("train/loss_step", 5)
-    assert event["differences"] == {"threads": "2 here, 1 there"}
-    assert (event["run_folder"], event["recorded"]) == (str(copy.path), str(recorded.path))
+    here, there = (float(np.fromfile(run.path / "step_losses.f32", "<f4")[4]) for run in (copy, recorded))
+    relative = pytest.approx((here - there) / here)
+    assert event == {
+        "event": "verdict", "verdict": lines[0], "identical": False, "steps": 8, "differing_steps": 1,
+        "compared": ["weights", "metrics", "samples"], "differences": {"threads": "2 here, 1 there"},
+        "first": {"metric": "train/loss_step", "step": 5, "here": here, "there": there, "relative": relative},
+        "run_folder": str(copy.path), "recorded": str(recorded.path),
+    }  # fmt: skip
+
+
+def test_all_that_differs_is_printed_and_that_nothing_else_does(reproduce, recorded, copy, capsys):
+    change_json(copy, "manifest.json", "weights", to="abc")
+    change_json(copy, "metrics.json", "epochs", 1, "val/loss", to=0.75)
+    reproduce(f"run_dir={recorded.path}", f"compare_only={copy.path}", "console=text")
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("differs: first in the final weights: abc here, ")
+    assert second.startswith("  also in the final epochs[1].val/loss: 0.75 here, ")
+    assert third == "  config, code, versions, data, threads and hardware are the same"
+    reproduce(f"run_dir={recorded.path}", f"compare_only={recorded.path}", "console=json")
+    event = json.loads(capsys.readouterr().out)
+    assert (event["identical"], event["first"], event["differing_steps"]) == (True, None, 0)
 
 
 @pytest.mark.parametrize(

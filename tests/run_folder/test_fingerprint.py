@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 
 import diffusion_lab
 from conftest import TINY
+from diffusion_lab.config.targets import TRUST_VARIABLE
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.run_folder import fingerprint
-from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING, config_hash, package_hash
+from diffusion_lab.run_folder.fingerprint import DECIDES_NOTHING, code_hash, config_hash, package_hash
 from diffusion_lab.run_folder.folder import RunFolder
 
 SAME = (
@@ -127,4 +128,22 @@ def test_what_is_edited_while_a_process_runs_is_not_what_it_runs(copied):
     before = package_hash()
     (copied / "noise.py").write_bytes(b"edited")
     assert package_hash() == before != hash_now()
+    package_hash.cache_clear()
+
+
+def test_the_code_of_a_run_is_that_of_the_package_and_the_modules_of_one_s_own(copied, tmp_path, monkeypatch):
+    monkeypatch.setenv(TRUST_VARIABLE, "net_of_one_s_own,other_net_of_one_s_own")
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    for name in ("net_of_one_s_own", "other_net_of_one_s_own"):
+        (tmp_path / "mine" / f"{name}.py").write_text(f"# {name}\n")
+    nodes = ("net_of_one_s_own.Net", "other_net_of_one_s_own.Net", "diffusion_lab.networks.SimpleUNet")
+    hashes = [code_hash({"network": {"_target_": node}}) for node in nodes]
+    assert hashes[2] == package_hash()
+    assert len({*hashes}) == 3
+    assert all(len(found) == 16 for found in hashes)
+    (copied / "noise.py").write_bytes(b"edited")
+    package_hash.cache_clear()
+    for node, before in zip(nodes, hashes, strict=True):
+        assert code_hash({"network": {"_target_": node}}) != before
     package_hash.cache_clear()

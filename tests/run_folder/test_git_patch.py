@@ -205,10 +205,48 @@ def test_what_is_large_or_cannot_be_read_is_left_out_and_named(repository, tmp_p
     assert sorted(sections(tree.patch)) == ["code.py", "fits.txt"]
 
 
+def test_a_patch_holds_files_of_up_to_4_mib_and_up_to_32_mib_in_all(repository):
+    """A file of zeros takes no time to compress."""
+    for name, size in {"largest.bin": 4 * 2**20, "too_large.bin": 4 * 2**20 + 1}.items():
+        write(repository, name, bytes(size))
+    tree = working_tree(repository)
+    assert list(sections(tree.patch)) == ["largest.bin"]
+    assert tree.left_out == ("too_large.bin",)
+    for number in range(7):
+        os.link(repository / "largest.bin", repository / f"more{number}.bin")
+    assert working_tree(repository).left_out == ("too_large.bin",)
+    write(repository, "one_byte_more.bin", b"x")
+    assert working_tree(repository).left_out == ("more6.bin", "too_large.bin")
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"diff --git a/code.py b/code.py", "code.py"),
+        (b"diff --git a/a b/c d.py b/a b/c d.py", "a b/c d.py"),
+        (b'diff --git "a/gr\\303\\266n.py" "b/gr\\303\\266n.py"', r"gr\303\266n.py"),
+        ("diff --git a/grün.py b/grün.py".encode(), "grün.py"),
+        ("diff --git a/grün.py b/grün.py".encode("latin-1"), "gr\N{REPLACEMENT CHARACTER}n.py"),
+        (b"diff --git a/a/b.py b/a/b.py", "a/b.py"),
+    ],
+)
+def test_the_part_of_a_file_has_its_name_as_git_writes_it(head, name):
+    part = head + b"\nindex 1..2 100644\n--- a\n+++ b\n@@ -1 +1 @@\n-diff --git a/x b/x\n+y\n"
+    other = b"diff --git a/z b/z\n"
+    assert sections(part) == {name: part}
+    assert sections(other + part) == {"z": other, name: part}
+    assert sections(b"") == {}
+
+
 def test_results_are_no_code(repository):
     write(repository, "results/train/run/metrics.json", b"{}")
     assert list(sections(working_tree(repository).patch)) == ["results/train/run/metrics.json"]
     assert working_tree(repository, repository / "results").patch == b""
+    write(repository, "code.py", b"changed\n")
+    write(repository, "results.py", b"new\n")
+    (repository / "deleted.py").unlink()
+    without = working_tree(repository / "package", repository / "package" / ".." / "results")
+    assert sorted(sections(without.patch)) == ["code.py", "deleted.py", "results.py"]
     assert working_tree(repository, repository).patch != b""  # the code itself cannot be left out
 
 

@@ -116,6 +116,22 @@ def test_numbers_that_are_none_are_left_out(tmp_path):
     assert run.metrics["val/loss"] != run.metrics["val/loss"]
 
 
+def test_facts_are_the_texts_among_the_metrics(tmp_path):
+    path = fake_run(tmp_path)
+    quality = {"extractor": "lenet\x07 of\n digits", "fid": 3.5, "of": ["a"], "by": {"whom": "me", "when": None}}
+    (path / "metrics.json").write_text(json.dumps({"quality": quality, "note": "x", "step": 30, "done": True}))
+    assert RunRecord(path).facts == {
+        "quality.extractor": "lenet\N{REPLACEMENT CHARACTER} of digits", "quality.by.whom": "me", "note": "x",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("init_from", "path"), [(None, None), ("", None), (3, None), (["a"], None), ("runs/a", Path("runs/a"))]
+)
+def test_the_run_whose_weights_a_run_started_with_is_a_path(tmp_path, init_from, path):
+    assert RunRecord(fake_run(tmp_path, init_from=init_from)).init_from == path
+
+
 def test_labels_given_later_stand_for_those_of_the_config(tmp_path):
     path = fake_run(tmp_path, tags=["a"], notes="old")
     config = (path / "config.yaml").read_bytes()

@@ -58,7 +58,7 @@ class ResultDifference:
         return f"{here} here, {there} there{size}"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ResultComparison:
     """The results that were compared, and their differences.
 
@@ -70,9 +70,9 @@ class ResultComparison:
         first_differences: the first difference in the steps, the weights, the metrics and the samples, in this order.
     """
 
-    steps: int = 0
+    steps: int
     compared: list[str] = field(default_factory=list)
-    differing_steps: int = 0
+    differing_steps: int
     largest_difference: ResultDifference | None = None
     first_differences: list[ResultDifference] = field(default_factory=list)
 
@@ -89,8 +89,7 @@ def compare_results(here: RunFolder, there: RunFolder) -> ResultComparison:
     Raises:
         LabError: naming the file that is damaged.
     """
-    comparison = ResultComparison()
-    _compare_steps(comparison, here, there)
+    comparison = _compare_steps(here, there)
     if all(folder.read_manifest().get("status") == "finished" for folder in (here, there)):
         _compare_final_results(comparison, here, there)
     else:
@@ -103,17 +102,17 @@ def compare_results(here: RunFolder, there: RunFolder) -> ResultComparison:
     return comparison
 
 
-def _compare_steps(comparison: ResultComparison, here: RunFolder, there: RunFolder) -> None:
+def _compare_steps(here: RunFolder, there: RunFolder) -> ResultComparison:
     losses_here, losses_there = (read_step_losses(folder.path) for folder in (here, there))
-    steps = min(len(losses_here), len(losses_there))
+    recorded = min(len(losses_here), len(losses_there))
+    losses_here, losses_there = losses_here[:recorded], losses_there[:recorded]
+    known = ~(np.isnan(losses_here) | np.isnan(losses_there))
+    differing = np.flatnonzero(known & (losses_here != losses_there))
     differences: dict[str, list[ResultDifference]] = {}  # by metric, in the order of the steps
-    if steps:
-        known = ~(np.isnan(losses_here[:steps]) | np.isnan(losses_there[:steps]))
-        differing = np.flatnonzero(known & (losses_here[:steps] != losses_there[:steps]))
+    if recorded:
         differences[STEP_LOSS] = [
             ResultDifference(STEP_LOSS, int(i) + 1, losses_here[i], losses_there[i]) for i in differing
         ]
-        comparison.steps = int(known.sum())
     logged_here, logged_there = logged_metrics(here), logged_metrics(there)
     logged_steps: set[int] = set()
     for metric in sorted(logged_here.keys() & logged_there.keys()):
@@ -123,12 +122,15 @@ def _compare_steps(comparison: ResultComparison, here: RunFolder, there: RunFold
         logged_differences = [ResultDifference(metric, *pair) for pair in pairs if not _same(pair[1], pair[2])]
         differences.setdefault(metric, logged_differences)
     loss_differences = differences.get(STEP_LOSS, [])
-    comparison.steps = comparison.steps or len(logged_steps)
-    comparison.differing_steps = len(loss_differences)
-    comparison.largest_difference = max(loss_differences, key=lambda d: d.relative or 0.0, default=None)
+    firsts = [found[0] for found in differences.values() if found]
     # If several metrics differ first at the same step, the loss is named, since the others follow from it.
-    if firsts := [found[0] for found in differences.values() if found]:
-        comparison.first_differences.append(min(firsts, key=lambda d: (d.step, d.metric != STEP_LOSS)))
+    first = min(firsts, key=lambda d: (d.step, d.metric != STEP_LOSS), default=None)
+    return ResultComparison(
+        steps=int(known.sum()) or len(logged_steps),
+        differing_steps=len(loss_differences),
+        largest_difference=max(loss_differences, key=lambda d: d.relative or 0.0, default=None),
+        first_differences=[] if first is None else [first],
+    )
 
 
 def _compare_final_results(comparison: ResultComparison, here: RunFolder, there: RunFolder) -> None:
@@ -163,7 +165,7 @@ def _sample_differences(here: np.ndarray, there: np.ndarray) -> list[ResultDiffe
     differing = np.argwhere((here != there) & ~((here != here) & (there != there)))
     if not len(differing):
         return []
-    index = tuple(differing[0].tolist())
+    index = tuple(differing[0])
     return [ResultDifference(f"samples[{', '.join(map(str, index))}]", None, here[index], there[index])]
 
 

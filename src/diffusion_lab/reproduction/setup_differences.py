@@ -35,15 +35,15 @@ def setup_differences(here: RunFolder, there: RunFolder) -> dict[str, str]:
     variables = [_mapping(node, "variables") for node in computing]
     own_code = [_mapping(session, "own_code") for session in first]
     descriptions = {
-        "config": _describe_keys(configs, configs[0].keys() | configs[1].keys()),
+        "config": _describe_keys(configs, configs[0] | configs[1]),
         "code": _describe_code((here, there), first),
-        "own code": _describe_keys(own_code, own_code[0].keys() | own_code[1].keys()),
+        "own code": _describe_keys(own_code, own_code[0] | own_code[1]),
         "versions": _describe_common_keys([_mapping(session, "versions") for session in first]),
         "data": _describe_common_keys([_mapping(manifest, "data") for manifest in manifests]),
         "threads": _describe_key(computing, "threads"),
         "hardware": _describe_common_keys([{key: node[key] for key in _HARDWARE if key in node} for node in computing]),
         "precision": _describe_key(computing, "precision"),
-        "variables": _describe_keys(variables, variables[0].keys() | variables[1].keys()),
+        "variables": _describe_keys(variables, variables[0] | variables[1]),
         "first weights": _describe_key(first, "weights"),
         "sessions": "; ".join(filter(None, map(_describe_later_sessions, sessions, ("here", "there")))),
     }
@@ -81,7 +81,7 @@ def _describe_code(folders: tuple[RunFolder, RunFolder], sessions: list[dict[str
         return ""
     git = [_mapping(session, "git") for session in sessions]
     commits = [str(node.get("commit", "unknown")) for node in git]
-    patches = [sections(_read_patch(folder, node)) for folder, node in zip(folders, git, strict=True)]
+    patches = [sections(patch) for patch in map(_read_patch, folders, git)]
     files = {name for name in patches[0].keys() | patches[1].keys() if patches[0].get(name) != patches[1].get(name)}
     files |= set(changed_files(Path(__file__).parents[1], commits[1], commits[0]) or [])
     if None in hashes and commits[0] == commits[1] and not files:

@@ -105,7 +105,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Mapping):
         return isinstance(other, Mapping) and one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_equal, one, other))
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_equal, one, other))
     return bool(one == other)
 
 

@@ -113,7 +113,7 @@ class RunRecord:
     def init_from(self) -> Path | None:
         """The folder of the run whose weights this one started with."""
         path = self.config.get("init_from")
-        return Path(path) if isinstance(path, str) and path else None
+        return Path(path) if isinstance(path, str) else None
 
     @cached_property
     def size(self) -> int:
