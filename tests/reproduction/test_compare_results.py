@@ -95,6 +95,10 @@ def test_without_losses_of_each_step_the_logged_ones_are_counted_and_compared(tw
     assert (comparison.steps, comparison.differing_steps) == (2, 1)
     assert found(comparison) == [("train/loss_step", 4, 0.25, 0.75)]
     assert two({"logged": logged}, {"logged": {"val/loss": {2: 0.5}}}).steps == 0
+    unknown = {"losses": [math.nan, math.nan]}
+    comparison = two({"logged": logged} | unknown, {"logged": {"train/loss_step": {2: 0.5, 4: 0.75}}} | unknown)
+    assert found(comparison) == [("train/loss_step", 4, 0.25, 0.75)]
+    assert comparison.steps == 2
 
 
 @pytest.mark.parametrize("flip", [False, True])

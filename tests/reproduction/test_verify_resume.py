@@ -1,12 +1,14 @@
 """Runs that verify_resume trains, kills and resumes, and what becomes of their processes."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
 import signal
 import threading
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -284,10 +286,15 @@ def test_a_run_that_differs_is_said_with_its_values_first(copy, recorded, capsys
         ([], None),
         (None, []),
         ([{"a": (torch.zeros(1),)}], [{"a": (torch.ones(1),)}]),
+        (math.nan, 0.0),
+        (0.0, math.nan),
+        (torch.tensor([math.nan, 1]), torch.tensor([1, math.nan])),
+        (torch.tensor(0.0), torch.tensor(-0.0)),
+        (torch.tensor([True, False]), torch.tensor([True, True])),
     ],
 )
 def test_every_part_of_a_training_state_counts(one, other):
-    assert verify_resume._equal(one, one)
+    assert verify_resume._equal(one, deepcopy(one))
     assert not verify_resume._equal(one, other)
 
 

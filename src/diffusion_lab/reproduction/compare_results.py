@@ -109,7 +109,7 @@ def _compare_steps(here: RunFolder, there: RunFolder) -> ResultComparison:
     known = ~(np.isnan(losses_here) | np.isnan(losses_there))
     differing = np.flatnonzero(known & (losses_here != losses_there))
     differences: dict[str, list[ResultDifference]] = {}  # by metric, in the order of the steps
-    if recorded:
+    if known.any():  # otherwise the logged losses of some steps are compared
         differences[STEP_LOSS] = [
             ResultDifference(STEP_LOSS, int(i) + 1, losses_here[i], losses_there[i]) for i in differing
         ]

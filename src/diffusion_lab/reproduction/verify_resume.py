@@ -100,13 +100,15 @@ def _print_verdict(stopped: RunFolder, whole: RunFolder, resumed: int) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    """Return whether two parts of checkpoints are the same; of tensors each bit, so that NaN is the same as NaN."""
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        same_kind = isinstance(other, torch.Tensor) and one.dtype == other.dtype and one.shape == other.shape
+        return same_kind and torch.equal(*(tensor.flatten().view(torch.uint8) for tensor in (one, other)))
     if isinstance(one, Mapping):
         return isinstance(other, Mapping) and one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
     if isinstance(one, list | tuple):
         return isinstance(other, list | tuple) and len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other)
+    return bool(one == other) or (one != one and other != other)
 
 
 def _session(
