@@ -1,6 +1,7 @@
 """Who may import whom, read from the source."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -35,6 +36,7 @@ LAYERS = [
 ]
 
 
+@functools.cache
 def imports(path):
     """Dotted names that a file imports, inside functions too."""
     names = set()

@@ -49,7 +49,7 @@ AREAS = {
         "sampling",
         "distributions.py",
         "noise.py",
-        tests=(READS_SIGNATURES,),
+        tests=(READS_SIGNATURES, "test_other_device.py"),
     ),
     "training": _mirrored(
         "training",

@@ -158,9 +158,9 @@ def drawn_by_card(out, monkeypatch):
     "choices",
     [
         ["schedule=flow", "parameterization=velocity", "sampler=euler"],
-        ["schedule=edm", "parameterization=edm", "sampler=heun"],
-        ["parameterization=learned_variance", "objective=hybrid", "sampler=ddim"],
-        ["network.labels=true", "sampler=ddim"],
+        pytest.param(["schedule=edm", "parameterization=edm", "sampler=heun"], marks=pytest.mark.slow),
+        pytest.param(["parameterization=learned_variance", "objective=hybrid", "sampler=ddim"], marks=pytest.mark.slow),
+        pytest.param(["network.labels=true", "sampler=ddim"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

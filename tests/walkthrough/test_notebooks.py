@@ -148,6 +148,7 @@ def numbers(pattern, notebook):
     return [[float(number) for number in (groups if isinstance(groups, tuple) else (groups,))] for groups in found]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # 40 seconds of one core, which others may want as well
 def test_the_first_notebook_on_the_bundled_digits(tmp_path):
     notebook = executed(1, tmp_path)
