@@ -1,21 +1,18 @@
 """Shards of a few weights in two processes on the CPU, which train as one process trains the whole of them."""
 
-import os
-from datetime import timedelta
-
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from conftest import Batches
-from doors import SERVER
 from diffusion_lab.data import Batch
 from diffusion_lab.errors import LabError
 from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO
 from diffusion_lab.training.fsdp import whole_network
 from diffusion_lab.training.strategy import strategy_and_plugins
 from diffusion_lab.training.telemetry import Telemetry
+from two_processes import in_two_processes
 
 #: Lightning and its torch, about themselves and about a machine without a GPU.
 pytestmark = [
@@ -24,36 +21,8 @@ pytestmark = [
 ]
 
 
-def in_two_processes(work, folder, *arguments):
-    """Call a function of this module in this process, of rank 0, and in another; return what both return."""
-    ours, theirs = SERVER.Pipe(duplex=False)
-    other = SERVER.Process(target=_as_rank, args=(1, theirs, work, folder, *arguments))
-    other.start()
-    theirs.close()
-    try:
-        return _as_rank(0, None, work, folder, *arguments), ours.recv()
-    finally:
-        other.kill()
-        other.join()
-
-
-def _as_rank(rank, answers, work, folder, *arguments):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setitem(os.environ, "LOCAL_RANK", str(rank))  # so that Lightning starts no processes
-        distributed.init_process_group(
-            "gloo", f"file://{folder}/rendezvous", timeout=timedelta(seconds=30), rank=rank, world_size=2
-        )
-        try:
-            returned = work(rank, folder, *arguments)
-        finally:
-            distributed.destroy_process_group()
-    if answers is not None:
-        answers.send(returned)
-    return returned
-
-
 class Module(pl.LightningModule):
-    """Eighteen weights and five biases, of which the first layer's decay; in the order of memory of the project's networks."""
+    """Two layers, of which the first decays, in the order of memory of the project's networks."""
 
     def __init__(self):
         super().__init__()

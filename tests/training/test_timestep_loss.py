@@ -90,6 +90,13 @@ def test_a_sample_counts_as_often_as_its_weight_says(tmp_path):
     assert logged == {callback.names[0]: (3 + 5) / 4, callback.names[1]: 7}
 
 
+def test_small_losses_beside_large_ones_are_not_lost(tmp_path):
+    """Single precision would round the sum of the first two to the first."""
+    rows = torch.tensor([[2.0**24, 0.5], [1.0, 0.5], [1.0, 0.5], [-(2.0**24), 0.5]], dtype=torch.float64)
+    callback = TimestepLoss(1)
+    assert fit(tmp_path, callback, [rows], max_epochs=1) == {callback.names[0]: 0.5}
+
+
 def test_the_names_sort_as_the_parts_do():
     assert TimestepLoss(4).names == [
         f"train/loss_by_t/{part}" for part in ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00")

@@ -72,7 +72,7 @@ class FullySharded(FSDPStrategy):
         self.precision_plugin.root = root
         return root
 
-    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         checkpoint = self.checkpoint_io.load_checkpoint(Path(checkpoint_path))
         model: Any = self.model
         with self._whole_state(rank0_only=False):
