@@ -14,7 +14,7 @@ def in_two_processes(work, folder, *arguments):
     A strategy of Lightning's for two devices then starts no processes of its own.
 
     Args:
-        work: a function of a module, with a result that can be pickled.
+        work: a function of a module, whose result holds no tensors on rank 1: their memory would end with the process.
         folder: an empty one, through which the processes find each other.
         arguments: more arguments.
     """

@@ -152,7 +152,7 @@ class Look(pl.Callback):
     """Counts the weights that a rank holds before, in and after the block for work with the whole network."""
 
     def __init__(self):
-        self.held = []
+        self.held, self.shapes = [], []
 
     def on_train_epoch_end(self, trainer, pl_module):
         self._look(pl_module)
@@ -174,7 +174,7 @@ def looked(rank, folder):
     trainer = trainer_of(rank, folder, max_epochs=1, callbacks=[look])
     trainer.fit(module, batches(rank))
     optimizer_state = trainer.strategy.optimizer_state(trainer.optimizers[0])
-    return look, dict(trainer.strategy.whole_weights()), optimizer_state
+    return look.held, look.shapes, dict(trainer.strategy.whole_weights()), optimizer_state
 
 
 def test_rank_0_alone_is_given_what_is_whole(tmp_path):
@@ -182,11 +182,11 @@ def test_rank_0_alone_is_given_what_is_whole(tmp_path):
     alone = Module()
     trainer_of(None, tmp_path, max_epochs=1).fit(alone, batches(None))
     count = sum(value.numel() for value in alone.parameters())
-    (first, weights, of_optimizer), (second, *nothing) = in_two_processes(looked, tmp_path)
-    part = first.held[0]
-    assert first.held == [part, count, part]
-    assert second.held == [count - part] * 3
-    assert first.shapes == [tuple(value.shape) for value in alone.parameters()]
+    (first, shapes, weights, of_optimizer), (second, *nothing) = in_two_processes(looked, tmp_path)
+    part = first[0]
+    assert first == [part, count, part]
+    assert second == [count - part] * 3
+    assert shapes == [tuple(value.shape) for value in alone.parameters()]
     torch.testing.assert_close(dict(weights), dict(alone.state_dict()))
     assert len(of_optimizer["state"]) == 4
-    assert nothing == [{}, {}]
+    assert nothing == [[], {}, {}]
