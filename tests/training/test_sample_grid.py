@@ -101,7 +101,8 @@ def test_weights_that_diverge_give_a_warning_and_no_figures(tmp_path, capsys):
 
 
 def test_less_than_no_epochs_and_no_samples_are_refused():
-    assert SampleGrid(None, every_n_epochs=0, num_samples=1).num_samples == 1
+    made = SampleGrid(None, every_n_epochs=0, num_samples=1)
+    assert (made.every_n_epochs, made.num_samples) == (0, 1)
     for wrong in ({"every_n_epochs": -1}, {"num_samples": 0}):
         with pytest.raises(ValueError, match="must not be negative and num_samples at least 1"):
             SampleGrid(None, **wrong)
