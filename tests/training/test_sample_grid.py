@@ -1,5 +1,6 @@
 """Samples while training: how many are drawn, and what is said of how."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,11 +9,13 @@ import torch
 
 from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
+from diffusion_lab.errors import RunInterrupted
 from diffusion_lab.networks import Network
 from diffusion_lab.parameterizations import Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import ClassifierFree, Pipeline, Trajectory
 from diffusion_lab.schedules import LinearSchedule
+from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
 from diffusion_lab.training.sample_grid import SampleGrid, draw_caption
 
 PROCESS = Gaussian(LinearSchedule(100))
@@ -89,6 +92,15 @@ def test_the_same_noise_is_drawn_from_each_time_and_another_seed_has_another(tmp
     assert torch.equal(samples[1], samples[0])
     assert torch.equal(samples[2], made.sample(2, 7))
     assert not torch.equal(samples[2], samples[0])
+
+
+def test_a_stop_that_is_asked_for_ends_the_draw(tmp_path):
+    interrupt = GracefulInterrupt()
+    interrupt.requested = signal.SIGTERM
+    trainer = SimpleNamespace(default_root_dir=str(tmp_path), callbacks=[interrupt], loggers=[])
+    with pytest.raises(RunInterrupted):
+        SampleGrid(pipeline(Plain(), codec=Counted())).act(trainer, epoch=1, step=1200)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_that_diverge_give_a_warning_and_no_figures(tmp_path, capsys):
