@@ -51,6 +51,9 @@ def test_what_is_written_again_replaces_what_was_there(tmp_path):
     write_step_losses(tmp_path, 0, np.arange(6, dtype=np.float32))
     write_step_losses(tmp_path, 3, np.array([7, 8], np.float32))
     assert read_step_losses(tmp_path).tolist() == [0, 1, 2, 7, 8]
+    write_step_losses(tmp_path, 0, np.arange(20, dtype=np.float32))
+    write_step_losses(tmp_path, 10, np.array([7], np.float32))
+    assert read_step_losses(tmp_path).tolist() == [*range(10), 7]
 
 
 def test_steps_that_are_not_known_are_nan_and_half_a_number_is_none(tmp_path):
