@@ -79,7 +79,7 @@ def test_the_same_keypress_may_arrive_twice_and_another_one_ends_the_run_at_once
     send(signal.SIGINT)
     now = 100.4
     send(signal.SIGINT)
-    now = 100.6
+    now = 100.5
     with pytest.raises(KeyboardInterrupt):
         send(signal.SIGINT)
 

@@ -19,6 +19,7 @@ from diffusion_lab.schedules import LinearSchedule
 from diffusion_lab.training.epoch_means import EpochMeans
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
 from diffusion_lab.training.module import DiffusionModule
+from two_processes import in_two_processes
 
 #: Lightning and its torch, about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
@@ -92,9 +93,9 @@ def batch(index, values, labels=True):
     return Batch(x, label, torch.arange(len(x)), 0, index, len(x))
 
 
-def fit(tmp_path, made, batches, **arguments):
+def fit(tmp_path, made, batches, more=(), **arguments):
     trainer = pl.Trainer(
-        accelerator="cpu", logger=CSVLogger(tmp_path), callbacks=[EpochMeans()], enable_progress_bar=False,
+        accelerator="cpu", logger=CSVLogger(tmp_path), callbacks=[EpochMeans(), *more], enable_progress_bar=False,
         enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=1,
         max_epochs=1, default_root_dir=tmp_path, **arguments,
     )  # fmt: skip
@@ -159,6 +160,42 @@ def test_training_is_weighted_and_validation_is_not(tmp_path):
     assert trained.tolist() == [0.01, 0.02, 0.03]
     uniform = UniformTimes(PROCESS, 4)(Noise(torch.arange(3), 0, "validation", "time"))
     assert torch.equal(validated, uniform)
+
+
+class Logged(pl.Callback):
+    """Keeps what is logged of each step."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.steps.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+def divided(rank, folder):
+    """Fit to two batches, of which a process sees a part; return what it logs, its weight and what its times learn."""
+    network, times, steps = Plain(), Weighted(), Logged()
+    made = module(network, Terms(), times)
+    made.optimizer = functools.partial(torch.optim.SGD, lr=0.01)
+    wholes = [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0, 20.0])]
+    rows = {None: slice(None), 0: slice(1), 1: slice(1, None)}[rank]
+    parts = [Batch(one.x[rows], one.label[rows], one.row[rows], 0, one.index, one.size) for one in wholes]
+    several = {} if rank is None else {"strategy": "ddp", "devices": 2}
+    logged = fit(folder, made, parts, more=[steps], **several)
+    return logged, steps.steps, float(network.weight.detach()), times.learned
+
+
+@pytest.mark.slow
+def test_two_processes_log_descend_and_learn_what_one_does(tmp_path):
+    """Their parts of the batches are of different sizes."""
+    logged, steps, weight, learned = divided(None, tmp_path)
+    assert [set(step) for step in steps] == [{"train/loss_step", "train/twice_step"}] * 2
+    for of_rank in in_two_processes(divided, tmp_path):
+        assert of_rank[0] == pytest.approx(logged)
+        for ours, theirs in zip(of_rank[1], steps, strict=True):
+            assert ours == pytest.approx(theirs)
+        assert of_rank[2] == pytest.approx(weight)
+        assert of_rank[3] == learned
 
 
 def test_the_gradient_is_that_of_the_weighted_mean(tmp_path):

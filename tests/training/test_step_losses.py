@@ -51,6 +51,9 @@ def test_what_is_written_again_replaces_what_was_there(tmp_path):
     write_step_losses(tmp_path, 0, np.arange(6, dtype=np.float32))
     write_step_losses(tmp_path, 3, np.array([7, 8], np.float32))
     assert read_step_losses(tmp_path).tolist() == [0, 1, 2, 7, 8]
+    write_step_losses(tmp_path, 0, np.arange(20, dtype=np.float32))
+    write_step_losses(tmp_path, 10, np.array([7], np.float32))
+    assert read_step_losses(tmp_path).tolist() == [*range(10), 7]
 
 
 def test_steps_that_are_not_known_are_nan_and_half_a_number_is_none(tmp_path):
@@ -62,6 +65,10 @@ def test_steps_that_are_not_known_are_nan_and_half_a_number_is_none(tmp_path):
     assert len(read_step_losses(tmp_path)) == 3
     write_step_losses(tmp_path, 3, np.array([5], np.float32))
     assert read_step_losses(tmp_path)[2:].tolist() == [1, 5]
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"\x00\x00\x00")
+    write_step_losses(tmp_path, 7, np.array([9], np.float64))
+    assert str(read_step_losses(tmp_path)[2:].tolist()) == "[1.0, 5.0, nan, nan, nan, 9.0]"
 
 
 def test_losses_are_on_the_disk_when_they_are_written(tmp_path, monkeypatch):

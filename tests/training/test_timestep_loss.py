@@ -10,6 +10,7 @@ from torch import nn
 
 from conftest import Batches
 from diffusion_lab.training.timestep_loss import TimestepLoss
+from two_processes import in_two_processes
 
 #: Lightning and its torch, about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
@@ -43,13 +44,17 @@ def by_part(rows, buckets):
 
 
 def fit(tmp_path, callback, batches, **arguments):
+    return fitted(tmp_path, callback, batches, **arguments)[1]
+
+
+def fitted(tmp_path, callback, batches, **arguments):
     trainer = pl.Trainer(
         accelerator="cpu", logger=CSVLogger(tmp_path), callbacks=[callback], enable_progress_bar=False,
         enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path,
         log_every_n_steps=1, **arguments,
     )  # fmt: skip
     trainer.fit(Module(), Batches(batches))
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return trainer, {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def samples(*sizes):
@@ -88,6 +93,41 @@ def test_a_sample_counts_as_often_as_its_weight_says(tmp_path):
     callback = TimestepLoss(2)
     logged = fit(tmp_path, callback, [rows[:2], rows[2:]], max_epochs=1)
     assert logged == {callback.names[0]: (3 + 5) / 4, callback.names[1]: 7}
+
+
+def divided(rank, folder):
+    """Two of three batches, of which a process has a part; return what is logged, saved, and saved after loading."""
+    batches = samples(3, 5, 4)[1]
+    if rank is not None:
+        batches = [part[:1] if rank == 0 else part[1:] for part in batches]
+    several = {} if rank is None else {"strategy": "ddp", "devices": 2}
+    callback, other = TimestepLoss(4), TimestepLoss(4)
+    trainer, logged = fitted(folder, callback, batches, max_steps=2, **several)
+    saved, again = {}, {}
+    callback.on_save_checkpoint(trainer, None, saved)
+    other.on_load_checkpoint(trainer, None, saved)
+    other.on_save_checkpoint(trainer, None, again)
+    return logged, saved, again
+
+
+@pytest.mark.slow
+def test_the_parts_of_two_processes_are_one_and_are_counted_once_after_a_resume(tmp_path):
+    logged, saved, again = divided(None, tmp_path)
+    assert saved == again
+    ((_, counts),) = saved.values()
+    assert sum(counts) == 8
+    for of_rank in in_two_processes(divided, tmp_path):
+        assert of_rank[0] == pytest.approx(logged)
+        assert of_rank[1] == of_rank[2]
+        for ours, theirs in zip(*(one["timestep_loss"] for one in (of_rank[1], saved)), strict=True):
+            assert ours == pytest.approx(theirs)
+
+
+def test_small_losses_beside_large_ones_are_not_lost(tmp_path):
+    """Single precision would round the sum of the first two to the first."""
+    rows = torch.tensor([[2.0**24, 0.5], [1.0, 0.5], [1.0, 0.5], [-(2.0**24), 0.5]], dtype=torch.float64)
+    callback = TimestepLoss(1)
+    assert fit(tmp_path, callback, [rows], max_epochs=1) == {callback.names[0]: 0.5}
 
 
 def test_the_names_sort_as_the_parts_do():

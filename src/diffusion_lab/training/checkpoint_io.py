@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             reason = _of_disk(error) or _one_line(error)
             raise LabError(f"cannot write the checkpoint {path}: {reason}{kept}") from error
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(Path(path), map_location)
 
 

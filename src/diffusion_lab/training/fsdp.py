@@ -33,12 +33,13 @@ class ShardedPrecision(FSDPPrecision):
         precision: ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``bf16-true``.
 
     Attributes:
-        root: the wrapped module; None before it is set up.
+        root: the wrapped module, from when it is set up.
     """
+
+    root: FullyShardedDataParallel
 
     def __init__(self, precision: str) -> None:
         super().__init__(precision)  # type: ignore[arg-type]
-        self.root: FullyShardedDataParallel | None = None
 
     def convert_input(self, data: Any) -> Any:
         return data
@@ -47,12 +48,10 @@ class ShardedPrecision(FSDPPrecision):
         if "mixed" not in self.precision:
             return nullcontext()
         dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
-        assert self.root is not None
         assert self.root.compute_device is not None
         return torch.autocast(self.root.compute_device.type, dtype=dtype, cache_enabled=False)
 
     def clip_grad_by_norm(self, optimizer: torch.optim.Optimizer, clip_val: float) -> None:
-        assert self.root is not None
         self.root.clip_grad_norm_(clip_val)
 
 
@@ -72,7 +71,7 @@ class FullySharded(FSDPStrategy):
         self.precision_plugin.root = root
         return root
 
-    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         checkpoint = self.checkpoint_io.load_checkpoint(Path(checkpoint_path))
         model: Any = self.model
         with self._whole_state(rank0_only=False):

@@ -52,7 +52,7 @@ class SampleGrid(EpochInterval):
 
     def act(self, trainer: pl.Trainer, epoch: int, step: int) -> None:
         trajectory = Trajectory(frames=10, keep=4)
-        count = max(self.num_samples, self.pipeline.labels or 0)
+        count = max(self.num_samples, self.pipeline.labels or 1)
         try:
             drawn = self.pipeline.draw(count, self.seed, trajectory=trajectory, on_step=stop_if_requested(trainer))
         except LabError as error:  # early weights may diverge, and training goes on

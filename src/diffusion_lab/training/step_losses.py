@@ -18,6 +18,8 @@ FILE = "step_losses.f32"
 
 _BUFFERED = 1024  # number of steps in the buffer on the device
 
+_UNKNOWN = np.array(np.nan, "<f4").tobytes()
+
 
 def read_step_losses(run_dir: str | Path) -> np.ndarray:
     """Return [steps] float32: the loss of the global batch of each optimizer step; empty if there is no file.
@@ -82,11 +84,10 @@ def write_step_losses(run_dir: Path, first: int, losses: np.ndarray) -> None:
     path = run_dir / FILE
     with open_bounded(path, "r+b") if os.path.lexists(path) else path.open("xb") as file:
         known = file.seek(0, os.SEEK_END) // 4
-        if known < first:
-            file.seek(4 * known)
-            file.write(np.full(first - known, np.nan, "<f4").tobytes())
+        file.truncate(4 * first)
+        file.seek(4 * known)
+        file.write(_UNKNOWN * (first - known))
         file.seek(4 * first)
-        file.truncate()
         file.write(losses.astype("<f4").tobytes())
         file.flush()
         os.fsync(file.fileno())
