@@ -84,10 +84,10 @@ def write_step_losses(run_dir: Path, first: int, losses: np.ndarray) -> None:
     path = run_dir / FILE
     with open_bounded(path, "r+b") if os.path.lexists(path) else path.open("xb") as file:
         known = file.seek(0, os.SEEK_END) // 4
-        file.truncate(4 * first)
-        file.seek(4 * known)
-        file.write(_UNKNOWN * (first - known))
+        file.seek(4 * known)  # over the beginning of a number, if a process was killed there
+        file.write(_UNKNOWN * (first - known))  # before the file is longer, since it would be filled with zeros
         file.seek(4 * first)
+        file.truncate()
         file.write(losses.astype("<f4").tobytes())
         file.flush()
         os.fsync(file.fileno())
