@@ -16,5 +16,17 @@ def test_a_mean_has_as_many_digits_as_its_spread_allows(mean, std, text):
     assert format_mean(mean, std) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"), (-3.0, "-3"), (0.5, "0.5000"), (1234.5, "1,234"), (12345.6, "12,346"), (1e6, "1,000,000"),
+        (9_999_999.0, "9,999,999"), (1e7, "1.000e+07"), (-1e7, "-1.000e+07"), (1.5e-6, "0.000001500"),
+        (1.5e-7, "1.500e-07"),
+    ],
+)  # fmt: skip
+def test_a_number_has_four_digits_and_a_whole_one_all_of_them_up_to_ten_million(value, text):
+    assert format_number(value) == text
+
+
 def test_numbers_that_are_not_finite_are_a_dash():
     assert format_number(float("nan")) == "–"

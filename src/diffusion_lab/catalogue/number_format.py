@@ -10,9 +10,7 @@ def format_number(value: float, decimals: int | None = None) -> str:
     if not math.isfinite(value):
         return "–"
     if decimals is None:
-        decimals = 3 - math.floor(math.log10(abs(value))) if value else 1
-        if value == round(value) and abs(value) < 1e6:
-            decimals = 0
+        decimals = 0 if value == round(value) else 3 - math.floor(math.log10(abs(value)))
     if decimals > 9 or abs(value) >= 1e7:
         return f"{value:.3e}"
     return f"{value:,.{max(decimals, 0)}f}"

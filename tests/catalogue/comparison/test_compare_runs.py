@@ -111,14 +111,14 @@ def test_evaluations_with_the_metric_are_rows_and_so_is_a_run_that_has_it_itself
 )
 def test_rows_measured_by_another_model_than_the_newest_are_left_out(typed, tmp_path, metric, ruler):
     evaluation, _, measure = metric.partition(".")
-    for folder, model in (("1", "old"), ("2", "new"), ("3", "old"), ("4", "new")):
+    for folder, model in (("1", "old"), ("2", "old"), ("3", "new"), ("4", "new")):
         path = fake_run(tmp_path / "outputs", folder=folder, seed=int(folder))
         fake_evaluation(path, "a", {evaluation: {measure: float(folder), ruler: model}})
     fake_run(tmp_path / "outputs", folder="5", seed=5)  # it was measured by none
     said = typed(f"metric={metric}", "out=table.csv")
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
-    assert [(row[f"{metric}.mean"], row[f"{metric}.n"]) for row in rows] == [("3.0", "2"), ("", "0")]
-    assert "Left out, since it was measured by old and not by new: 1, 3." in said
+    assert [(row[f"{metric}.mean"], row[f"{metric}.n"]) for row in rows] == [("3.5", "2"), ("", "0")]
+    assert "Left out, since it was measured by old and not by new: 1, 2." in said
 
 
 def test_a_second_metric_leaves_out_those_measured_by_another_model_too(typed, tmp_path):

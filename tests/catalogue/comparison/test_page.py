@@ -59,6 +59,11 @@ def table(text, name):
     return [[re.sub(r"<[^>]*>", "", cell).strip() for cell in row] for row in rows]
 
 
+def headings_of_numbers(text, name):
+    found = re.search(rf'<table id="{name}">(.*?)</table>', text, re.S)[1]
+    return [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r'<th class="number"[^>]*>(.*?)</th>', found)]
+
+
 def values_to_sort_by(text, name, column):
     found = re.search(rf'<table id="{name}">(.*?)</table>', text, re.S)[1]
     cells = [re.findall(r"<td([^>]*)>", row) for row in found.split("<tr")[2:]]
@@ -83,6 +88,7 @@ def test_the_results_have_the_metrics_that_were_asked_for_and_others_that_vary(t
     keys = ["", "schedule", "network.base_channels"]
     others = ["recognition.samples", "train/loss", "val/loss_best", "runs"]
     assert rows[0] == [*keys, "val/loss", "each run", "95 % interval", *others]
+    assert headings_of_numbers(text, "results") == ["val/loss", "95 % interval", *others]
     interval = "0.5020 … 0.5060"
     others = ["0.5000", "0.6040 ± 0.0020", "0.2520 ± 0.0010", "3"]
     assert rows[1] == ["", "linear", "16", "0.5040 ± 0.0020", "", interval, *others]

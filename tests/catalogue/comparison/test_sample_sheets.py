@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, sample_sheet, stored_images
+from diffusion_lab.catalogue.comparison.sample_sheets import MAX_SIDE, as_pixels, sample_sheet, stored_images
 
 
 def sheet(tmp_path, array):
@@ -22,6 +22,13 @@ def test_samples_are_laid_out_row_by_row_with_transparent_gaps(tmp_path):
     places = [found[5 * (10 + 21 * (i // 3)), 5 * (10 + 21 * (i % 3))].tolist() for i in range(6)]
     assert places == [[0, 255], [64, 255], [128, 255], [191, 255], [255, 255], [0, 0]]
     assert found[:, 5 * 20, 1].max() == 0
+
+
+def test_pixels_are_whole_numbers_with_the_channels_last():
+    images = np.array([-1.5, -1.0, -0.004, 0.0, 0.5, np.nan, 1.0, np.inf], np.float64).reshape(1, 2, 2, 2)
+    pixels = as_pixels(images)
+    assert pixels.dtype == np.uint8
+    assert pixels.transpose(0, 3, 1, 2).flatten().tolist() == [0, 0, 127, 128, 191, 128, 255, 255]
 
 
 def test_stored_images_are_read_as_they_are_and_cannot_be_changed(tmp_path):

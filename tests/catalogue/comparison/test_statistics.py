@@ -179,5 +179,17 @@ def test_power_grows_with_the_number_of_pairs_up_to_1(ratio):
     assert all(0.05 < one <= 1 + 1e-12 for one in found)
 
 
+@pytest.mark.parametrize("difference", [math.nan, math.inf, -math.inf])
+def test_there_is_no_power_of_a_difference_that_is_no_number(difference):
+    with pytest.raises(ValueError, match=f"a spread above 0 are needed, got {difference} and 0.5"):
+        power(difference, 0.5, 3)
+
+
+@pytest.mark.parametrize("spread", [0.0, -1.0, math.nan, math.inf])
+def test_there_is_no_power_of_a_spread_that_is_none(spread):
+    with pytest.raises(ValueError, match=f"a spread above 0 are needed, got 0.1 and {spread}"):
+        power(0.1, spread, 3)
+
+
 def test_one_pair_finds_nothing():
     assert power(1.0, 0.1, 1) == 0
