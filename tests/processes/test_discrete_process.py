@@ -118,6 +118,42 @@ def test_nothing_is_lost_in_the_bound_by_one_who_knows(name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
+def test_the_bound_of_steps_is_the_divergence_of_two_steps_back(name):
+    """T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) by matrices and sums over all states; D3PM, eq. 1 and 4."""
+    steps = 4
+    process = PROCESSES[name](LogLinearSchedule(steps, remaining=0.1), V)
+    probs = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.2, 0.4]], dtype=torch.float64)
+    z0 = (0, 3)
+
+    def backward(x0, state, t):
+        """Σ_x x0(x) q(z_t | z_s) q(z_s | x) over z_s, as probabilities."""
+        to = [
+            torch.matrix_exp(float(process.schedule.total(times(n / steps))) * rate_matrix(process)) for n in (t - 1, t)
+        ]
+        joint = (x0 @ to[0][:V]) * torch.linalg.solve(*to)[:, state]
+        return joint / joint.sum()
+
+    for t in range(1, steps + 1):
+        for states in ((1, 1), (V, 3), (V, V), (0, 3)):
+            states = [min(state, process.num_states - 1) for state in states]
+            if name == "absorbing":
+                states = [state if state == V else token for state, token in zip(states, z0, strict=True)]
+            expected = 0.0
+            for token, predicted, state in zip(z0, probs, states, strict=True):
+                exact = backward(torch.eye(V, dtype=torch.float64)[token], state, t)
+                expected += (
+                    steps
+                    / 2
+                    * float((torch.xlogy(exact, exact) - torch.xlogy(exact, backward(predicted, state, t))).sum())
+                )
+            found = process.bound(
+                TokenLogProbs(probs.log()[None]), torch.tensor([z0]), torch.tensor([states]), times(t / steps)
+            )
+            assert found.dtype == torch.float32
+            assert float(found) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
 def test_the_score_entropy_of_scores_made_from_tokens_is_the_bound_of_the_tokens(name):
     """SEDD, eq. 9, and MDLM, eq. 10, or UDLM, eq. 19, elementwise."""
     process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)

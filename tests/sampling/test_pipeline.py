@@ -56,6 +56,15 @@ def test_without_labels_the_classes_come_in_turn_over_the_batches():
     assert network.seen == [[0, 1, 2, 0]] * 4 + [[1, 2, 0]] * 4
 
 
+def test_256_samples_are_drawn_or_inverted_at_a_time():
+    network = Labelled()
+    pipeline(network, sampler=ancestral(PROCESS, num_steps=1)).draw(257)
+    pipeline(network, sampler=DPMSolverPP2M(PROCESS, Trailing(PROCESS.schedule), 1)).invert(
+        torch.zeros(257, 1, 2, 2), [0] * 257
+    )
+    assert [len(labels) for labels in network.seen] == [256, 1] * 2
+
+
 def test_labels_that_are_given_are_taken():
     network = Labelled()
     assert pipeline(network).draw(2, condition=[2, 2]).condition.tolist() == [2, 2]

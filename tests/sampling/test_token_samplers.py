@@ -169,6 +169,32 @@ def test_masking_again_keeps_the_joint_and_the_marginals(rule, strength):
     assert distance(joint, samples) < 0.06
 
 
+@pytest.mark.parametrize(
+    ("rule", "strength", "times", "share"),
+    [
+        ("rescale", 0.6, (0.5, 0.25), 0.3), ("cap", 0.6, (0.5, 0.25), 0.5), ("cap", 0.2, (0.5, 0.25), 0.2),
+        ("rescale", 0.4, (0.75, 0.5), 0.4), ("cap", 0.4, (0.75, 0.5), 0.4), ("rescale", 0.0, (0.75, 0.5), 0.0),
+        ("cap", 1.0, (0.75, 0.5), 1.0),
+    ],
+)  # fmt: skip
+def test_a_token_is_masked_again_with_the_share_of_its_rule(rule, strength, times, share):
+    """σ_max = min(1, (1 − α_s)/α_t) is 1/2 from t = 1/2 to 1/4, and 1 from 3/4 to 1/2; masks open as ReMDM, eq. 6."""
+    process, count = Absorbing(LogLinearSchedule(), 3), 4000
+    sampler = Remasking(process, even(process), 4, strength=strength, rule=rule)
+    start = torch.tensor([0, 1, process.mask, process.mask]).expand(count, 4)
+    uniform = Denoiser(lambda z, *_: torch.zeros(*z.shape, 3), Substitution(process))
+    after = sampler.take(State(start), times, uniform, Noise(torch.arange(count), 0)).z
+    again, left = after[:, :2] == process.mask, after[:, 2:] == process.mask
+    t, s = times
+    opens = (t - s + share * (1 - t)) / t
+    assert float(again.double().mean()) == pytest.approx(share, abs=0.02 if 0 < share < 1 else 0)
+    assert 1 - float(left.double().mean()) == pytest.approx(opens, abs=0.02 if opens < 1 else 0)
+    assert torch.equal(after[:, :2][~again], start[:, :2][~again])
+    fresh = torch.bincount(after[:, 2:][~left], minlength=3).numpy()
+    assert len(fresh) == 3
+    assert stats.chisquare(fresh).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("by", ["confidence", "entropy", "margin"])
 def test_confidence_opens_equally_many_at_each_step_from_left_to_right(by):
     joint = Joint.random(3, 4)
@@ -370,6 +396,8 @@ def test_a_network_is_told_no_time_before_those_of_its_training(make, schedule):
         (lambda p: Confidence(p, 8, block_length=3), "block_length"),
         (lambda p: Confidence(p, 8, num_steps=0), "num_steps"),
         (lambda p: Confidence(p, 8, num_steps=3, block_length=4), "num_steps"),
+        (lambda p: Remasking(p, even(p), strength=-1e-3), r"sampler\.strength must lie between 0 and 1, got -0\.001"),
+        (lambda p: Remasking(p, even(p), strength=1.001), r"sampler\.strength must lie between 0 and 1, got 1\.001"),
         (lambda p: Nucleus(p, temperature=-1.0), "temperature"), (lambda p: Nucleus(p, top_p=1.1), "top_p"),
         (lambda p: Tweedie(p, even(p)), "survive"), (lambda p: ScoreEuler(p, even(p)), "survive"),
     ],
