@@ -90,7 +90,7 @@ class Unmasking(Distribution):
     @property
     def log_probs(self) -> Tensor:
         """[B, *D, V + 1] float64, as `Categorical` has it."""
-        tokens = self.prediction.x0.double() + self.share.log()[..., None]
+        tokens = self.prediction.x0 + self.share.log()[..., None]
         opened = torch.cat([tokens, (1 - self.share).log()[..., None]], dim=-1)
         stays = functional.one_hot(self.z_t, self.mask + 1).double().log()
         return torch.where((self.z_t == self.mask)[..., None], opened, stays)
