@@ -1,5 +1,7 @@
 """Log-scores: what they need of a schedule, and what is left of them for the last positions."""
 
+import math
+
 import pytest
 import torch
 
@@ -39,3 +41,33 @@ def test_the_last_positions_keep_their_states_and_times(kind, shape, count):
         z0 = torch.where(z_t == process.mask, z0, z_t)
     rates = whole.bound_rate(process, z0, z_t, t)[:, -count:]
     torch.testing.assert_close(last.bound_rate(process, z0[:, -count:], z_t[:, -count:], t_last), rates)
+
+
+@pytest.mark.parametrize(("kind", "states"), [(Absorbing, [V, V, 1]), (Uniform, [0, 2, 1])])
+def test_the_score_entropy_is_summed_in_double_precision(kind, states):
+    """σ' Σ_y Q [s_y − r_y log s_y + r_y (log r_y − 1)] over the other tokens, number by number (SEDD, eq. 9)."""
+    remaining, time, clean = 1e-3, 0.3, [0, 0, 1]
+    process = kind(LogLinearSchedule(remaining=remaining), V)
+    t, z_t, z0 = torch.tensor([time], dtype=torch.float64), torch.tensor([states]), torch.tensor([clean])
+    raw = 3 * torch.randn(1, 3, V, generator=torch.Generator().manual_seed(1))
+    prediction = LogScores(process).prediction(raw, z_t, t)
+    gone = (1 - remaining) * time
+    rate = (1 - remaining) / (1 - gone)
+    expected = []
+    for state, token, logs in zip(states, clean, prediction.scores[0].double().tolist(), strict=True):
+        if kind is Absorbing:  # p_t(y)/p_t(mask), and nothing comes to an open token
+            jump = float(state == V)
+            ratios = [(1 - gone) / gone if y == token else 0.0 for y in range(V)]
+        else:
+            jump = 1 / V
+            marginal = [gone / V + (1 - gone) * (y == token) for y in range(V)]
+            ratios = [share / marginal[state] for share in marginal]
+        terms = [
+            math.exp(log_s) + (r * (math.log(r) - 1 - log_s) if r else 0.0)
+            for y, (log_s, r) in enumerate(zip(logs, ratios, strict=True))
+            if y != state and jump
+        ]
+        expected.append(rate * jump * sum(terms))
+    found = prediction.bound_rate(process, z0, z_t, t)[0]
+    assert found.dtype == torch.float64
+    assert found.tolist() == pytest.approx(expected, rel=1e-12, abs=0)

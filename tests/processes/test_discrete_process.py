@@ -23,6 +23,16 @@ def rate_matrix(process):
     return process.limit.expand(process.num_states, -1) - torch.eye(process.num_states, dtype=torch.float64)
 
 
+@pytest.mark.parametrize(("name", "limit"), [("absorbing", [0, 0, 0, 0, 1]), ("uniform", [0.25] * 4)])
+def test_what_is_destroyed_has_the_limit_as_its_distribution(name, limit):
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    assert (process.limit.tolist(), process.limit.dtype) == (limit, torch.float64)
+    assert process.provides() == {"num_states": len(limit)}
+    u = (torch.arange(8, dtype=torch.float64) / 8).expand(2, 8)
+    assert process.destroyed(u)[1].tolist() == ([4] * 8 if name == "absorbing" else [0, 0, 1, 1, 2, 2, 3, 3])
+    assert process.destroyed(torch.tensor([1 - 2**-53], dtype=torch.float64)).tolist() == [len(limit) - 1]
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(), GeometricSchedule(), PolynomialSchedule(3.0)])
 def test_transitions_are_matrix_exponentials_of_the_rates(name, schedule):
