@@ -329,6 +329,23 @@ def test_temperature_and_top_p():
     assert Nucleus(process, top_p=0.0).changed(log_probs).exp().tolist() == [[1, 0, 0, 0]]
 
 
+def test_a_temperature_and_a_truncation_are_facts_of_the_samples():
+    process = Absorbing(LogLinearSchedule(), 4)
+    assert Nucleus(process).facts == {"temperature": 1.0}
+    assert Nucleus(process, 0.5).facts == {"temperature": 0.5}
+    assert Nucleus(process, 0.5, 0.9).facts == {"temperature": 0.5, "top-p": 0.9}
+
+
+def test_the_set_of_likely_tokens_ends_where_its_probability_reaches_top_p():
+    log_probs = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
+    process = Absorbing(LogLinearSchedule(), 4)
+    half = float(log_probs.exp()[0, 1])
+    for top_p, expected in {half: [0, 1, 0, 0], half + 1e-5: [1 / 3, 2 / 3, 0, 0], 0.7: [1 / 3, 2 / 3, 0, 0]}.items():
+        found = Nucleus(process, top_p=top_p).changed(log_probs).exp()[0]
+        assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(Nucleus(process).changed(log_probs), log_probs)
+
+
 @pytest.mark.parametrize("temperature", [1e-6, 1e-39, 1e-300])
 def test_the_smallest_temperatures_give_the_likeliest_token(temperature):
     log_probs = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log()
@@ -398,6 +415,11 @@ def test_a_network_is_told_no_time_before_those_of_its_training(make, schedule):
         (lambda p: Confidence(p, 8, num_steps=3, block_length=4), "num_steps"),
         (lambda p: Remasking(p, even(p), strength=-1e-3), r"sampler\.strength must lie between 0 and 1, got -0\.001"),
         (lambda p: Remasking(p, even(p), strength=1.001), r"sampler\.strength must lie between 0 and 1, got 1\.001"),
+        (lambda p: Confidence(p, 8, block_length=0), r"sampler\.block_length must divide the length 8, got 0"),
+        (lambda p: Confidence(p, 8, block_length=-4), r"sampler\.block_length must divide the length 8, got -4"),
+        (lambda p: Confidence(p, 8, num_steps=-2, block_length=4), r"a multiple of the number of blocks, 2, got -2"),
+        (lambda p: Nucleus(p, temperature=math.inf), r"clip\.temperature must be 0 or more and finite, got inf"),
+        (lambda p: Nucleus(p, top_p=-0.1), r"clip\.top_p must lie between 0 and 1, got -0\.1"),
         (lambda p: Nucleus(p, temperature=-1.0), "temperature"), (lambda p: Nucleus(p, top_p=1.1), "top_p"),
         (lambda p: Tweedie(p, even(p)), "survive"), (lambda p: ScoreEuler(p, even(p)), "survive"),
     ],
