@@ -184,6 +184,23 @@ def test_the_score_entropy_of_scores_made_from_tokens_is_the_bound_of_the_tokens
     torch.testing.assert_close(prediction.nll(z0)[z_t == V], tokens.nll(z0)[z_t == V], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_predictions_of_single_precision_are_calculated_with_in_double_precision(name):
+    process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)
+    s, t = times(0.2, 0.3), times(0.4, 0.9)
+    z_t, z0 = torch.tensor([[0, 1, V - 1], [2, V - 1, 3]]) + (name == "absorbing"), torch.tensor([[0, 1, 2], [2, 1, 3]])
+    rounded = torch.randn(2, 3, V, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    single, double = TokenLogProbs(rounded), TokenLogProbs(rounded.double())
+    for of in (
+        lambda one: process.posterior(z_t, one, t, s).log_probs,
+        lambda one: process.clean_posterior(one, z_t, t),
+        lambda one: process.log_scores_of(one, z_t, t),
+        lambda one: process.bound_rate(one, z0, z_t, t),
+    ):
+        assert torch.equal(of(single), of(double))
+        assert of(single).dtype == torch.float64
+
+
 def test_scores_and_tokens_say_the_same_of_uniform_states():
     process = Uniform(LogLinearSchedule(remaining=1e-3), V)
     t, z_t = times(0.1, 0.5), torch.tensor([[0, 1], [2, 3]])

@@ -7,7 +7,7 @@ from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
 from diffusion_lab.networks import Network
-from diffusion_lab.parameterizations import Eps
+from diffusion_lab.parameterizations import X0, Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline
 from diffusion_lab.sampling.grids import Trailing
@@ -188,6 +188,51 @@ def test_images_for_a_network_that_takes_labels_need_theirs():
 def test_a_sampler_that_adds_noise_inverts_nothing():
     with pytest.raises(ValueError, match="sampler=Ancestral adds noise"):
         pipeline(Plain()).invert(IMAGES)
+
+
+def test_a_part_of_the_samples_of_a_seed_is_that_part_of_all():
+    network = Labelled()
+    lab = pipeline(network)
+    whole = lab.draw(7, seed=3)
+    part = lab.draw(3, seed=3, first=4, batch_size=2)
+    torch.testing.assert_close(part.samples, whole.samples[4:])
+    assert part.condition.tolist() == [1, 2, 0]
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    starts = torch.linspace(-1, 1, 20).reshape(5, 1, 2, 2)
+    found = lab.draw(2, start=starts[3:], first=3, batch_size=1).samples
+    torch.testing.assert_close(found, lab.draw(5, start=starts).samples[3:])
+
+
+def test_samples_are_those_of_the_draw_with_the_same_arguments_and_of_seed_0_if_none_is_given():
+    lab = pipeline(Plain())
+    assert torch.equal(lab.sample(3), lab.draw(3, 0).samples)
+    assert torch.equal(lab.sample(3, 1, first=2), lab.draw(3, 1, first=2).samples)
+    assert torch.equal(lab.draw(3).samples, lab.draw(3, 0).samples)
+    assert not torch.equal(lab.sample(3, 1), lab.sample(3))
+
+
+def test_a_precision_that_there_is_not_is_refused():
+    lab = pipeline(Plain(), sampler=deterministic())
+    for act in (lambda: lab.draw(1, precision="16"), lambda: lab.invert(IMAGES, precision="16")):
+        with pytest.raises(ValueError, match="precision must be 32-true or bf16-mixed, got 16"):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("parameterization", "transforms", "bounded"),
+    [(Eps, (), False), (Eps, (ClipX0(Pixels()),), True), (X0, (), True), (X0, (ClipX0(Pixels()),), True)],
+)
+def test_the_warning_is_that_of_the_sampler_which_is_told_whether_predictions_are_bounded(
+    parameterization, transforms, bounded
+):
+    class Warning(DPMSolverPP2M):
+        def warning(self, bounded):
+            return f"bounded: {bounded}"
+
+    sampler = Warning(PROCESS, Trailing(PROCESS.schedule), 2)
+    lab = Pipeline(Plain(), parameterization(PROCESS), PROCESS, Pixels(), sampler, transforms, (1, 2, 2))
+    assert lab.warning == f"bounded: {bounded}"
+    assert (lab.num_classes, lab.labels) == (None, None)
 
 
 def test_a_start_of_another_shape_is_refused():
