@@ -1,5 +1,8 @@
 """Draws: conditions, evaluations, and numbers that are none."""
 
+import io
+import sys
+
 import pytest
 import torch
 
@@ -209,6 +212,70 @@ def test_samples_are_those_of_the_draw_with_the_same_arguments_and_of_seed_0_if_
     assert torch.equal(lab.sample(3, 1, first=2), lab.draw(3, 1, first=2).samples)
     assert torch.equal(lab.draw(3).samples, lab.draw(3, 0).samples)
     assert not torch.equal(lab.sample(3, 1), lab.sample(3))
+
+
+class Rounding(Plain):
+    """Notes whether it is asked to round."""
+
+    def __init__(self):
+        super().__init__(0.2)
+        self.rounds = set()
+
+    def forward(self, x, c_noise, condition=None):
+        self.rounds.add(torch.is_autocast_enabled(x.device.type))
+        return super().forward(x, c_noise)
+
+
+@pytest.mark.parametrize(("options", "rounds"), [({}, False), ({"precision": "bf16-mixed"}, True)])
+def test_the_network_rounds_where_it_is_told_to(options, rounds):
+    for act in (lambda lab: lab.draw(1, **options), lambda lab: lab.invert(IMAGES, **options)):
+        network = Rounding()
+        assert act(pipeline(network, sampler=deterministic())).samples.dtype == torch.float32
+        assert network.rounds == {rounds}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda lab, **more: lab.draw(5, batch_size=3, **more), "sampling: 100%"),
+        (lambda lab, **more: lab.invert(IMAGES, batch_size=3, **more), "inverting: 100%"),
+    ],
+)
+def test_a_bar_of_all_steps_of_all_batches_is_shown_in_a_terminal_to_those_who_want_one(monkeypatch, act, says):
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    for kind, more, shown in [
+        (Terminal, {"progress": True}, True),
+        (Terminal, {}, False),
+        (io.StringIO, {"progress": True}, False),
+    ]:
+        monkeypatch.setattr("sys.stderr", kind())
+        act(lab, **more)
+        written = sys.stderr.getvalue()
+        assert (says in written and "40/40" in written) if shown else not written
+
+
+def test_no_samples_are_no_work_and_each_draw_counts_its_own():
+    lab = pipeline(Plain())
+    assert [lab.draw(3).evaluations for _ in range(2)] == [4, 4]
+    drawn = lab.draw(0)
+    assert (drawn.samples.shape, drawn.evaluations) == ((0, 1, 2, 2), 0)
+
+
+def test_a_length_needs_a_network_that_sees_blocks():
+    with pytest.raises(LabError, match=r"length=8: the run draws samples of the shape \[1, 2, 2\]"):
+        pipeline(Plain()).draw(1, length=8)
+
+
+def test_labels_in_turn_begin_with_that_of_the_first_sample():
+    lab = pipeline(Labelled())
+    assert lab.labels_in_turn(4).tolist() == lab.condition(4, None).tolist() == [0, 1, 2, 0]
+    assert lab.labels_in_turn(2, 5).tolist() == lab.condition(2, None, 5).tolist() == [2, 0]
+    assert pipeline(Plain()).labels_in_turn(4) is None
 
 
 def test_a_precision_that_there_is_not_is_refused():
