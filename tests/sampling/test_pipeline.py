@@ -248,15 +248,17 @@ class Terminal(io.StringIO):
 )
 def test_a_bar_of_all_steps_of_all_batches_is_shown_in_a_terminal_to_those_who_want_one(monkeypatch, act, says):
     lab = pipeline(Plain(0.2), sampler=deterministic())
-    for kind, more, shown in [
-        (Terminal, {"progress": True}, True),
-        (Terminal, {}, False),
-        (io.StringIO, {"progress": True}, False),
-    ]:
-        monkeypatch.setattr("sys.stderr", kind())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+
+    def written(stream, **more):
+        monkeypatch.setattr("sys.stderr", stream)
         act(lab, **more)
-        written = sys.stderr.getvalue()
-        assert (says in written and "40/40" in written) if shown else not written
+        return stream.getvalue()
+
+    shown = written(Terminal(), progress=True)
+    assert says in shown
+    assert "40/40" in shown
+    assert written(Terminal()) == written(io.StringIO(), progress=True) == ""
 
 
 def test_no_samples_are_no_work_and_each_draw_counts_its_own():
