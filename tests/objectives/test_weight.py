@@ -174,5 +174,6 @@ def test_weights_need_a_gaussian_process_and_huber_a_positive_limit():
 
     with pytest.raises(ValueError, match="weight=MinSNR needs a Gaussian process"):
         Simple(Other(), None, MinSNR())
-    with pytest.raises(ValueError, match=r"objective\.huber must be positive or null, got 0"):
-        Simple(Other(), None, None, 0.0)
+    for huber in (0.0, -1.0):
+        with pytest.raises(ValueError, match=rf"objective\.huber must be positive or null, got {huber}"):
+            Simple(Other(), None, None, huber)
