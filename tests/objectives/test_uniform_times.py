@@ -51,6 +51,11 @@ def test_stratified_times_fall_into_as_many_parts_as_the_batch_has_samples(sched
     assert stats.kstest(first, "uniform").pvalue > 1e-3
 
 
+def test_stratified_times_lie_at_even_distances_in_double_precision():
+    t = UniformTimes(Gaussian(Continuous()), 48, stratified=True)(Noise(torch.arange(48), 0, "batch")).sort().values
+    torch.testing.assert_close(t.diff(), torch.full((47,), 1 / 48, dtype=torch.float64), rtol=0, atol=1e-14)
+
+
 def test_stratified_times_of_a_validation_are_as_many_as_its_samples():
     """Its rows are places in the split: each batch of them has an offset of its own."""
     t = UniformTimes(Gaussian(Continuous()), 8, stratified=True)(Noise(torch.arange(800), 0, "validation"))

@@ -17,6 +17,8 @@ SNR = LOG_SNR.exp()
 OF_NOISE = {
     "min_snr": (MinSNR(5.0), SNR.clamp(max=5) / SNR),  # Hang et al. 2023, section 3.4
     "p2": (P2(1.0, 0.5), 1 / (1 + SNR) ** 0.5),  # Choi et al. 2022, eq. 8
+    "p2 of another k": (P2(3.0, 2.5), 1 / (3 + SNR) ** 2.5),
+    "p2, noise prediction": (P2(2.0, 0.0), torch.ones_like(SNR)),
     "sigmoid": (SigmoidWeight(2.0), torch.sigmoid(2 - LOG_SNR)),  # Kingma & Gao 2023
     "constant": (ConstantWeight(), 1 / SNR),
 }
@@ -27,6 +29,12 @@ WEIGHTS = [None, ConstantWeight(), MinSNR(), P2(), EDMWeight(), SigmoidWeight()]
 def test_it_is_that_of_its_paper(name):
     weight, of_noise = OF_NOISE[name]
     torch.testing.assert_close(weight(LOG_SNR), of_noise * SNR, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS[1:])
+def test_it_is_computed_in_double_precision(weight):
+    rounded = LOG_SNR.float()
+    assert torch.equal(weight(rounded), weight(rounded.double()))
 
 
 def test_that_of_edm_is_1_in_the_space_of_its_raw_output():
@@ -138,15 +146,25 @@ def test_the_gradient_of_huber_is_that_of_the_square_within_its_limit_and_consta
     [
         (lambda: MinSNR(0.0), r"weight\.gamma must be positive"),
         (lambda: P2(k=0.0), r"weight\.k must be positive"),
+        (lambda: P2(gamma=-0.1), r"weight\.k must be positive, weight\.gamma 0 or more"),
+        (lambda: P2(gamma=math.inf), r"both finite, got 1\.0 and inf"),
         (lambda: P2(k=math.inf), r"weight\.k must be positive.* both finite"),
         (lambda: EDMWeight(0.0), r"weight\.sigma_data must be positive"),
         (lambda: EDMWeight(math.inf), r"weight\.sigma_data must be positive and finite"),
         (lambda: SigmoidWeight(1000.0), r"weight\.bias must lie between -100 and 100, got 1000"),
+        (lambda: SigmoidWeight(-100.1), r"weight\.bias must lie between -100 and 100, got -100"),
     ],
 )
 def test_arguments_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("bias", [-100.0, 100.0])
+def test_the_largest_biases_are_taken(bias):
+    found = SigmoidWeight(bias)(torch.tensor([-150.0, bias, 150.0], dtype=torch.float64))
+    expected = [math.exp(x) / (1 + math.exp(x - bias)) for x in (-150.0, bias, 150.0)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-12, abs=0)
 
 
 def test_weights_need_a_gaussian_process_and_huber_a_positive_limit():
@@ -156,5 +174,6 @@ def test_weights_need_a_gaussian_process_and_huber_a_positive_limit():
 
     with pytest.raises(ValueError, match="weight=MinSNR needs a Gaussian process"):
         Simple(Other(), None, MinSNR())
-    with pytest.raises(ValueError, match=r"objective\.huber must be positive or null, got 0"):
-        Simple(Other(), None, None, 0.0)
+    for huber in (0.0, -1.0):
+        with pytest.raises(ValueError, match=rf"objective\.huber must be positive or null, got {huber}"):
+            Simple(Other(), None, None, huber)

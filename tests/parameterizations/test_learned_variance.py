@@ -3,10 +3,11 @@ import torch
 
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import EDM, Denoiser, Eps, LearnedVariance, V
+from diffusion_lab.parameterizations.learned_variance import log_variance_between
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import Ancestral, State
 from diffusion_lab.sampling.grids import Trailing
-from diffusion_lab.schedules import LinearSchedule
+from diffusion_lab.schedules import DiscreteSchedule, LinearSchedule
 
 PROCESS = Gaussian(LinearSchedule(100))
 
@@ -38,6 +39,13 @@ def test_where_the_lower_bound_is_0_that_of_the_step_before_stands_for_it():
     assert float(found) == pytest.approx(float(PROCESS.posterior_variance(rows(2), rows(1)).log()))
 
 
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+def test_of_a_single_step_there_is_the_upper_bound_alone(value):
+    process, one = Gaussian(DiscreteSchedule(torch.tensor([0.75], dtype=torch.float64))), rows(100)
+    fraction = torch.full((1, 1), (value + 1) / 2, dtype=torch.float64)
+    assert log_variance_between(process, fraction, one, rows(0)).exp().item() == pytest.approx(0.75, rel=1e-12)
+
+
 @pytest.mark.parametrize("make", [Eps, V, EDM])
 def test_the_data_is_that_of_the_other_parameterization(make):
     z, t = torch.randn(3, 2, 2, 2, dtype=torch.float64), rows(2, 50, 100)
@@ -47,6 +55,10 @@ def test_the_data_is_that_of_the_other_parameterization(make):
     prediction = parameterization.prediction(raw, z, t)
     torch.testing.assert_close(prediction.x0, make(PROCESS).prediction(raw[:, :2], z, t).x0)
     torch.testing.assert_close(prediction.fraction, (raw[:, 2:] + 1) / 2)
+    noised = PROCESS.sample(torch.randn(3, 2, 2, 2, dtype=torch.float64), t, Noise(torch.arange(3), 0))
+    assert torch.equal(parameterization.target(noised), make(PROCESS).target(noised))
+    assert torch.equal(parameterization.data_error(t), make(PROCESS).data_error(t))
+    assert parameterization.divides_by_alpha is make(PROCESS).divides_by_alpha
     assert torch.equal(prediction.with_x0(z).fraction, prediction.fraction)
     for ours, theirs in zip(parameterization.network_input(z, t), make(PROCESS).network_input(z, t), strict=True):
         assert torch.equal(ours, theirs)

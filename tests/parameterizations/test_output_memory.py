@@ -55,5 +55,7 @@ def test_another_condition_or_another_size_is_asked_for_whole(asked):
     assert asked(x, dogs) == [[0, 1]]
     assert asked(x, cats) == asked(x, dogs) == []
     assert asked(x) == [[0, 1]]
+    assert asked(x, dogs) == asked(x) == []
+    assert asked(x, cats) == [[0, 1]]  # only two are remembered
     assert asked(torch.zeros(2, 4)) == [[0, 1]]
     assert asked(torch.zeros(1, 4)) == [[0]]

@@ -23,6 +23,16 @@ def rate_matrix(process):
     return process.limit.expand(process.num_states, -1) - torch.eye(process.num_states, dtype=torch.float64)
 
 
+@pytest.mark.parametrize(("name", "limit"), [("absorbing", [0, 0, 0, 0, 1]), ("uniform", [0.25] * 4)])
+def test_what_is_destroyed_has_the_limit_as_its_distribution(name, limit):
+    process = PROCESSES[name](LogLinearSchedule(), V)
+    assert (process.limit.tolist(), process.limit.dtype) == (limit, torch.float64)
+    assert process.provides() == {"num_states": len(limit)}
+    u = (torch.arange(8, dtype=torch.float64) / 8).expand(2, 8)
+    assert process.destroyed(u)[1].tolist() == ([4] * 8 if name == "absorbing" else [0, 0, 1, 1, 2, 2, 3, 3])
+    assert process.destroyed(torch.tensor([1 - 2**-53], dtype=torch.float64)).tolist() == [len(limit) - 1]
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("schedule", [LogLinearSchedule(), GeometricSchedule(), PolynomialSchedule(3.0)])
 def test_transitions_are_matrix_exponentials_of_the_rates(name, schedule):
@@ -118,6 +128,42 @@ def test_nothing_is_lost_in_the_bound_by_one_who_knows(name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
+def test_the_bound_of_steps_is_the_divergence_of_two_steps_back(name):
+    """T KL(q(z_s | z_t, z0) ‖ q(z_s | z_t, prediction)) by matrices and sums over all states; D3PM, eq. 1 and 4."""
+    steps = 4
+    process = PROCESSES[name](LogLinearSchedule(steps, remaining=0.1), V)
+    probs = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.2, 0.4]], dtype=torch.float64)
+    z0 = (0, 3)
+
+    def backward(x0, state, t):
+        """Σ_x x0(x) q(z_t | z_s) q(z_s | x) over z_s, as probabilities."""
+        to = [
+            torch.matrix_exp(float(process.schedule.total(times(n / steps))) * rate_matrix(process)) for n in (t - 1, t)
+        ]
+        joint = (x0 @ to[0][:V]) * torch.linalg.solve(*to)[:, state]
+        return joint / joint.sum()
+
+    for t in range(1, steps + 1):
+        for states in ((1, 1), (V, 3), (V, V), (0, 3)):
+            states = [min(state, process.num_states - 1) for state in states]
+            if name == "absorbing":
+                states = [state if state == V else token for state, token in zip(states, z0, strict=True)]
+            expected = 0.0
+            for token, predicted, state in zip(z0, probs, states, strict=True):
+                exact = backward(torch.eye(V, dtype=torch.float64)[token], state, t)
+                expected += (
+                    steps
+                    / 2
+                    * float((torch.xlogy(exact, exact) - torch.xlogy(exact, backward(predicted, state, t))).sum())
+                )
+            found = process.bound(
+                TokenLogProbs(probs.log()[None]), torch.tensor([z0]), torch.tensor([states]), times(t / steps)
+            )
+            assert found.dtype == torch.float32
+            assert float(found) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
 def test_the_score_entropy_of_scores_made_from_tokens_is_the_bound_of_the_tokens(name):
     """SEDD, eq. 9, and MDLM, eq. 10, or UDLM, eq. 19, elementwise."""
     process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)
@@ -136,6 +182,23 @@ def test_the_score_entropy_of_scores_made_from_tokens_is_the_bound_of_the_tokens
     expected = process.bound_rate(tokens, z0, z_t, t)
     torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(prediction.nll(z0)[z_t == V], tokens.nll(z0)[z_t == V], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_predictions_of_single_precision_are_calculated_with_in_double_precision(name):
+    process = PROCESSES[name](LogLinearSchedule(remaining=1e-3), V)
+    s, t = times(0.2, 0.3), times(0.4, 0.9)
+    z_t, z0 = torch.tensor([[0, 1, V - 1], [2, V - 1, 3]]) + (name == "absorbing"), torch.tensor([[0, 1, 2], [2, 1, 3]])
+    rounded = torch.randn(2, 3, V, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    single, double = TokenLogProbs(rounded), TokenLogProbs(rounded.double())
+    for of in (
+        lambda one: process.posterior(z_t, one, t, s).log_probs,
+        lambda one: process.clean_posterior(one, z_t, t),
+        lambda one: process.log_scores_of(one, z_t, t),
+        lambda one: process.bound_rate(one, z0, z_t, t),
+    ):
+        assert torch.equal(of(single), of(double))
+        assert of(single).dtype == torch.float64
 
 
 def test_scores_and_tokens_say_the_same_of_uniform_states():

@@ -84,6 +84,29 @@ def test_churn_is_only_added_between_its_bounds():
     assert not torch.allclose(draws[0], draws[3])
 
 
+@pytest.mark.parametrize(
+    ("bounds", "churned"),
+    [((1, 1), True), ((0, 1), True), ((1, math.inf), True), ((0, 1 - 1e-9), False), ((1 + 1e-9, math.inf), False)],
+)
+def test_the_bounds_of_churn_are_between_its_bounds(bounds, churned):
+    """In units of the noise level at which the step starts; and churn goes on at a higher one, 1 + churn times as high.
+
+    It is all of √2 − 1 where there is more churn for each step.
+    """
+    schedule, start, seen = Exploding(), torch.zeros(4, 1, dtype=torch.float64), []
+    process, t = Gaussian(schedule), torch.tensor([0.5], dtype=torch.float64)
+    level, exact = schedule.sigma(t) / schedule.alpha(t), ExactDenoiser(process)
+    low, high = (float(bound * level) for bound in bounds)
+    for amount in (1.0, 20.0):
+        sampler = Heun(process, Karras(schedule), 10, churn=amount, churn_min=low, churn_max=high)
+        sampler.steps = [(0.5, 0.4)]
+        draw(lambda z, t, condition: seen.append((z, t)) or exact(z, t), sampler, start, Noise(torch.arange(4), 0))
+    for (z, earlier), factor in zip(seen[::2], (1.1, math.sqrt(2)), strict=True):
+        assert bool((z != 0).all()) is churned
+        expected = level * factor if churned else level
+        torch.testing.assert_close(schedule.sigma(earlier), expected.expand(4), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("name", ["churn", "churn_min", "churn_noise"])
 def test_amounts_of_noise_are_not_negative(name):
     with pytest.raises(ValueError, match=rf"sampler\.{name} must be 0 or more, got -1"):

@@ -71,6 +71,25 @@ class Recorder(Sampler):
         return State(state.z + noise.normal((1,)), {"count": state.history.get("count", torch.zeros(1)) + 1})
 
 
+def test_a_constraint_has_noise_of_its_own_before_the_first_step_and_after_each():
+    drawn = []
+
+    class Draws(Constraint):
+        def __call__(self, state, s, noise):
+            drawn.append(noise.normal((1,)))
+            return state
+
+        def walk(self, sampler):
+            return sampler
+
+    sampler, noise = Recorder(), Noise(torch.arange(2), 0, "x")
+    steps = []
+    draw(None, sampler, torch.zeros(2, 1), noise, constraint=Draws(), on_step=steps.append)
+    drawn += [noise.normal((1,)), *(normal for *_, normal in sampler.seen)]
+    assert len({float(normal[0]) for normal in drawn}) == 4 + 1 + 3
+    assert [step.prediction for step in steps] == [None] * 3  # nothing was asked
+
+
 def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
     sampler, noise = Recorder(), Noise(torch.arange(2), 0, "x")
     start = torch.ones(2, 1)

@@ -1,5 +1,8 @@
 """Draws: conditions, evaluations, and numbers that are none."""
 
+import io
+import sys
+
 import pytest
 import torch
 
@@ -7,7 +10,7 @@ from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
 from diffusion_lab.networks import Network
-from diffusion_lab.parameterizations import Eps
+from diffusion_lab.parameterizations import X0, Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline
 from diffusion_lab.sampling.grids import Trailing
@@ -54,6 +57,15 @@ def test_without_labels_the_classes_come_in_turn_over_the_batches():
     drawn = pipeline(network).draw(7, batch_size=4)
     assert drawn.condition.tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert network.seen == [[0, 1, 2, 0]] * 4 + [[1, 2, 0]] * 4
+
+
+def test_256_samples_are_drawn_or_inverted_at_a_time():
+    network = Labelled()
+    pipeline(network, sampler=ancestral(PROCESS, num_steps=1)).draw(257)
+    pipeline(network, sampler=DPMSolverPP2M(PROCESS, Trailing(PROCESS.schedule), 1)).invert(
+        torch.zeros(257, 1, 2, 2), [0] * 257
+    )
+    assert [len(labels) for labels in network.seen] == [256, 1] * 2
 
 
 def test_labels_that_are_given_are_taken():
@@ -179,6 +191,117 @@ def test_images_for_a_network_that_takes_labels_need_theirs():
 def test_a_sampler_that_adds_noise_inverts_nothing():
     with pytest.raises(ValueError, match="sampler=Ancestral adds noise"):
         pipeline(Plain()).invert(IMAGES)
+
+
+def test_a_part_of_the_samples_of_a_seed_is_that_part_of_all():
+    network = Labelled()
+    lab = pipeline(network)
+    whole = lab.draw(7, seed=3)
+    part = lab.draw(3, seed=3, first=4, batch_size=2)
+    torch.testing.assert_close(part.samples, whole.samples[4:])
+    assert part.condition.tolist() == [1, 2, 0]
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    starts = torch.linspace(-1, 1, 20).reshape(5, 1, 2, 2)
+    found = lab.draw(2, start=starts[3:], first=3, batch_size=1).samples
+    torch.testing.assert_close(found, lab.draw(5, start=starts).samples[3:])
+
+
+def test_samples_are_those_of_the_draw_with_the_same_arguments_and_of_seed_0_if_none_is_given():
+    lab = pipeline(Plain())
+    assert torch.equal(lab.sample(3), lab.draw(3, 0).samples)
+    assert torch.equal(lab.sample(3, 1, first=2), lab.draw(3, 1, first=2).samples)
+    assert torch.equal(lab.draw(3).samples, lab.draw(3, 0).samples)
+    assert not torch.equal(lab.sample(3, 1), lab.sample(3))
+
+
+class Rounding(Plain):
+    """Notes whether it is asked to round."""
+
+    def __init__(self):
+        super().__init__(0.2)
+        self.rounds = set()
+
+    def forward(self, x, c_noise, condition=None):
+        self.rounds.add(torch.is_autocast_enabled(x.device.type))
+        return super().forward(x, c_noise)
+
+
+@pytest.mark.parametrize(("options", "rounds"), [({}, False), ({"precision": "bf16-mixed"}, True)])
+def test_the_network_rounds_where_it_is_told_to(options, rounds):
+    for act in (lambda lab: lab.draw(1, **options), lambda lab: lab.invert(IMAGES, **options)):
+        network = Rounding()
+        assert act(pipeline(network, sampler=deterministic())).samples.dtype == torch.float32
+        assert network.rounds == {rounds}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda lab, **more: lab.draw(5, batch_size=3, **more), "sampling: 100%"),
+        (lambda lab, **more: lab.invert(IMAGES, batch_size=3, **more), "inverting: 100%"),
+    ],
+)
+def test_a_bar_of_all_steps_of_all_batches_is_shown_in_a_terminal_to_those_who_want_one(monkeypatch, act, says):
+    lab = pipeline(Plain(0.2), sampler=deterministic())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+
+    def written(stream, **more):
+        monkeypatch.setattr("sys.stderr", stream)
+        act(lab, **more)
+        return stream.getvalue()
+
+    shown = written(Terminal(), progress=True)
+    assert says in shown
+    assert "40/40" in shown
+    assert written(Terminal()) == written(io.StringIO(), progress=True) == ""
+
+
+def test_no_samples_are_no_work_and_each_draw_counts_its_own():
+    lab = pipeline(Plain())
+    assert [lab.draw(3).evaluations for _ in range(2)] == [4, 4]
+    drawn = lab.draw(0)
+    assert (drawn.samples.shape, drawn.evaluations) == ((0, 1, 2, 2), 0)
+
+
+def test_a_length_needs_a_network_that_sees_blocks():
+    with pytest.raises(LabError, match=r"length=8: the run draws samples of the shape \[1, 2, 2\]"):
+        pipeline(Plain()).draw(1, length=8)
+
+
+def test_labels_in_turn_begin_with_that_of_the_first_sample():
+    lab = pipeline(Labelled())
+    assert lab.labels_in_turn(4).tolist() == lab.condition(4, None).tolist() == [0, 1, 2, 0]
+    assert lab.labels_in_turn(2, 5).tolist() == lab.condition(2, None, 5).tolist() == [2, 0]
+    assert pipeline(Plain()).labels_in_turn(4) is None
+
+
+def test_a_precision_that_there_is_not_is_refused():
+    lab = pipeline(Plain(), sampler=deterministic())
+    for act in (lambda: lab.draw(1, precision="16"), lambda: lab.invert(IMAGES, precision="16")):
+        with pytest.raises(ValueError, match="precision must be 32-true or bf16-mixed, got 16"):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("parameterization", "transforms", "bounded"),
+    [(Eps, (), False), (Eps, (ClipX0(Pixels()),), True), (X0, (), True), (X0, (ClipX0(Pixels()),), True)],
+)
+def test_the_warning_is_that_of_the_sampler_which_is_told_whether_predictions_are_bounded(
+    parameterization, transforms, bounded
+):
+    class Warning(DPMSolverPP2M):
+        def warning(self, bounded):
+            return f"bounded: {bounded}"
+
+    sampler = Warning(PROCESS, Trailing(PROCESS.schedule), 2)
+    lab = Pipeline(Plain(), parameterization(PROCESS), PROCESS, Pixels(), sampler, transforms, (1, 2, 2))
+    assert lab.warning == f"bounded: {bounded}"
+    assert (lab.num_classes, lab.labels) == (None, None)
 
 
 def test_a_start_of_another_shape_is_refused():

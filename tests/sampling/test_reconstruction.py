@@ -1,5 +1,6 @@
 """What is read in sequences that are destroyed in part, against Bayes over all sequences."""
 
+import contextlib
 import itertools
 
 import pytest
@@ -56,6 +57,31 @@ def test_blocks_are_read_after_the_clean_ones_before_them(size):
         hidden[:, :first], hidden[:, here] = False, DESTROYED[:, here]
         fits = ((Z0[:, None] == JOINT.sequences) | hidden[:, None]).all(-1).double()
         assert torch.equal(guesses[:, here], JOINT.conditionals(fits).argmax(-1)[:, here])
+
+
+class Moody(ExactMasked):
+    """Keeps the modes in which it is asked, and fails if it is told to."""
+
+    def __init__(self, joint, fails=False):
+        super().__init__(joint)
+        self.modes, self.fails = [], fails
+
+    def forward(self, x, c_noise, condition=None):
+        self.modes.append((self.training, torch.is_grad_enabled()))
+        if self.fails:
+            raise RuntimeError("asked")
+        return super().forward(x, c_noise)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_network_is_asked_without_dropout_and_left_in_its_mode(training, fails):
+    process = Absorbing(LogLinearSchedule(), 3)
+    network = Moody(JOINT, fails).train(training)
+    with pytest.raises(RuntimeError, match="asked") if fails else contextlib.nullcontext():
+        read(process, Substitution(process), network)
+    assert network.modes == [(False, False)]
+    assert network.training is training
 
 
 def test_what_an_untrained_output_says_of_an_open_token_is_not_asked():

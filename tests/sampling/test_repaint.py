@@ -10,7 +10,7 @@ from ancestral_sampler import ancestral
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import GaussianPrediction
 from diffusion_lab.processes import Gaussian, per_sample
-from diffusion_lab.sampling import DDIM, IPNDM, DPMSolverPP2M, Euler, Heun, RePaint, UniPC, draw
+from diffusion_lab.sampling import DDIM, IPNDM, DPMSolverPP2M, Euler, Heun, RePaint, State, UniPC, draw
 from diffusion_lab.sampling.grids import Karras, Trailing
 from diffusion_lab.schedules import CosineSchedule, NoisyData
 from grid_schedules import Exploding, Flow
@@ -147,3 +147,13 @@ def test_on_the_way_the_known_part_is_the_data_noised_to_the_time_of_the_state()
 def test_a_mask_that_does_not_fit_is_refused(unknown, says):
     with pytest.raises(ValueError, match=says):
         RePaint(Gaussian(Flow()), DATA, unknown)
+
+
+@pytest.mark.parametrize("s", [None, 0.5])
+def test_what_is_known_takes_the_precision_of_the_state(s):
+    z, noise = torch.zeros(3, 2), Noise(torch.arange(3), 0)
+    time = None if s is None else torch.full((3,), s, dtype=torch.float64)
+    after = RePaint(Gaussian(Flow()), DATA, SECOND)(State(z, {"of": z}), time, noise)
+    assert (after.z.dtype, after.history) == (torch.float32, {})
+    assert not after.z[:, 1].any()
+    assert (after.z[:, 0] == KNOWN).all() if s is None else len(after.z[:, 0].unique()) == 3

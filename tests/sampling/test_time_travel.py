@@ -60,6 +60,18 @@ def test_without_resampling_there_are_no_jumps():
     assert visited(1, 1, 1) == [1, 0]
 
 
+def test_of_one_step_there_is_nothing_to_take_again():
+    assert visited(1, 1, 5) == [1, 0]
+    with pytest.raises(ValueError, match=r"inpaint\.jump_length must lie between 1 and 1, .* 1 steps, got 2"):
+        visited(1, 2, 1)
+
+
+def test_there_may_be_as_many_steps_with_jumps_as_without():
+    assert len(visited(4, 3, 25_000)) == 100_000 + 1
+    with pytest.raises(ValueError, match=r"resamplings=25001 makes 100,004 steps of the sampler's 4, .* 100,000"):
+        visited(4, 3, 25_001)
+
+
 def test_the_papers_own_numbers():
     """250 steps, j = 10, r = 10: 4,570 transitions one by one, of which 2,160 lead up, ten at once here."""
     pairs = TimeTravel(Gaussian(Flow()), Falls(steps(250)), 10, 10).steps

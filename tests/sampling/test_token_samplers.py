@@ -169,6 +169,32 @@ def test_masking_again_keeps_the_joint_and_the_marginals(rule, strength):
     assert distance(joint, samples) < 0.06
 
 
+@pytest.mark.parametrize(
+    ("rule", "strength", "times", "share"),
+    [
+        ("rescale", 0.6, (0.5, 0.25), 0.3), ("cap", 0.6, (0.5, 0.25), 0.5), ("cap", 0.2, (0.5, 0.25), 0.2),
+        ("rescale", 0.4, (0.75, 0.5), 0.4), ("cap", 0.4, (0.75, 0.5), 0.4), ("rescale", 0.0, (0.75, 0.5), 0.0),
+        ("cap", 1.0, (0.75, 0.5), 1.0),
+    ],
+)  # fmt: skip
+def test_a_token_is_masked_again_with_the_share_of_its_rule(rule, strength, times, share):
+    """σ_max = min(1, (1 − α_s)/α_t) is 1/2 from t = 1/2 to 1/4, and 1 from 3/4 to 1/2; masks open as ReMDM, eq. 6."""
+    process, count = Absorbing(LogLinearSchedule(), 3), 4000
+    sampler = Remasking(process, even(process), 4, strength=strength, rule=rule)
+    start = torch.tensor([0, 1, process.mask, process.mask]).expand(count, 4)
+    uniform = Denoiser(lambda z, *_: torch.zeros(*z.shape, 3), Substitution(process))
+    after = sampler.take(State(start), times, uniform, Noise(torch.arange(count), 0)).z
+    again, left = after[:, :2] == process.mask, after[:, 2:] == process.mask
+    t, s = times
+    opens = (t - s + share * (1 - t)) / t
+    assert float(again.double().mean()) == pytest.approx(share, abs=0.02 if 0 < share < 1 else 0)
+    assert 1 - float(left.double().mean()) == pytest.approx(opens, abs=0.02 if opens < 1 else 0)
+    assert torch.equal(after[:, :2][~again], start[:, :2][~again])
+    fresh = torch.bincount(after[:, 2:][~left], minlength=3).numpy()
+    assert len(fresh) == 3
+    assert stats.chisquare(fresh).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("by", ["confidence", "entropy", "margin"])
 def test_confidence_opens_equally_many_at_each_step_from_left_to_right(by):
     joint = Joint.random(3, 4)
@@ -303,6 +329,23 @@ def test_temperature_and_top_p():
     assert Nucleus(process, top_p=0.0).changed(log_probs).exp().tolist() == [[1, 0, 0, 0]]
 
 
+def test_a_temperature_and_a_truncation_are_facts_of_the_samples():
+    process = Absorbing(LogLinearSchedule(), 4)
+    assert Nucleus(process).facts == {"temperature": 1.0}
+    assert Nucleus(process, 0.5).facts == {"temperature": 0.5}
+    assert Nucleus(process, 0.5, 0.9).facts == {"temperature": 0.5, "top-p": 0.9}
+
+
+def test_the_set_of_likely_tokens_ends_where_its_probability_reaches_top_p():
+    log_probs = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
+    process = Absorbing(LogLinearSchedule(), 4)
+    half = float(log_probs.exp()[0, 1])
+    for top_p, expected in {half: [0, 1, 0, 0], half + 1e-5: [1 / 3, 2 / 3, 0, 0], 0.7: [1 / 3, 2 / 3, 0, 0]}.items():
+        found = Nucleus(process, top_p=top_p).changed(log_probs).exp()[0]
+        assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(Nucleus(process).changed(log_probs), log_probs)
+
+
 @pytest.mark.parametrize("temperature", [1e-6, 1e-39, 1e-300])
 def test_the_smallest_temperatures_give_the_likeliest_token(temperature):
     log_probs = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).log()
@@ -370,6 +413,13 @@ def test_a_network_is_told_no_time_before_those_of_its_training(make, schedule):
         (lambda p: Confidence(p, 8, block_length=3), "block_length"),
         (lambda p: Confidence(p, 8, num_steps=0), "num_steps"),
         (lambda p: Confidence(p, 8, num_steps=3, block_length=4), "num_steps"),
+        (lambda p: Remasking(p, even(p), strength=-1e-3), r"sampler\.strength must lie between 0 and 1, got -0\.001"),
+        (lambda p: Remasking(p, even(p), strength=1.001), r"sampler\.strength must lie between 0 and 1, got 1\.001"),
+        (lambda p: Confidence(p, 8, block_length=0), r"sampler\.block_length must divide the length 8, got 0"),
+        (lambda p: Confidence(p, 8, block_length=-4), r"sampler\.block_length must divide the length 8, got -4"),
+        (lambda p: Confidence(p, 8, num_steps=-2, block_length=4), r"a multiple of the number of blocks, 2, got -2"),
+        (lambda p: Nucleus(p, temperature=math.inf), r"clip\.temperature must be 0 or more and finite, got inf"),
+        (lambda p: Nucleus(p, top_p=-0.1), r"clip\.top_p must lie between 0 and 1, got -0\.1"),
         (lambda p: Nucleus(p, temperature=-1.0), "temperature"), (lambda p: Nucleus(p, top_p=1.1), "top_p"),
         (lambda p: Tweedie(p, even(p)), "survive"), (lambda p: ScoreEuler(p, even(p)), "survive"),
     ],

@@ -28,12 +28,14 @@ def test_ten_frames_are_kept_evenly_and_the_last_one_is_the_sample(steps):
     assert [float(state) for state in trajectory.states] == [-1, *(steps // 10 * k - 1 for k in range(1, 11))]
 
 
-@pytest.mark.parametrize("frames", [2, 10])
-def test_where_noise_is_left_at_time_0_the_last_state_is_that_of_the_last_step(frames):
-    """EDM's last step leads from sigma_min, which is t = 0, to clean data."""
+@pytest.mark.parametrize(
+    ("frames", "states", "times"), [(2, [-1, 0, 2], [1, 0.5, 0]), (10, [-1, 0, 1, 2], [1, 0.5, 0, 0])]
+)
+def test_where_noise_is_left_at_time_0_the_last_state_is_that_of_the_last_step(frames, states, times):
+    """EDM's last step leads from sigma_min, which is t = 0, to clean data; of few frames it takes the last."""
     trajectory = recorded([(1.0, 0.5), (0.5, 0.0), (0.0, 0.0)], frames)
-    assert float(trajectory.states[-1]) == 2
-    assert trajectory.times[-1] == 0
+    assert [float(state) for state in trajectory.states] == states
+    assert trajectory.times == times
 
 
 def test_no_frame_is_lost_where_the_last_step_to_clean_data_is_taken_before_time_0():

@@ -32,3 +32,9 @@ def test_betas_that_do_not_fit_are_refused(arguments):
 
 def test_21_steps_are_the_fewest():
     assert LinearSchedule(21).betas.max() < 1
+
+
+def test_a_single_step_is_refused_whatever_its_betas_are():
+    with pytest.raises(ValueError, match=r"schedule\.steps must be at least 2, got 1"):
+        LinearSchedule(1, 1e-5, 1e-4)
+    assert LinearSchedule(2, 1e-5, 1e-4).betas.tolist() == pytest.approx([0.005, 0.05], rel=1e-12)

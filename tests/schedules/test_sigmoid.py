@@ -27,9 +27,16 @@ def test_the_last_beta_is_clipped():
     "wrong",
     [
         {"steps": 1}, {"start": 3.0}, {"start": -math.inf}, {"temperature": 0.0}, {"temperature": math.inf},
-        {"max_beta": 1.0},
+        {"max_beta": 1.0}, {"max_beta": 0.0}, {"start": -1.0, "end": -1.0}, {"end": math.inf},
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=rf"schedule\.{next(iter(wrong))}.* are needed"):
         SigmoidSchedule(**wrong)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_two_steps_are_the_fewest(zero):
+    """Half of the signal is left after the first, and nothing, or as much as betas allow, after the last."""
+    betas = SigmoidSchedule(2, zero_terminal_snr=zero).betas
+    assert betas.tolist() == pytest.approx([0.5, 1 if zero else 0.999], rel=1e-12)

@@ -49,7 +49,15 @@ def test_slopes_and_the_inverse_of_continuous_time(zero):
     assert bool((schedule.log_snr(times).diff() < 0).all())
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 1}, {"offset": 0.0}, {"offset": 0.5}, {"max_beta": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 1}, {"offset": 0.0}, {"offset": 0.5}, {"max_beta": 1.0}, {"max_beta": 0.0}]
+)
 def test_arguments_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=rf"schedule\.{next(iter(wrong))}.* are needed"):
         SqrtSchedule(**wrong)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_two_steps_are_the_fewest(zero):
+    betas = SqrtSchedule(2, offset=0.14, zero_terminal_snr=zero).betas
+    assert betas.tolist() == pytest.approx([0.8, 1 if zero else 0.999], rel=1e-12)  # √(0.5 + 0.14)

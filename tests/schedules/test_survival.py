@@ -80,12 +80,25 @@ def test_time_is_the_inverse_of_survival(name):
     [
         (lambda: PolynomialSchedule(0.0), "exponent"), (lambda: PolynomialSchedule(math.inf), "exponent"),
         (lambda: LogLinearSchedule(remaining=1.0), "remaining"), (lambda: LogLinearSchedule(steps=0), "steps"),
+        (lambda: PolynomialSchedule(-1.0), "exponent"), (lambda: LogLinearSchedule(remaining=-0.1), "remaining"),
+        (lambda: GeometricSchedule(1.0, 1.0), "low"), (lambda: GeometricSchedule(1.0, math.inf), "low"),
+        (lambda: SurvivalCosineSchedule(0), "steps"), (lambda: GeometricSchedule(steps=-1), "steps"),
         (lambda: GeometricSchedule(2.0, 1.0), "low"), (lambda: GeometricSchedule(0.0, 1.0), "low"),
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused(make, key):
     with pytest.raises(ValueError, match=rf"schedule\.{key}"):
         make()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [LogLinearSchedule, PolynomialSchedule, GeometricSchedule, SurvivalCosineSchedule, SurvivalSquaredCosineSchedule],
+)
+def test_one_step_is_enough(kind):
+    schedule = kind(steps=1)
+    assert schedule.steps == 1
+    assert schedule.c_noise(torch.tensor([0.0, 1.0])).tolist() == [-1, 0]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -47,7 +47,7 @@ class Absorbing(DiscreteProcess):
 
     def log_scores_of(self, prediction: Prediction, z_t: Tensor, t: Tensor) -> Tensor:
         """Return log p(y) − log(e^σ − 1) at masks, with σ the total rate (SEDD, eq. 20); what is open has no scores."""
-        scores = prediction.x0.double() + per_sample(self.schedule.log_snr(t), z_t).expand(z_t.shape)[..., None]
+        scores = prediction.x0.double() + per_sample(self.schedule.log_snr(t), z_t)[..., None]
         return torch.where((z_t == self.mask)[..., None], scores, -torch.inf)
 
     def scores_of_raw(self, raw: Tensor, z_t: Tensor, t: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ class Unmasking(Distribution):
     @property
     def log_probs(self) -> Tensor:
         """[B, *D, V + 1] float64, as `Categorical` has it."""
-        tokens = self.prediction.x0.double() + self.share.log()[..., None]
+        tokens = self.prediction.x0 + self.share.log()[..., None]
         opened = torch.cat([tokens, (1 - self.share).log()[..., None]], dim=-1)
-        stays = functional.one_hot(self.z_t, self.mask + 1).double().log()
+        stays = functional.one_hot(self.z_t, self.mask + 1).log()
         return torch.where((self.z_t == self.mask)[..., None], opened, stays)
 
     def sample(self, noise: Noise) -> Tensor:

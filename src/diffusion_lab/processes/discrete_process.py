@@ -246,9 +246,9 @@ class DiscreteProcess(Process):
         return survival * x0 + (1 - survival) * self.limit
 
     def _shares(self, t: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the shares α and 1 − α of positions that survive and that are destroyed, [B, *D, 1]."""
+        """Return the shares α and 1 − α of positions that survive and that are destroyed, to go with [B, *D, V]."""
         shares = (self.schedule.survival(t), self.schedule.gone(t))
-        survival, gone = (per_sample(share, z_t).expand(z_t.shape)[..., None] for share in shares)
+        survival, gone = (per_sample(share, z_t)[..., None] for share in shares)
         return survival, gone
 
     def _as_states(self, tokens: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def _without_last_signal(betas: Tensor) -> Tensor:
             f"schedule.zero_terminal_snr=true needs a signal that falls after the first step, of {len(betas)} in all: "
             "take more steps or larger betas"
         )
-    alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    alpha = alpha - alpha[-1]  # the scale that keeps its first value changes no ratio, and so no other beta
     rescaled = torch.cat([betas[:1], 1 - (alpha[1:] / alpha[:-1]) ** 2])
     if not bool((rescaled > 0).all()):
         raise ValueError("schedule.zero_terminal_snr=true needs signal up to the last step: take smaller betas")
