@@ -54,6 +54,9 @@ _FIRST, _SECONDS = 12, 90.0
 #: A fault may take this many times as long as the tests take without it, and so many seconds more.
 _SLOWER, _MORE_SECONDS = 5, 30.0
 
+#: What pytest ends with if all passed, if some failed, and if there were none.
+_RAN = (0, 1, 5)
+
 #: The warning is of plugins that `_HEAVY` has imported before pytest could.
 _PYTEST = (
     "-q", "-x", "-m", "not full", "-p", "no:cacheprovider", "--tb=no", "--no-header",
@@ -280,9 +283,10 @@ def recorded(area: Area, copies: Sequence[Copy]) -> Record:
     for copy, share in zip(copies, shares, strict=True):
         if not share:
             continue
-        if not (copy.folder / "recorded.json").is_file():
+        there = (copy.folder / "recorded.json").is_file()
+        found = json.loads((copy.folder / "recorded.json").read_text(encoding="utf-8")) if there else {}
+        if found.get("status") not in _RAN:
             sys.exit(f"the tests cannot be run:\n{(copy.folder / 'output').read_text(encoding='utf-8')}")
-        found = json.loads((copy.folder / "recorded.json").read_text(encoding="utf-8"))
         failed = set(found["failed"])
         for name in failed:
             print(f"{name} fails or is skipped without a fault, and is left out", flush=True)
