@@ -227,3 +227,10 @@ def test_an_exact_trace_of_many_dimensions_is_refused():
 def test_noise_that_the_network_does_not_know_is_refused(schedule, noise):
     with pytest.raises(LabError, match=r"min_noise=.* is no sigma/alpha of the schedule"):
         OdeNLL(min_noise=noise).of(pipeline(schedule), Density.quantized(X))
+
+
+def test_the_edges_of_the_ranges_are_within_them():
+    for options in ({"rtol": 1e-12, "atol": 1e-12}, {"probes": 1000}, {"batch_size": 1024}, {"num_items": 2}):
+        estimate = OdeNLL(**options)
+        assert {key: getattr(estimate, key) for key in options} == options
+    assert OdeNLL(batch_size=1, probes=1).batch_size == 1
