@@ -1,12 +1,15 @@
 import itertools
 import math
 import multiprocessing
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 from diffusion_lab import console
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.data import Digits, ImageFolder, Split, Stored
 from diffusion_lab.errors import LabError
 from diffusion_lab.metrics import feature_training
@@ -85,9 +88,12 @@ def test_the_accuracy_does_not_depend_on_the_batch_size(trained):
     network_input = data.to_batch(data.val.data)
     with torch.no_grad():
         right = (trained(network_input)[1].argmax(1) == data.val.labels).float().mean()
-    assert (
-        accuracy(trained, data, data.val, 7) == accuracy(trained, data, data.val, 1000) == pytest.approx(float(right))
-    )
+    batches = []
+    with trained.register_forward_pre_hook(lambda _, arguments: batches.append(len(arguments[0]))):
+        found = [accuracy(trained, data, data.val, size) for size in (7, 1000)]
+    assert found == [pytest.approx(float(right))] * 2
+    whole, left = divmod(len(data.val), 7)
+    assert batches == [7] * whole + [left] * (left > 0) + [len(data.val)]
 
 
 def test_shifts_move_each_image_by_at_most_so_much_and_repeat_the_rim():
@@ -101,6 +107,13 @@ def test_shifts_move_each_image_by_at_most_so_much_and_repeat_the_rim():
     assert len(by.unique(dim=0)) == 25
     expected = (grid[None].long() + by[:, :, None, None]).clamp(0, size - 1)
     assert torch.equal(moved, expected)
+
+
+def test_settings_are_by_default_those_of_the_command_that_trains_networks():
+    """The shipped networks were trained by it, and others are by `features=own`, with nothing said."""
+    command = yaml.safe_load((conf_dir() / "train_features.yaml").read_text(encoding="utf-8"))
+    settings = asdict(FeatureTraining())
+    assert settings == {key: command[key] for key in settings}
 
 
 def test_without_shifts_images_are_left_alone():
@@ -126,12 +139,19 @@ def test_the_learning_rate_rises_once_and_falls_to_zero():
         ("seed", -1),
         ("lr", 0.0),
         ("weight_decay", -1.0),
+        ("weight_decay", math.inf),
         ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_their_key(key, value):
     with pytest.raises(ValueError, match=rf"^{key} must be"):
         FeatureTraining(**{key: value})
+
+
+def test_the_edges_of_the_ranges_are_within_them():
+    least = {"steps": 1, "batch_size": 2, "shift": 0, "seed": 0, "weight_decay": 0.0, "label_smoothing": 0.0}
+    assert asdict(FeatureTraining(**least)).items() >= least.items()
 
 
 @pytest.mark.full

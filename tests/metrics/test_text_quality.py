@@ -85,6 +85,30 @@ def test_its_words_and_its_figure(data, measured):
     assert list(result.figures()) == ["typicality"]
 
 
+def test_the_first_samples_stand_from_the_most_to_the_least_probable(data, measured):
+    """A text that follows the rule of the data less and less, and other samples of another seed."""
+    likely, unlikely = torch.arange(LENGTH) % 8, -torch.arange(LENGTH) % 8
+    graded = torch.stack([torch.cat([likely[: LENGTH - k], unlikely[:k]]) for k in range(COUNT)])
+    shuffled = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
+    result = measured(graded[shuffled], graded)
+    order = shuffled[result.order].tolist()
+    assert sum(abs(found - expected) for expected, found in enumerate(order)) / COUNT < 1.5
+    model = NgramModel(data.stream("train").numpy(), 5, 8)
+    nll = -model.log_probs(graded[shuffled].numpy()).sum(1)
+    assert result.order.tolist() == np.argsort(nll, kind="stable").tolist()
+    assert result.first.items.equal(graded[shuffled])
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [(256, 5), (257, 3), (8, 5)])
+def test_large_vocabularies_have_an_n_gram_model_of_a_lower_order(sizes, expected):
+    """With 64-bit numbers five of 256 tokens fit, and one n-gram of the sequence's length."""
+    data = SimpleNamespace(vocabulary=SimpleNamespace(size=sizes), shape=(16,), item="sequence")
+    evaluation = TextQuality()
+    evaluation.check_parts(None, data)
+    with pytest.raises(ValueError, match="do not fit into sequences of data.length=15"):
+        evaluation.check_parts(None, SimpleNamespace(vocabulary=data.vocabulary, shape=(15,)))
+
+
 def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measured, monkeypatch, tmp_path):
     class Uniform:
         label = "uniform@0"
