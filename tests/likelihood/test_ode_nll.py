@@ -204,6 +204,8 @@ def test_the_result_tells_how_it_was_made():
     ("options", "says"),
     [
         ({"rtol": 0}, "rtol and atol must be at least 1e-12"),
+        ({"rtol": 1}, "rtol and atol must be at least 1e-12"),
+        ({"atol": 0}, "rtol and atol must be at least 1e-12"),
         ({"atol": 1}, "rtol and atol must be at least 1e-12"),
         ({"probes": 0}, "probes must lie between 1 and 1000"),
         ({"probes": 1001}, "probes must lie between 1 and 1000"),

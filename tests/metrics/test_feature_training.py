@@ -220,6 +220,14 @@ def test_images_without_labels_are_refused_with_what_is_possible(tmp_path):
         check_trainable(data)
 
 
+def test_images_of_a_single_class_are_refused_and_two_are_enough(tmp_path):
+    for name, counts in (("one", {"cat": 4}), ("two", {"cat": 4, "dog": 2})):
+        fill(tmp_path / name, counts)
+    with pytest.raises(LabError, match="a feature network learns from labels, and data=ImageFolder has none"):
+        check_trainable(ImageFolder(str(tmp_path / "one"), image_size=8))
+    check_trainable(ImageFolder(str(tmp_path / "two"), image_size=8))
+
+
 def test_a_single_training_image_is_refused():
     with pytest.raises(LabError, match=r"at least two training images: raise data\.limit_train"):
         train_network(digits(limit_train=1), SHORT)
