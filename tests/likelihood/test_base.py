@@ -6,18 +6,22 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from diffusion_lab.codecs import Pixels, Tokens
+from diffusion_lab.codecs import Pixels, TokenEmbedding, Tokens
 from diffusion_lab.errors import LabError
-from diffusion_lab.likelihood import OdeNLL, TokenBoundNLL, VariationalBoundNLL
+from diffusion_lab.likelihood import EmbeddingBoundNLL, OdeNLL, TokenBoundNLL, VariationalBoundNLL, base
 from diffusion_lab.likelihood.base import LikelihoodResult, least_noise, standard_error
-from diffusion_lab.parameterizations import X0
+from diffusion_lab.parameterizations import X0, Substitution
 from diffusion_lab.processes import Absorbing, Gaussian
-from diffusion_lab.schedules import EDMSchedule, LinearSchedule, LogLinearSchedule
+from diffusion_lab.schedules import EDMSchedule, LinearSchedule, LogLinearSchedule, SqrtSchedule
+from diffusion_lab.vocabulary import Characters
 from exact_pipelines import pipeline_of
+from oracles.embedded_text import ExactEmbedded
 from oracles.gaussian_data import ExactNetwork, GaussianData
+from oracles.markov_text import ExactMasked, Joint
 
 GAUSSIAN = Gaussian(LinearSchedule(22))
 ABSORBING = Absorbing(LogLinearSchedule(), 3)
+CHAIN = Joint.random(3, 2)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,78 @@ def test_the_error_of_a_mean_and_the_line_of_a_result_are_those_counted_by_hand(
         "evaluations": 2.5,
     }
     assert result.summary() == "3.0000 ± 1.5275 bits/dim over 3 items"
+
+
+class Bar:
+    """Stands in for that of tqdm."""
+
+    def __init__(self, desc, unit, disable):
+        self.disable, self.closed, self.total, self.done = disable, False, None, 0
+
+    def reset(self, total):
+        self.total = total
+
+    def update(self, count=1):
+        self.done += count
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that were made, in a terminal that can show some."""
+    made = []
+    monkeypatch.setattr(base, "tqdm", lambda **options: made.append(Bar(**options)) or made[-1])
+    monkeypatch.setattr(base, "can_show_bars", lambda: True)
+    return made
+
+
+def parts(name):
+    """An estimate, a pipeline and seven items for it."""
+    if name == "ode":
+        return OdeNLL(rtol=0.1, atol=0.1, batch_size=3), image_pipeline(), torch.ones(7, 1, 1, 4)
+    if name == "variational":
+        return VariationalBoundNLL(num_times=4, batch_size=3), image_pipeline(), torch.ones(7, 1, 1, 4)
+    if name == "token":
+        process, codec = Absorbing(LogLinearSchedule(), 3), Tokens(3, Characters("abc"))
+        model = pipeline_of(ExactMasked(CHAIN), Substitution(process), codec, (2,))
+        return TokenBoundNLL(num_times=4, batch_size=3), model, CHAIN.draw(7)
+    schedule, codec = SqrtSchedule(None), TokenEmbedding(3, Characters("abc"), 2, 0.3).double()
+    network = ExactEmbedded(CHAIN, codec.vectors.detach(), 0.3, lambda c: c / 1000, schedule.alpha, schedule.sigma)
+    model = pipeline_of(network, X0(Gaussian(schedule)), codec, codec.code_shape((2,)))
+    return EmbeddingBoundNLL(num_times=4, batch_size=3), model, CHAIN.draw(7)
+
+
+@pytest.mark.parametrize(("name", "total"), [("ode", 7), ("variational", 35), ("token", 28), ("embedding", 35)])
+def test_a_bar_is_full_at_the_end(bars, name, total):
+    """Of the items of the ODE, and else of the evaluations for all of them."""
+    estimate, model, items = parts(name)
+    estimate.of(model, items, progress=True)
+    (bar,) = bars
+    assert (bar.total, bar.done) == (total, total)
+    assert bar.closed
+
+
+def test_a_bar_is_shown_where_it_is_asked_for_and_can_be(bars, monkeypatch):
+    estimate, model, items = parts("variational")
+    estimate.of(model, items, progress=True)
+    estimate.of(model, items)
+    monkeypatch.setattr(base, "can_show_bars", lambda: False)
+    estimate.of(model, items, progress=True)
+    assert [bar.disable for bar in bars] == [False, True, True]
+
+
+def test_labels_of_sequences_reach_the_network(bars):
+    """One of each item, in the order of the batches, and those of the items that were chosen."""
+    for name in ("token", "embedding"):
+        estimate, model, items = parts(name)
+        told, labels = [], torch.tensor([4, 3, 2, 1, 0, 1, 2])
+        model.network.condition, model.num_classes = "label", 5
+        model.network.register_forward_pre_hook(lambda _, arguments, told=told: told.append(arguments[2].tolist()))
+        found = estimate.of(model, items, labels)
+        per_batch = len(told) // 3
+        assert [told[per_batch * k] for k in range(3)] == [[4, 3, 2], [1, 0, 1], [2]]
+        assert len(found.rows) == 7
+        with pytest.raises(LabError, match="takes a label for each item, and the data has none"):
+            estimate.of(model, items)
