@@ -92,6 +92,11 @@ def test_the_accuracy_does_not_depend_on_the_batch_size(trained):
     with trained.register_forward_pre_hook(lambda _, arguments: batches.append(len(arguments[0]))):
         found = [accuracy(trained, data, data.val, size) for size in (7, 1000)]
     assert found == [pytest.approx(float(right))] * 2
+    batches_by_default = []
+    many = Split(data.val.data[:100].repeat(6, 1, 1, 1), data.val.labels[:100].repeat(6))
+    with trained.register_forward_pre_hook(lambda _, arguments: batches_by_default.append(len(arguments[0]))):
+        accuracy(trained, data, many)
+    assert batches_by_default == [500, 100]
     whole, left = divmod(len(data.val), 7)
     assert batches == [7] * whole + [left] * (left > 0) + [len(data.val)]
 
