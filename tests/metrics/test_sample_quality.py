@@ -7,6 +7,7 @@ import torch
 from subjects import GivenSamples
 
 from diffusion_lab.data import Digits
+from diffusion_lab.errors import LabError
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.metrics.sample_quality import SampleQuality
 
@@ -166,3 +167,9 @@ def test_the_edges_of_the_ranges_are_within_them(features):
     for seeds in (1, 1000):
         found = SampleQuality(features, 20, seeds)
         assert (found.num_samples, found.seeds) == (20, seeds)
+
+
+def test_a_missing_extractor_is_said_before_anything_is_drawn(data, tmp_path):
+    features = OwnFeatures(str(tmp_path), str(tmp_path / "none.safetensors"))
+    with pytest.raises(LabError, match="cannot read the feature network"):
+        SampleQuality(features).check(data)

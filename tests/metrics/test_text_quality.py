@@ -221,3 +221,25 @@ def test_it_is_for_text_alone_and_needs_as_much_real_text(data):
 def test_a_number_out_of_range_is_refused_by_its_key(options):
     with pytest.raises(ValueError, match=rf"evaluation\.text_quality\.{next(iter(options))} must be at least 1, got 0"):
         TextQuality(**options)
+
+
+def test_a_language_model_is_looked_for_before_training_and_loaded_before_anything_is_drawn(
+    data, monkeypatch, tmp_path
+):
+    class Asked:
+        def __init__(self, path):
+            self.path, self.asked = path, []
+
+        def check(self):
+            self.asked.append("check")
+
+        def load(self):
+            self.asked.append("load")
+
+    monkeypatch.setattr(text_quality, "CausalLM", Asked)
+    evaluation = TextQuality(COUNT, causal_lm=str(tmp_path))
+    evaluation.check_parts(None, data)
+    assert evaluation.causal_lm.asked == ["check"]
+    evaluation.check(data)
+    assert evaluation.causal_lm.asked == ["check", "load"]
+    assert evaluation.causal_lm.path == str(tmp_path)
