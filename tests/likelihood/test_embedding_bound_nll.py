@@ -10,6 +10,7 @@ from torch import nn
 from diffusion_lab.codecs import TokenEmbedding, Tokens
 from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood import EmbeddingBoundNLL
+from diffusion_lab.likelihood.embedding_bound_nll import EmbeddingBoundResult
 from diffusion_lab.parameterizations import X0
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import Ancestral, Pipeline
@@ -157,3 +158,80 @@ def test_it_needs_vectors_of_tokens():
     with pytest.raises(ValueError, match="num_times must be at least 1"):
         EmbeddingBoundNLL(num_times=0)
     assert EmbeddingBoundNLL(num_times=1).num_times == 1
+
+
+class Told(nn.Module):
+    """A denoiser that keeps what it is told of the time."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.told = []
+
+    def forward(self, z, c_noise, condition=None):
+        self.told.append(c_noise)
+        return self.scale * z
+
+
+def told(schedule, **options):
+    """What the network is told of each evaluation, and how many there are for each sequence."""
+    network, x = Told(), CHAIN.draw(20)
+    result = EmbeddingBoundNLL(batch_size=20, **options).of(pipeline(embedding(VECTORS), schedule, network, 3), x)
+    return torch.stack(network.told), result.evaluations
+
+
+def noise_at(schedule, time):
+    time = torch.tensor(time, dtype=torch.float64)
+    return float(schedule.sigma(time) / schedule.alpha(time))
+
+
+def test_a_chain_of_steps_ends_by_default_at_its_first_row_although_the_codec_has_more_noise():
+    schedule = SqrtSchedule(400)
+    assert noise_at(schedule, 1 / 400) < NOISE - 0.05
+    numbers, evaluations = told(schedule, num_times=3)
+    assert evaluations == 4
+    assert numbers[0].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.999, 390), (1, 390), (1.001, 391)])
+def test_a_chain_of_steps_ends_at_the_first_row_with_as_much_noise_as_is_asked_for(share, first):
+    schedule = SqrtSchedule(400)
+    numbers, evaluations = told(schedule, num_times=20, min_noise=share * noise_at(schedule, 390 / 400))
+    assert evaluations == 400 - first + 1
+    assert numbers[:, 0].tolist() == [first - 1, *range(first, 400)]
+
+
+@pytest.mark.parametrize("noise", [None, 0.5])
+def test_continuous_time_ends_at_the_noise_of_the_codec_or_that_which_is_asked_for(noise):
+    schedule = SqrtSchedule(None)
+    numbers, evaluations = told(schedule, num_times=3, min_noise=noise)
+    assert evaluations == 4
+    assert noise_at(schedule, float(numbers[0, 0]) / 1000) == pytest.approx(NOISE if noise is None else noise, rel=1e-4)
+    assert numbers[1:].min() > numbers[0].max()
+
+
+@pytest.mark.parametrize("share", [0.999, None])
+def test_noise_that_no_row_has_is_refused(share):
+    schedule = SqrtSchedule(40)
+    most = math.exp(-float(schedule.log_snr(torch.ones((), dtype=torch.float64))) / 2)
+    least = noise_at(schedule, 1 / 40)
+    with pytest.raises(
+        LabError, match=rf"of the schedule SqrtSchedule, whose network knows {least:.4g} to {most:.4g}$"
+    ):
+        told(schedule, min_noise=most if share is None else share * least)
+
+
+def test_its_terms_add_up_and_are_recorded_in_nats_with_their_errors():
+    parts = [torch.tensor(values, dtype=torch.float64) for values in ([0.5, 1.5], [2.0, 3.0], [1.0, 4.0])]
+    result = EmbeddingBoundResult(sum(parts), torch.arange(2), 3, 9.0, None, "a bound", *parts)
+    found = result.as_dict()
+    for name, mean, error in (("prior", 1.0, 0.5), ("steps", 2.5, 0.5), ("decoder", 2.5, 1.5)):
+        assert found[f"{name}_nats_per_token"] == pytest.approx(mean * math.log(2))
+        assert found[f"{name}_nats_error"] == pytest.approx(error * math.log(2))
+    assert found["bits_per_token"] == 6
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0])
+def test_noise_is_above_0(noise):
+    with pytest.raises(ValueError, match="min_noise must be above 0, or null, got"):
+        EmbeddingBoundNLL(min_noise=noise)

@@ -9,7 +9,8 @@ from scipy import stats
 
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
-from diffusion_lab.likelihood import OdeNLL
+from diffusion_lab.likelihood import OdeNLL, ode_nll
+from diffusion_lab.likelihood.ode_nll import OdeResult
 from diffusion_lab.parameterizations import X0, Eps, LearnedVariance, V, Velocity
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.schedules import CosineSchedule, EDMSchedule, FlowSchedule, LinearSchedule
@@ -204,6 +205,8 @@ def test_the_result_tells_how_it_was_made():
     ("options", "says"),
     [
         ({"rtol": 0}, "rtol and atol must be at least 1e-12"),
+        ({"rtol": 1}, "rtol and atol must be at least 1e-12"),
+        ({"atol": 0}, "rtol and atol must be at least 1e-12"),
         ({"atol": 1}, "rtol and atol must be at least 1e-12"),
         ({"probes": 0}, "probes must lie between 1 and 1000"),
         ({"probes": 1001}, "probes must lie between 1 and 1000"),
@@ -223,7 +226,32 @@ def test_an_exact_trace_of_many_dimensions_is_refused():
         OdeNLL(trace="exact", min_noise=0.01).of(pipeline(), torch.zeros(2, 1, 1, 4097))
 
 
+def test_an_exact_trace_of_the_most_dimensions_is_allowed(monkeypatch):
+    for trace, most in (("exact", 4), ("rademacher", 3)):
+        monkeypatch.setattr(ode_nll, "_MOST_EXACT", most)
+        estimate = OdeNLL(trace=trace, rtol=0.1, atol=0.1, min_noise=0.1)
+        assert estimate.of(pipeline(), Density.quantized(X[:2])).dimensions == 4
+
+
 @pytest.mark.parametrize(("schedule", "noise"), [(EDMSchedule(), 0.001), (LinearSchedule(1000), 0.009), (None, 1e9)])
 def test_noise_that_the_network_does_not_know_is_refused(schedule, noise):
     with pytest.raises(LabError, match=r"min_noise=.* is no sigma/alpha of the schedule"):
         OdeNLL(min_noise=noise).of(pipeline(schedule), Density.quantized(X))
+
+
+def test_the_edges_of_the_ranges_are_within_them():
+    for options in ({"rtol": 1e-12, "atol": 1e-12}, {"probes": 1000}, {"batch_size": 1024}, {"num_items": 2}):
+        estimate = OdeNLL(**options)
+        assert {key: getattr(estimate, key) for key in options} == options
+    assert OdeNLL(batch_size=1, probes=1).batch_size == 1
+
+
+def test_a_line_for_people_says_how_exactly_the_ode_was_solved():
+    bits = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    result = OdeResult(bits, torch.arange(2), 4, 1234.5, 1e-4, 1e-3, 0.0123456, None)
+    own = {"rtol": 1e-4, "atol": 1e-3, "min_noise": 0.0123456, "trace_error": None}
+    assert result.as_dict().items() >= own.items()
+    assert result.summary() == (
+        "NLL 2.0000 ± 1.0000 bits/dim over 2 items by the probability-flow ODE of dequantized data "
+        "(from sigma/alpha = 0.01235, rtol 0.0001); 1,234 evaluations for each"
+    )

@@ -303,3 +303,74 @@ def test_a_perplexity_beyond_all_numbers_is_infinite_and_recorded_as_none():
     recorded = json.loads(json.dumps(many.as_dict(), allow_nan=False))
     assert recorded["perplexity"] is None
     assert recorded["bits_per_token"] == 1150
+
+
+@pytest.mark.parametrize("steps", [4, None])
+@pytest.mark.parametrize("size", [None, 2])
+def test_data_is_read_from_the_first_state_at_the_first_time_of_training(steps, size):
+    """A network with steps is told their numbers, from 0 on."""
+
+    process, told = Absorbing(GeometricSchedule(low=0.5, steps=steps), 3), []
+    network = ExactMasked(CHAIN) if size is None else ExactBlocks(CHAIN, size)
+    network.takes_time = True
+    network.register_forward_pre_hook(lambda _, arguments: told.append(arguments[1]))
+    x = CHAIN.draw(50)
+    estimate = TokenBoundNLL(num_times=6, batch_size=50)
+    result = estimate.of(pipeline(process, Substitution(process), network, 4), x)
+    assert result.evaluations == len(told) == 7
+    assert [tuple(each.shape) for each in told] == [(50,) if size is None else (50, 4)] * 7
+    assert told[-1].unique().tolist() == [0]
+    if steps is not None:
+        assert torch.cat(told).unique().tolist() == [0, 1, 2, 3]
+
+
+def test_a_result_has_numbers_for_a_file_and_a_line_for_people():
+    """Of two sequences of four tokens, of 1 and 3 bits for each, and 4 and 6 characters: 16 bits over 10 characters.
+
+    Of a ratio of sums the error is that of 4 − 1.6 · 4 and 12 − 1.6 · 6 bits, ±2.4, over the mean of 5 characters.
+    """
+    bits, characters = torch.tensor([1.0, 3.0], dtype=torch.float64), torch.tensor([4, 6])
+    nat = math.log(2)
+    plain, text = (TokenResult(bits, torch.arange(2), 4, 8.5, of, "a bound") for of in (None, characters))
+    of_tokens = {
+        "nats_per_token": pytest.approx(2 * nat),
+        "nats_per_token_error": pytest.approx(nat),
+        "bits_per_token": 2.0,
+        "bits_per_token_error": pytest.approx(1.0),
+        "perplexity": pytest.approx(4.0),
+    }
+    facts = {"num_items": 2, "tokens": 4, "evaluations": 8.5}
+    of_characters = {
+        "nats_per_character": pytest.approx(1.6 * nat),
+        "nats_per_character_error": pytest.approx(0.48 * nat),
+        "bits_per_character": pytest.approx(1.6),
+        "bits_per_character_error": pytest.approx(0.48),
+    }
+    assert plain.nats_per_character is None
+    assert plain.as_dict() == of_tokens | facts
+    assert text.as_dict() == of_tokens | of_characters | facts
+    start = "NLL at most 1.3863 ± 0.6931 nats per token, perplexity 4, "
+    end = ", a bound, over 2 sequences of 4 tokens; 8 evaluations for each"
+    assert plain.summary() == f"{start}2.0000 ± 1.0000 bits per token{end}"
+    assert text.summary() == f"{start}1.6000 ± 0.4800 bits per character{end}"
+
+
+@pytest.mark.parametrize("kind", [TokenBoundNLL, MaskedCountNLL])
+def test_it_is_taken_at_one_time_at_least(kind):
+    with pytest.raises(ValueError, match="num_times must be at least 1, got 0"):
+        kind(num_times=0)
+    assert kind(num_times=1, batch_size=1, num_items=2).num_times == 1
+    for options in ({"batch_size": 0}, {"num_items": 1}):
+        with pytest.raises(ValueError, match=f"{next(iter(options))} must be at least"):
+            kind(**options)
+
+
+def test_a_sequence_does_not_depend_on_the_others():
+    x, parts = CHAIN.draw(30), masked(CHAIN, GeometricSchedule(low=0.5))
+    for kind in (TokenBoundNLL, MaskedCountNLL):
+        whole, some = (
+            kind(num_times=3, batch_size=size, num_items=count).of(parts, x) for size, count in ((30, None), (4, 9))
+        )
+        torch.testing.assert_close(some.bits, whole.bits[some.rows], atol=1e-6, rtol=0)
+        assert len(some.rows) == 9
+        assert some.evaluations == whole.evaluations

@@ -1,17 +1,19 @@
 """The bound on Gaussian data, in closed form, and on a few images, whose entropy is known."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import trapezoid
 
-from diffusion_lab.codecs import Pixels, Tokens
+from diffusion_lab.codecs import Pixels, TokenEmbedding, Tokens
 from diffusion_lab.errors import LabError
 from diffusion_lab.likelihood import VariationalBoundNLL
 from diffusion_lab.likelihood.base import half_width, standard_error
 from diffusion_lab.likelihood.bound_forms import DiscreteBound
+from diffusion_lab.likelihood.variational_bound_nll import BoundResult
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import X0, Eps, LearnedVariance, V
 from diffusion_lab.processes import Gaussian
@@ -262,6 +264,28 @@ def test_the_result_tells_its_terms():
     assert f"at most {result.mean:.4f} ± {result.standard_error:.4f} bits/dim over 10 items" in result.summary()
 
 
+def test_a_line_for_people_says_what_the_bound_is_made_of():
+    terms = [torch.tensor(values, dtype=torch.float64) for values in ([0.5, 0.5], [2.0, 4.0], [1.0, 2.0])]
+    result = BoundResult(sum(terms), torch.arange(2), 4, 1234.5, *terms)
+    assert result.as_dict() == {
+        "bits_per_dim": 5.0,
+        "bits_per_dim_error": pytest.approx(1.5),
+        "num_items": 2,
+        "dimensions": 4,
+        "evaluations": 1234.5,
+        "prior": 0.5,
+        "steps": 3.0,
+        "decoder": 1.5,
+        "prior_error": 0.0,
+        "steps_error": pytest.approx(1.0),
+        "decoder_error": pytest.approx(0.5),
+    }
+    assert result.summary() == (
+        "NLL at most 5.0000 ± 1.5000 bits/dim over 2 items by the variational bound (prior 0.5000 + steps 3.0000 + "
+        "decoder 1.5000); 1,234 evaluations for each"
+    )
+
+
 @pytest.mark.parametrize(
     ("schedule", "options", "says"),
     [
@@ -279,6 +303,25 @@ def test_schedules_that_do_not_fit_are_refused(schedule, options, says):
 def test_what_is_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         VariationalBoundNLL(**options)
+
+
+def test_the_edges_of_the_ranges_are_within_them():
+    options = {"num_times": 1, "num_items": 2, "batch_size": 1, "min_noise": 1e-9}
+    estimate = VariationalBoundNLL(**options)
+    assert {key: getattr(estimate, key) for key in options} == options
+
+
+def test_codes_that_are_learned_have_a_bound_of_their_own():
+    codec = TokenEmbedding(3, None, 2, 0.3)
+    with pytest.raises(LabError, match=r"codec=TokenEmbedding learns them: take embedding_bound$"):
+        VariationalBoundNLL().check_process(Gaussian(LinearSchedule(40)), codec)
+
+
+@pytest.mark.parametrize(("levels", "value_range"), [(256, None), (None, (-1.0, 1.0))])
+def test_a_codec_says_both_how_many_values_there_are_and_where(levels, value_range):
+    with pytest.raises(LabError, match="does not say how data is quantized"):
+        half_width(SimpleNamespace(levels=levels, value_range=value_range))
+    assert half_width(SimpleNamespace(levels=5, value_range=(-1.0, 3.0))) == 0.5
 
 
 def test_the_distance_of_values_is_that_of_the_codec():

@@ -28,6 +28,7 @@ class Model(torch.nn.Module):
 
     def forward(self, input_ids, attention_mask):
         self.masks = attention_mask
+        self.shapes = [*getattr(self, "shapes", []), tuple(input_ids.shape)]
         return SimpleNamespace(logits=CHAIN.log()[input_ids])
 
 
@@ -119,6 +120,26 @@ def test_nothing_is_fetched_and_no_code_of_the_folder_is_run(standing_in, folder
     assert label.startswith(f"{folder.name}@")
     save_file({"weight": torch.ones(1)}, folder / "model.safetensors")
     assert CausalLM(str(folder)).label != label
+
+
+def test_texts_are_read_eight_at_a_time_from_the_shortest_to_the_longest(standing_in, folder):
+    """So that there is little padding, which is neither attended to nor counted."""
+    standing_in(BEGIN)
+    nats, count = CausalLM(str(folder)).nll(["abbb", "a"] * 5 + ["ab"] * 7, CPU)
+    model = sys.modules["transformers"].AutoModelForCausalLM.from_pretrained()
+    assert model.shapes == [(8, 3), (8, 5), (1, 5)]
+    assert model.masks.sum(1).tolist() == [5]
+    assert count == 5 * (4 + 1) + 7 * 2
+    expected = 5 * math.log(0.7 * 0.25 * 0.8**2) + 5 * math.log(0.7) + 7 * math.log(0.7 * 0.25)
+    assert nats == pytest.approx(-expected)
+
+
+def test_one_token_of_the_context_is_that_which_begins_texts(standing_in, folder, monkeypatch):
+    """Of a context of one nothing would be left, and pieces have one token nevertheless."""
+    standing_in(BEGIN)
+    monkeypatch.setattr(Model, "config", SimpleNamespace(max_position_embeddings=1))
+    nats, count = CausalLM(str(folder)).nll(["ab"], CPU)
+    assert (nats, count) == (pytest.approx(-math.log(0.7 * 0.2)), 2)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

@@ -6,8 +6,11 @@ import pytest
 import torch
 from subjects import GivenSamples
 
-from diffusion_lab.data import Digits
-from diffusion_lab.metrics.classification_accuracy import ClassificationAccuracy
+from diffusion_lab.data import Digits, ImageFolder
+from diffusion_lab.errors import LabError
+from diffusion_lab.metrics.classification_accuracy import ClassificationAccuracy, ClassificationAccuracyResult
+from diffusion_lab.metrics.feature_training import FeatureTraining
+from picture_folder import fill
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,38 @@ def test_numbers_out_of_range_are_refused_by_their_key(key):
         ClassificationAccuracy(**{key: 0})
 
 
-def test_a_share_of_the_target_is_below_1():
-    with pytest.raises(ValueError, match=r"evaluation\.cas\.label_smoothing must be from 0 to below 1, got 1\.5"):
-        ClassificationAccuracy(label_smoothing=1.5)
+@pytest.mark.parametrize("share", [1.5, 1.0, -0.1])
+def test_a_share_of_the_target_is_from_0_to_below_1(share):
+    with pytest.raises(ValueError, match=rf"evaluation\.cas\.label_smoothing must be from 0 to below 1, got {share}"):
+        ClassificationAccuracy(label_smoothing=share)
+
+
+def test_the_classifier_is_trained_with_the_steps_and_the_smoothing_that_are_asked_for():
+    expected = replace(FeatureTraining(), steps=7, label_smoothing=0.3)
+    assert ClassificationAccuracy(steps=7, label_smoothing=0.3).training == expected
+    least = ClassificationAccuracy(num_samples=2, steps=1, label_smoothing=0.0)
+    assert (least.num_samples, least.training) == (2, replace(FeatureTraining(), steps=1))
+    with pytest.raises(ValueError, match=r"evaluation\.cas\.num_samples must be at least 2, got 1"):
+        ClassificationAccuracy(num_samples=1)
+
+
+def test_images_of_no_class_are_refused_before_any_is_drawn(data, tmp_path):
+    ClassificationAccuracy().check(data)
+    unlabelled = ImageFolder(str(fill(tmp_path, {".": 4})), image_size=8, classes=[])
+    with pytest.raises(LabError, match="data=ImageFolder has none"):
+        ClassificationAccuracy().check(unlabelled)
+
+
+def test_a_result_has_numbers_for_a_file_and_a_line_for_people():
+    result = ClassificationAccuracyResult(0.75, 0.9, 1200, "test", 50.0)
+    assert result.as_dict() == {
+        "accuracy": 0.75,
+        "accuracy_real": 0.9,
+        "num_samples": 1200,
+        "split": "test",
+        "evaluations": 50.0,
+    }
+    assert result.summary() == (
+        "a classifier that learned from 1,200 generated images alone finds the class of 75.00% of the real test "
+        "images; one that learned from real ones, 90.00%"
+    )

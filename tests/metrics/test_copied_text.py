@@ -14,7 +14,7 @@ def in_common(one, other):
 
 
 @pytest.mark.parametrize("chunk", [5, 10_000])
-@pytest.mark.parametrize(("tokens", "length"), [(1, 4), (2, 9), (3, 8), (50, 7)])
+@pytest.mark.parametrize(("tokens", "length"), [(1, 4), (2, 7), (2, 9), (2, 15), (3, 8), (50, 7)])
 def test_the_longest_copies_are_those_of_all_pairs(monkeypatch, chunk, tokens, length):
     monkeypatch.setattr(copied_text, "_CHUNK", chunk)
     rng = np.random.default_rng(tokens)

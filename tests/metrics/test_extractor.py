@@ -53,6 +53,12 @@ def test_images_come_in_batches_of_the_size_asked_for_and_in_order():
     assert (features - every.flatten(1)).abs().max() <= 0.5 / 127.5 + 1e-6
 
 
+def test_five_hundred_images_at_a_time_are_taken_where_nothing_is_said():
+    recorder = Recorder()
+    extractor(recorder, (1, 1, 2))(images(501, 1, 1, 2))
+    assert recorder.sizes == [500, 1]
+
+
 def test_images_are_rounded_to_8_bits_and_real_ones_left_as_they_are():
     stored = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     real = (stored.float() / 127.5).sub_(1)  # as ImageDataModule.to_batch

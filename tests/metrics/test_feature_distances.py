@@ -3,7 +3,14 @@ import pytest
 import torch
 
 from diffusion_lab.metrics import feature_distances
-from diffusion_lab.metrics.feature_distances import kth_nearest_distance, kth_neighbour_distance, nearest_items
+from diffusion_lab.metrics.feature_distances import (
+    kth_nearest_distance,
+    kth_neighbour_distance,
+    nearest_items,
+    squared_distance_blocks,
+)
+
+BLOCK = feature_distances._BLOCK
 
 
 def normal(count, seed, size=5):
@@ -26,6 +33,15 @@ def test_the_nearest_item_is_the_nearest_by_brute_force():
     distances = brute_force(x, y)
     assert found.index.tolist() == distances.argmin(1).tolist()
     np.testing.assert_allclose(found.distance, distances.min(1), rtol=1e-6)
+
+
+def test_a_block_takes_32_megabytes_at_most(monkeypatch):
+    monkeypatch.setattr(feature_distances, "_BLOCK", BLOCK)
+    x = normal(2100, 0, size=1)
+    blocks = [squared.numel() * squared.element_size() for _, squared in squared_distance_blocks(x, x)]
+    assert max(blocks) == 2**25 // (2100 * 8) * (2100 * 8)
+    assert sum(blocks) == 2100 * 2100 * 8
+    assert len(blocks) == 2
 
 
 def test_a_copy_is_at_no_distance():

@@ -1,12 +1,15 @@
 import itertools
 import math
 import multiprocessing
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 from diffusion_lab import console
+from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.data import Digits, ImageFolder, Split, Stored
 from diffusion_lab.errors import LabError
 from diffusion_lab.metrics import feature_training
@@ -85,9 +88,17 @@ def test_the_accuracy_does_not_depend_on_the_batch_size(trained):
     network_input = data.to_batch(data.val.data)
     with torch.no_grad():
         right = (trained(network_input)[1].argmax(1) == data.val.labels).float().mean()
-    assert (
-        accuracy(trained, data, data.val, 7) == accuracy(trained, data, data.val, 1000) == pytest.approx(float(right))
-    )
+    batches = []
+    with trained.register_forward_pre_hook(lambda _, arguments: batches.append(len(arguments[0]))):
+        found = [accuracy(trained, data, data.val, size) for size in (7, 1000)]
+    assert found == [pytest.approx(float(right))] * 2
+    batches_by_default = []
+    many = Split(data.val.data[:100].repeat(6, 1, 1, 1), data.val.labels[:100].repeat(6))
+    with trained.register_forward_pre_hook(lambda _, arguments: batches_by_default.append(len(arguments[0]))):
+        accuracy(trained, data, many)
+    assert batches_by_default == [500, 100]
+    whole, left = divmod(len(data.val), 7)
+    assert batches == [7] * whole + [left] * (left > 0) + [len(data.val)]
 
 
 def test_shifts_move_each_image_by_at_most_so_much_and_repeat_the_rim():
@@ -101,6 +112,13 @@ def test_shifts_move_each_image_by_at_most_so_much_and_repeat_the_rim():
     assert len(by.unique(dim=0)) == 25
     expected = (grid[None].long() + by[:, :, None, None]).clamp(0, size - 1)
     assert torch.equal(moved, expected)
+
+
+def test_settings_are_by_default_those_of_the_command_that_trains_networks():
+    """The shipped networks were trained by it, and others are by `features=own`, with nothing said."""
+    command = yaml.safe_load((conf_dir() / "train_features.yaml").read_text(encoding="utf-8"))
+    settings = asdict(FeatureTraining())
+    assert settings == {key: command[key] for key in settings}
 
 
 def test_without_shifts_images_are_left_alone():
@@ -126,12 +144,19 @@ def test_the_learning_rate_rises_once_and_falls_to_zero():
         ("seed", -1),
         ("lr", 0.0),
         ("weight_decay", -1.0),
+        ("weight_decay", math.inf),
         ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
     ],
 )
 def test_settings_that_cannot_be_are_refused_by_their_key(key, value):
     with pytest.raises(ValueError, match=rf"^{key} must be"):
         FeatureTraining(**{key: value})
+
+
+def test_the_edges_of_the_ranges_are_within_them():
+    least = {"steps": 1, "batch_size": 2, "shift": 0, "seed": 0, "weight_decay": 0.0, "label_smoothing": 0.0}
+    assert asdict(FeatureTraining(**least)).items() >= least.items()
 
 
 @pytest.mark.full
@@ -198,6 +223,14 @@ def test_images_without_labels_are_refused_with_what_is_possible(tmp_path):
     data = ImageFolder(str(tmp_path), image_size=8, classes=[])
     with pytest.raises(LabError, match=r"data=ImageFolder has none: take features=inception with features\.path=…, or"):
         check_trainable(data)
+
+
+def test_images_of_a_single_class_are_refused_and_two_are_enough(tmp_path):
+    for name, counts in (("one", {"cat": 4}), ("two", {"cat": 4, "dog": 2})):
+        fill(tmp_path / name, counts)
+    with pytest.raises(LabError, match="a feature network learns from labels, and data=ImageFolder has none"):
+        check_trainable(ImageFolder(str(tmp_path / "one"), image_size=8))
+    check_trainable(ImageFolder(str(tmp_path / "two"), image_size=8))
 
 
 def test_a_single_training_image_is_refused():

@@ -161,3 +161,49 @@ def test_weights_of_another_type_are_refused(file):
 def test_a_folder_that_is_not_there_is_named(tmp_path, network):
     with pytest.raises(LabError, match=r"cannot write .*none/a\.safetensors"):
         write_features(tmp_path / "none" / "a.safetensors", network, replace(FACTS, accuracy=0.1))
+
+
+def test_what_is_wrong_is_told_in_200_characters(file, network):
+    file.write_bytes(save(network.state_dict() | {"x" * 300: torch.zeros(1)}, {KEY: json.dumps(asdict(FACTS))}))
+    told = refusal(file).partition("of this version: ")[2]
+    assert told == ("it lacks, or has too many, tensors: " + "x" * 300)[:200]
+
+
+def test_a_header_may_take_the_whole_file(file):
+    file.write_bytes(save({}, {KEY: json.dumps(asdict(FACTS))}))
+    assert "it lacks, or has too many, tensors" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("size", "content", "says"),
+    [
+        (2, b"{}", f"its metadata lacks {KEY}"),
+        (3, b"{}", "its header is not that of a safetensors file"),
+        (1, b"{}", "its header is not that of a safetensors file"),
+        (2, b"[]", f"its metadata lacks {KEY}"),
+    ],
+)
+def test_a_header_has_two_bytes_at_least_and_no_more_than_the_file(file, size, content, says):
+    file.write_bytes(size.to_bytes(8, "little") + content)
+    assert says in refusal(file)
+
+
+@pytest.mark.parametrize("key", ["in_channels", "image_size", "num_classes", "train_images", "test_images"])
+@pytest.mark.parametrize("number", [0, 2**31])
+def test_each_number_of_the_facts_has_a_range(file, network, key, number):
+    file.write_bytes(save(network.state_dict(), {KEY: json.dumps(asdict(FACTS) | {key: number})}))
+    assert "a number in its metadata is out of its range" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"accuracy": 0.0}, {"accuracy": 1.0}, {"train_images": 1, "test_images": 2**31 - 1}]
+)
+def test_the_edges_of_the_facts_are_within_their_range(file, network, changes):
+    write_features(file, network, replace(FACTS, **changes))
+    assert read_features(file).facts == replace(FACTS, **changes)
+
+
+def test_a_file_of_the_largest_size_is_looked_into(file):
+    with file.open("r+b") as opened:
+        opened.truncate(LARGEST)
+    assert "is damaged, or no feature network of this version" in refusal(file)

@@ -104,6 +104,18 @@ def test_the_network_is_given_the_bytes_of_images_in_three_colours(stand_in, tmp
         assert torch.equal(given, stored.repeat(1, 3 // data.channels, 1, 1))
 
 
+def test_the_file_of_the_standard_weights_is_known_by_its_hash(stand_in, monkeypatch, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"bias": torch.ones(2)}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert inception_features.STANDARD_URL.endswith(f"-{inception_features.STANDARD}.pth")
+    found = InceptionFeatures(str(path)).load_extractor(Digits())
+    assert (found.name, found.weights_hash) == ("inception (other weights)", sha256)
+    assert (found.num_features, found.num_classes, found.accuracy, found.shape) == (2048, 1008, None, (1, 16, 16))
+    monkeypatch.setattr(inception_features, "STANDARD", sha256[:8])
+    assert InceptionFeatures(str(path)).load_extractor(Digits()).label == f"inception@{sha256[:8]}"
+
+
 def test_a_file_that_is_too_large_is_not_taken_for_a_damaged_one(monkeypatch, tmp_path):
     monkeypatch.setattr(inception_features, "_LARGEST", 2000)
     path = tmp_path / "weights.pth"

@@ -103,3 +103,9 @@ def test_constant_and_not_finite_features_are_refused():
         kernel_distance(torch.ones(20, 3), generated)
     with pytest.raises(ValueError, match="generated features must be finite: 20 of 20 items"):
         kernel_distance(real, generated / 0)
+
+
+def test_a_hundred_subsets_are_drawn_with_the_seed_0_where_nothing_is_said():
+    assert kernel_distance(*sets(40, 0)) == kernel_distance(*sets(40, 0), seed=0, subsets=100)
+    assert kernel_distance(*sets(40, 0)) != kernel_distance(*sets(40, 0), subsets=101)
+    assert kernel_distance(*sets(40, 0)) != kernel_distance(*sets(40, 0), seed=1)

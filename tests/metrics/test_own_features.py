@@ -142,6 +142,26 @@ def test_a_process_that_waited_takes_the_network_that_another_has_trained(tmp_pa
     assert "another process trains the feature network" in capsys.readouterr().out
 
 
+def test_a_kept_network_is_read_also_while_another_process_holds_the_lock(tmp_path, capsys, monkeypatch):
+    data = digits(image_size=8)
+    path = kept_path(data, tmp_path)
+    path.parent.mkdir()
+    train_features(data, FeatureTraining(steps=2), path, "")
+
+    def waits(_):
+        raise AssertionError
+
+    monkeypatch.setattr(file_lock.time, "sleep", waits)
+    lock = Lock.take(path.with_name(f".{path.stem}.lock"))
+    capsys.readouterr()
+    try:
+        extractor = OwnFeatures(str(tmp_path)).load_extractor(data)
+    finally:
+        lock.release()
+    assert extractor.weights_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_file_that_is_named_is_taken(tmp_path):
     data = digits(image_size=8)
     path = tmp_path / "mine.safetensors"

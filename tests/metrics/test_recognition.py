@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from subjects import GivenSamples
 
 from diffusion_lab.config.instantiate import make
 from diffusion_lab.config.tree import read_option
@@ -76,6 +79,32 @@ def test_the_result_is_a_mapping_of_plain_numbers(of_real):
     mapping = of_real.as_dict()
     assert list(mapping) == ["samples", "real", "shuffled", "accuracy", "classes"]
     assert {type(value) for value in mapping.values()} == {float, int}
+
+
+def test_a_judge_learns_from_two_classes_at_least_among_the_images_that_it_is_given(data):
+    labels = SimpleNamespace(labels=torch.tensor([3, 3, 3, 5]))
+    Recognition(max_train=4).check(SimpleNamespace(train=labels))
+    with pytest.raises(ValueError, match=r"two classes at least, got 1: raise data\.limit_train"):
+        Recognition(max_train=3).check(SimpleNamespace(train=labels))
+    with pytest.raises(ValueError, match="it needs images with labels, and this data has none"):
+        Recognition().check(SimpleNamespace(train=SimpleNamespace(labels=None)))
+
+
+def test_the_judge_learns_from_the_first_training_images_and_real_ones_are_the_test_images(data, monkeypatch):
+    given = []
+    monkeypatch.setattr(Recognition, "judge", lambda _, *sets: given.append(sets))
+    images, labels = data.split("test")
+    Recognition(max_train=50)(GivenSamples(data, (images[:7], None)))
+    ((samples, train, held_out),) = given
+    assert samples.equal(images[:7])
+    assert (len(train[0]), len(train[1])) == (50, 50)
+    assert held_out[0].equal(images)
+    assert held_out[1].equal(labels)
+
+
+def test_the_smallest_sizes_are_allowed():
+    found = Recognition(max_train=1, members=1, hidden=1)
+    assert (found.max_train, found.members, found.hidden) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.5, 1.5])

@@ -7,6 +7,7 @@ import torch
 from subjects import GivenSamples
 
 from diffusion_lab.data import Digits
+from diffusion_lab.errors import LabError
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.metrics.sample_quality import SampleQuality
 
@@ -86,6 +87,40 @@ def test_the_floor_is_of_images_that_samples_are_not_compared_with(data, feature
         assert asked == expected
 
 
+def test_the_floor_is_of_validation_images_where_they_are_twice_as_many_as_the_samples_and_others(features):
+    """Of a split that is compared with itself, the floor would be perfect."""
+    small, same = Digits(image_size=16), Digits(image_size=16)
+    for each, count in ((small, 79), (same, 80)):
+        each.setup()
+        each.val = each.val.take(torch.arange(count))
+    small.train = small.train.take(torch.arange(39))
+    with pytest.raises(ValueError, match="the train split has 39"):
+        SampleQuality(features, 40, split="test").check(small)
+    small.val = same.val
+    SampleQuality(features, 40, split="test").check(small)
+    small.val = small.test
+    with pytest.raises(ValueError, match="the train split has 39"):
+        SampleQuality(features, 40, split="test").check(small)
+    with pytest.raises(ValueError, match="the train split has 39"):
+        SampleQuality(features, 40).check(small)
+
+
+def test_ten_real_items_to_compare_with_are_enough(features):
+    few = Digits(image_size=16)
+    few.setup()
+    few.val = few.val.take(torch.arange(10))
+    SampleQuality(features, 20).check(few)
+
+
+def test_the_order_is_of_the_samples_of_the_first_seed(data, features):
+    images = data.split("test")[0]
+    noise = torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    sets = torch.cat([noise, images[:20]]), torch.cat([images[:20], noise])
+    result = SampleQuality(features, 40, 2)(GivenSamples(data, *((items, None) for items in sets)))
+    assert result.first.items.equal(sets[0])
+    assert len(set(result.order[-20:].tolist()) & set(range(20))) >= 18
+
+
 @pytest.mark.parametrize(("num_samples", "expected"), [(20, 5000), (2500, 5000), (3000, 6000)])
 def test_the_floor_is_chosen_from_5000_real_items_or_from_twice_as_many_as_samples(num_samples, expected):
     class Asked(Exception):
@@ -122,7 +157,19 @@ def test_too_few_real_items_are_said_before_anything_is_drawn(data, features):
         SampleQuality(features, 20).check(few)
 
 
-@pytest.mark.parametrize(("key", "value"), [("num_samples", 19), ("seeds", 0)])
+@pytest.mark.parametrize(("key", "value"), [("num_samples", 19), ("seeds", 0), ("seeds", 1001)])
 def test_numbers_out_of_range_are_refused_by_their_key(features, key, value):
     with pytest.raises(ValueError, match=rf"evaluation\.quality\.{key}"):
         SampleQuality(features, **{key: value})
+
+
+def test_the_edges_of_the_ranges_are_within_them(features):
+    for seeds in (1, 1000):
+        found = SampleQuality(features, 20, seeds)
+        assert (found.num_samples, found.seeds) == (20, seeds)
+
+
+def test_a_missing_extractor_is_said_before_anything_is_drawn(data, tmp_path):
+    features = OwnFeatures(str(tmp_path), str(tmp_path / "none.safetensors"))
+    with pytest.raises(LabError, match="cannot read the feature network"):
+        SampleQuality(features).check(data)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from subjects import GivenSamples
@@ -9,6 +10,8 @@ from subjects import GivenSamples
 from diffusion_lab.data import Digits
 from diffusion_lab.data.text_files import TextFiles
 from diffusion_lab.errors import LabError
+from diffusion_lab.metrics import text_quality
+from diffusion_lab.metrics.ngram_model import NgramModel
 from diffusion_lab.metrics.text_quality import TextQuality
 
 LENGTH, COUNT = 24, 20
@@ -85,6 +88,78 @@ def test_its_words_and_its_figure(data, measured):
     assert list(result.figures()) == ["typicality"]
 
 
+def test_the_first_samples_stand_from_the_most_to_the_least_probable(data, measured):
+    """A text that follows the rule of the data less and less, and other samples of another seed."""
+    likely, unlikely = torch.arange(LENGTH) % 8, -torch.arange(LENGTH) % 8
+    graded = torch.stack([torch.cat([likely[: LENGTH - k], unlikely[:k]]) for k in range(COUNT)])
+    shuffled = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))
+    result = measured(graded[shuffled], graded)
+    order = shuffled[result.order].tolist()
+    assert sum(abs(found - expected) for expected, found in enumerate(order)) / COUNT < 1.5
+    model = NgramModel(data.stream("train").numpy(), 5, 8)
+    nll = -model.log_probs(graded[shuffled].numpy()).sum(1)
+    assert result.order.tolist() == np.argsort(nll, kind="stable").tolist()
+    assert result.first.items.equal(graded[shuffled])
+
+
+@pytest.mark.parametrize(("most", "expected"), [(8, "5-gram@"), (7, "3-gram@")])
+def test_vocabularies_of_more_than_characters_have_an_n_gram_model_of_a_lower_order(
+    data, measured, monkeypatch, most, expected
+):
+    assert text_quality._MOST_SIGNS == 256  # as many as there are bytes
+    monkeypatch.setattr(text_quality, "_MOST_SIGNS", most)
+    real = data.split("val")[0][:COUNT]
+    found = measured(real).as_dict()
+    assert found["ngram_model"] == f"{expected}{data.fingerprint()['train'][:8]}"
+    assert found["ngram_nll_per_token"] == measured(real, order=int(expected[0])).as_dict()["ngram_nll_per_token"]
+
+
+def test_n_grams_may_be_as_long_as_the_sequences(data):
+    for name in ("distinct", "overlap"):
+        TextQuality(**{name: [LENGTH]}).check_parts(None, data)
+        with pytest.raises(ValueError, match="n-grams of 25 tokens do not fit into sequences"):
+            TextQuality(**{name: [1, LENGTH + 1]}).check_parts(None, data)
+
+
+def test_as_many_samples_as_real_text_are_enough_of_it(data):
+    TextQuality(len(data.val)).check(data)
+    with pytest.raises(ValueError, match=rf"{len(data.val) + 1} samples are measured .*the val split has"):
+        TextQuality(len(data.val) + 1).check(data)
+
+
+def test_its_facts_and_the_words_of_all_its_measures(data, measured):
+    real = data.split("val")[0]
+    result = measured(real[:COUNT], real[-COUNT:], distinct=[2], overlap=[4])
+    found = result.as_dict()
+    assert (found["num_samples"], found["length"], found["num_seeds"]) == (COUNT, LENGTH, 2)
+    assert (found["split"], found["evaluations"]) == ("val", 7.0)
+    names = ["n-gram nll per token", "n-gram nll per character", "entropy", "distinct 2", "overlap 4", "longest copy"]
+    line = result.summary()
+    for name in names:
+        key = name.replace("n-gram", "ngram").replace(" ", "_")
+        assert f"{name} {found[key]:.3g} ± {found[f'{key}_spread']:.3g} (real {found[f'{key}_floor']:.3g} ± " in line
+    assert line.count("(real ") == len(names)
+    assert f"; 20 samples and as many real ones, 2 seeds, val split, {found['ngram_model']}, 7 network" in line
+
+
+def test_tokens_beyond_the_vocabulary_are_masks_and_the_last_one_is_a_letter(data, measured):
+    highest = torch.full((COUNT, LENGTH), 7)
+    assert measured(highest).as_dict()["entropy"] == 0
+    for number in (8, -1):
+        one = highest.clone()
+        one[3, 5] = number
+        with pytest.raises(LabError, match="still masked"):
+            measured(highest, one)
+
+
+@pytest.mark.parametrize("seeds", [1, 1000])
+def test_from_one_to_a_thousand_seeds_are_drawn(seeds):
+    assert TextQuality(seeds=seeds).seeds == seeds
+    assert TextQuality(num_samples=1, order=1, distinct=[1], overlap=[]).order == 1
+    with pytest.raises(ValueError, match=r"evaluation\.text_quality\.seeds must be at most 1,000, got 1001"):
+        TextQuality(seeds=1001)
+
+
 def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measured, monkeypatch, tmp_path):
     class Uniform:
         label = "uniform@0"
@@ -146,3 +221,25 @@ def test_it_is_for_text_alone_and_needs_as_much_real_text(data):
 def test_a_number_out_of_range_is_refused_by_its_key(options):
     with pytest.raises(ValueError, match=rf"evaluation\.text_quality\.{next(iter(options))} must be at least 1, got 0"):
         TextQuality(**options)
+
+
+def test_a_language_model_is_looked_for_before_training_and_loaded_before_anything_is_drawn(
+    data, monkeypatch, tmp_path
+):
+    class Asked:
+        def __init__(self, path):
+            self.path, self.asked = path, []
+
+        def check(self):
+            self.asked.append("check")
+
+        def load(self):
+            self.asked.append("load")
+
+    monkeypatch.setattr(text_quality, "CausalLM", Asked)
+    evaluation = TextQuality(COUNT, causal_lm=str(tmp_path))
+    evaluation.check_parts(None, data)
+    assert evaluation.causal_lm.asked == ["check"]
+    evaluation.check(data)
+    assert evaluation.causal_lm.asked == ["check", "load"]
+    assert evaluation.causal_lm.path == str(tmp_path)

@@ -4,6 +4,7 @@ import pytest
 from subjects import GivenSamples
 
 from diffusion_lab.data import Digits
+from diffusion_lab.errors import LabError
 from diffusion_lab.metrics.own_features import OwnFeatures
 from diffusion_lab.metrics.training_distances import TrainingDistances
 
@@ -45,3 +46,23 @@ def test_there_are_figures_of_the_pairs_and_of_the_distances(data, of):
 def test_a_number_out_of_range_is_refused_by_its_key():
     with pytest.raises(ValueError, match=r"evaluation\.memorization\.num_samples must be at least 1, got 0"):
         TrainingDistances(None, 0)
+    assert TrainingDistances(None, 1).num_samples == 1
+
+
+def test_a_missing_extractor_is_said_before_anything_is_drawn(data, tmp_path):
+    features = OwnFeatures(str(tmp_path), str(tmp_path / "none.safetensors"))
+    with pytest.raises(LabError, match="cannot read the feature network"):
+        TrainingDistances(features).check(data)
+
+
+def test_the_numbers_for_a_file_and_the_line_for_people_name_the_extractor(data, of):
+    result = of(data.split("test")[0][:12])
+    found = result.as_dict()
+    assert list(found) == [
+        *("nearer", "threshold", "median_ratio"),
+        *("extractor", "extractor_hash", "num_samples", "evaluations"),
+    ]
+    assert (found["num_samples"], found["evaluations"]) == (12, 7.0)
+    assert found["extractor"] == f"own/Digits@{found['extractor_hash'][:8]}"
+    assert result.summary() == f"{result.found.summary()}; features of {found['extractor']}"
+    assert len(result.found.held_out.index) == len(data.val)

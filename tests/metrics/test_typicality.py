@@ -38,3 +38,11 @@ def test_equally_typical_samples_stay_in_their_order():
 def test_what_has_no_order_is_refused(samples, real, k, message):
     with pytest.raises(ValueError, match=message):
         typicality_order(samples, real, k)
+
+
+def test_five_neighbours_count_where_nothing_is_said():
+    """A denser group of five real items makes a sample typical, and one of four does not."""
+    samples = torch.tensor([[10.0], [0.0]])
+    real = torch.cat([torch.linspace(-0.5, 0.5, 8)[:, None], torch.full((5, 1), 10.0)])
+    assert typicality_order(samples, real).tolist() == [0, 1]
+    assert typicality_order(samples, real[:-1]).tolist() == [1, 0]
