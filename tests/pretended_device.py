@@ -50,15 +50,18 @@ class There(Tensor):
 
 
 class _Functions(TorchFunctionMode):
-    """What PyTorch cannot do with tensors of a class of one's own: lists, and views in inference mode."""
+    """What PyTorch cannot do with tensors of a class of one's own: lists of and from them, and views in inference."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if func is Tensor.tolist and isinstance(args[0], There):
             return args[0].detach().values.tolist()
+        if func in (torch.tensor, torch.as_tensor) and torch.device(kwargs.get("device") or "cpu") == DEVICE:
+            return func(*args, **{**kwargs, "device": _CPU}).to(DEVICE)
         if not torch.is_inference_mode_enabled():
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         with torch.inference_mode(False), torch.no_grad():
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
 
 class _Operations(TorchDispatchMode):

@@ -58,6 +58,7 @@ def test_what_is_mixed_with_the_cpu_is_told():
         assert (x + 1).tolist() == [1, 2, 3]
         assert torch.equal(x.cpu(), torch.arange(3))
         assert (x * torch.tensor(2)).tolist() == [0, 2, 4]
+        assert torch.tensor([1.5, 2], device=device).add(1).cpu().tolist() == [2.5, 3]
         for mixed in (lambda: x + torch.ones(3), lambda: torch.cat([x, torch.ones(3)]), lambda: torch.ones(3)[x]):
             with pytest.raises(RuntimeError, match="on the"):
                 mixed()
