@@ -169,6 +169,8 @@ def check(row, settings):
 
 
 ROWS, IMPOSSIBLE = covering_array(EVERY, 2, FORBIDDEN)
+#: The first rows cover the most pairs.
+QUICK = 30
 
 
 def test_the_rows_cover_every_pair_that_is_not_refused():
@@ -179,7 +181,9 @@ def test_the_rows_cover_every_pair_that_is_not_refused():
             assert refused != (frozenset(items) in seen), items
 
 
-@pytest.mark.parametrize("number", range(len(ROWS)))
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=() if number < QUICK else pytest.mark.slow) for number in range(len(ROWS))]
+)
 def test_options_that_go_together_train_and_sample_a_step(settings, number):
     check(ROWS[number], settings)
 

@@ -225,13 +225,12 @@ def test_in_python_parts_are_built_as_a_run_begins_with_them(tmp_path, coarse_fi
     assert any(not torch.equal(value, other[name]) for name, value in begun.items())
 
 
-def test_in_python_a_run_is_loaded_with_the_sampler_that_is_typed(tmp_path, coarse_figures):
-    path = diffusion_lab.train([*TINY, "trainer.max_epochs=1", f"paths.output_dir={tmp_path}"]).folder.path
-    run = diffusion_lab.load_run(path, overrides="sampler=ddim sampler.num_steps=3 grid=quadratic clip=none")
+def test_in_python_a_run_is_loaded_with_the_sampler_that_is_typed(recorded):
+    run = diffusion_lab.load_run(recorded.path, overrides="sampler=ddim sampler.num_steps=3 grid=quadratic clip=none")
     assert run.parts.pipeline.draw(2).evaluations == 3
     assert (run.settings.sampler["eta"], run.settings.clip) == (0.0, {})
     assert run.settings.grid["_target_"].endswith("Quadratic")
-    assert diffusion_lab.load_run(path, overrides=["sampler.num_steps=2"]).settings.sampler["num_steps"] == 2
+    assert diffusion_lab.load_run(recorded.path, overrides=["sampler.num_steps=2"]).settings.sampler["num_steps"] == 2
 
 
 @pytest.mark.parametrize(
@@ -243,10 +242,9 @@ def test_in_python_a_run_is_loaded_with_the_sampler_that_is_typed(tmp_path, coar
         ("sampler=ddim sampler.num_step=4", r"no key sampler.num_step; did you mean num_steps"),
     ],
 )
-def test_in_python_a_change_that_a_run_cannot_take_is_named(typed, said, tmp_path, coarse_figures):
-    path = diffusion_lab.train([*TINY, "trainer.max_steps=1", f"paths.output_dir={tmp_path}"]).folder.path
+def test_in_python_a_change_that_a_run_cannot_take_is_named(typed, said, recorded):
     with pytest.raises(diffusion_lab.errors.LabError, match=said):
-        diffusion_lab.load_run(path, overrides=typed)
+        diffusion_lab.load_run(recorded.path, overrides=typed)
 
 
 @pytest.mark.parametrize("typed", ["network.base_chanels=8", ["network.base_chanels=8"]])

@@ -132,7 +132,7 @@ def held_to_its_promise(number, tmp_path, monkeypatch):
     return "refused"
 
 
-@pytest.mark.parametrize("first", range(0, 100, 20))
+@pytest.mark.parametrize("first", [0, 20, *(pytest.param(first, marks=pytest.mark.slow) for first in (40, 60, 80))])
 def test_what_is_typed_is_read_or_refused_by_name(first, tmp_path, monkeypatch):
     counts = [held_to_its_promise(number, tmp_path, monkeypatch) for number in range(first, first + 20)]
     assert {"read", "refused"} == set(counts)
