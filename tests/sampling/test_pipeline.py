@@ -9,23 +9,14 @@ import torch
 from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
-from diffusion_lab.networks import Network
 from diffusion_lab.parameterizations import X0, Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline
 from diffusion_lab.sampling.grids import Trailing
 from diffusion_lab.schedules import LinearSchedule
+from plain_network import Plain
 
 PROCESS = Gaussian(LinearSchedule(100))
-
-
-class Plain(Network):
-    def __init__(self, weight=0.5):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(weight))
-
-    def forward(self, x, c_noise, condition=None):
-        return self.weight * x
 
 
 class Labelled(Plain):

@@ -10,7 +10,6 @@ from pytorch_lightning.loggers import CSVLogger
 from conftest import Batches
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.data import Batch
-from diffusion_lab.networks import Network
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives import Objective, UniformTimes
 from diffusion_lab.parameterizations import Eps
@@ -19,6 +18,7 @@ from diffusion_lab.schedules import LinearSchedule
 from diffusion_lab.training.epoch_means import EpochMeans
 from diffusion_lab.training.lr_schedule import LearningRateSchedule
 from diffusion_lab.training.module import DiffusionModule
+from plain_network import Plain
 from two_processes import in_two_processes
 
 #: Lightning and its torch, about themselves.
@@ -26,15 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 
 K = 4
 PROCESS = Gaussian(LinearSchedule(100))
-
-
-class Plain(Network):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))
-
-    def forward(self, x, c_noise, condition=None):
-        return self.weight * x
 
 
 class Labelled(Plain):
@@ -105,7 +96,7 @@ def fit(tmp_path, made, batches, more=(), **arguments):
 
 def test_every_term_is_logged_by_its_name_and_averaged_over_samples(tmp_path):
     """Batches of three and one: the mean over samples is not that of the batches."""
-    logged = fit(tmp_path, module(Plain(), Terms()), [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0])])
+    logged = fit(tmp_path, module(Plain(1), Terms()), [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0])])
     assert logged["train/loss_epoch"] == logged["val/loss"] == pytest.approx(4)
     assert logged["train/twice_epoch"] == logged["val/twice"] == pytest.approx(8)
     assert (logged["train/loss_step"], logged["train/twice_step"]) == (10, 20)
@@ -113,18 +104,18 @@ def test_every_term_is_logged_by_its_name_and_averaged_over_samples(tmp_path):
 
 def test_a_network_without_a_condition_gets_none(tmp_path):
     objective = Terms()
-    fit(tmp_path, module(Plain(), objective), [batch(0, [1.0, 2.0])])
+    fit(tmp_path, module(Plain(1), objective), [batch(0, [1.0, 2.0])])
     assert objective.seen == [None, None]
 
 
 def test_labels_reach_the_objective_in_training_and_validation(tmp_path):
     objective = Terms()
-    fit(tmp_path, module(Labelled(), objective), [batch(0, [1.0, 2.0, 3.0])])
+    fit(tmp_path, module(Labelled(1), objective), [batch(0, [1.0, 2.0, 3.0])])
     assert [seen.tolist() for seen in objective.seen] == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_labels_are_dropped_for_each_sample_and_only_while_training(tmp_path):
-    network, objective = Labelled(), Terms()
+    network, objective = Labelled(1), Terms()
     network.condition_dropout = 0.25
     values = [1.0] * 2000
     fit(tmp_path, module(network, objective), [batch(0, values)])
@@ -138,7 +129,7 @@ def test_labels_are_dropped_for_each_sample_and_only_while_training(tmp_path):
 
 def test_which_labels_are_dropped_depends_on_the_row_alone(tmp_path):
     """So that several processes drop what one would."""
-    network, objective = Labelled(), Terms()
+    network, objective = Labelled(1), Terms()
     network.condition_dropout = 0.5
     made = module(network, objective)
     whole = batch(0, [1.0] * 64)
@@ -151,7 +142,7 @@ def test_which_labels_are_dropped_depends_on_the_row_alone(tmp_path):
 def test_training_is_weighted_and_validation_is_not(tmp_path):
     """Batches of three and one: the mean of a term over samples, each times its weight."""
     objective = Terms()
-    made = module(Plain(), objective, Weighted())
+    made = module(Plain(1), objective, Weighted())
     logged = fit(tmp_path, made, [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0])])
     assert logged["train/loss_epoch"] == pytest.approx((1 * 1 + 2 * 2 + 3 * 3 + 1 * 10) / 4)
     assert (logged["train/loss_step"], logged["train/twice_step"]) == (10, 20)
@@ -174,7 +165,7 @@ class Logged(pl.Callback):
 
 def divided(rank, folder):
     """Fit to two batches, of which a process sees a part; return what it logs, its weight and what its times learn."""
-    network, times, steps = Plain(), Weighted(), Logged()
+    network, times, steps = Plain(1), Weighted(), Logged()
     made = module(network, Terms(), times)
     made.optimizer = functools.partial(torch.optim.SGD, lr=0.01)
     wholes = [batch(0, [1.0, 2.0, 3.0]), batch(1, [10.0, 20.0])]
@@ -199,7 +190,7 @@ def test_two_processes_log_descend_and_learn_what_one_does(tmp_path):
 
 
 def test_the_gradient_is_that_of_the_weighted_mean(tmp_path):
-    network = Plain()
+    network = Plain(1)
     made = module(network, Terms(), Weighted())
     made.optimizer = functools.partial(torch.optim.SGD, lr=1.0)
     fit(tmp_path, made, [batch(0, [1.0, 2.0, 3.0])])
@@ -211,17 +202,17 @@ def test_times_are_learned_from_the_losses_of_a_whole_batch_without_weights(tmp_
     whole = batch(0, [1.0, 2.0, 3.0])
     parts = [Batch(whole.x[rows], None, whole.row[rows], 0, 0, 3) for rows in (slice(1), slice(1, 3), slice(1))]
     times = Weighted()
-    fit(tmp_path, module(Plain(), Terms(), times), parts, accumulate_grad_batches=2)
+    fit(tmp_path, module(Plain(1), Terms(), times), parts, accumulate_grad_batches=2)
     assert times.learned == [([0.01, 0.02, 0.03], [1, 2, 3])]
 
 
 def test_what_was_learned_is_in_a_checkpoint_and_nothing_is_for_times_that_do_not_learn():
     checkpoint = {}
-    module(Plain(), Terms()).on_save_checkpoint(checkpoint)
+    module(Plain(1), Terms()).on_save_checkpoint(checkpoint)
     assert checkpoint == {}
-    module(Plain(), Terms()).on_load_checkpoint(checkpoint)
+    module(Plain(1), Terms()).on_load_checkpoint(checkpoint)
     times = Weighted()
-    made = module(Plain(), Terms(), times)
+    made = module(Plain(1), Terms(), times)
     made.on_save_checkpoint(checkpoint)
     made.on_load_checkpoint(checkpoint)
     assert times.restored == {"batches": torch.tensor(0)}
@@ -245,7 +236,7 @@ def drawn(tmp_path, *places, accumulate=1):
     objective = Drawing()
     x = torch.tensor([1.0, 2.0]).reshape(-1, 1, 1, 1)
     batches = [Batch(x, None, torch.arange(2), epoch, index, 2) for epoch, index in places]
-    made = module(Plain(), objective)
+    made = module(Plain(1), objective)
     fit(tmp_path, made, batches, accumulate_grad_batches=accumulate)
     return objective
 

@@ -10,24 +10,15 @@ import torch
 from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import RunInterrupted
-from diffusion_lab.networks import Network
 from diffusion_lab.parameterizations import Eps
 from diffusion_lab.processes import Gaussian
 from diffusion_lab.sampling import ClassifierFree, Pipeline, Trajectory
 from diffusion_lab.schedules import LinearSchedule
 from diffusion_lab.training.graceful_interrupt import GracefulInterrupt
 from diffusion_lab.training.sample_grid import SampleGrid, draw_caption
+from plain_network import Plain
 
 PROCESS = Gaussian(LinearSchedule(100))
-
-
-class Plain(Network):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, x, c_noise, condition=None):
-        return self.weight * x
 
 
 class Labelled(Plain):
