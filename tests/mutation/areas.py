@@ -61,6 +61,11 @@ AREAS = {
             READS_SIGNATURES,
         ),
     ),
+    "networks": _mirrored("networks", tests=(READS_SIGNATURES, "test_other_device.py")),
+    "data": Area(
+        ("codecs", "data", "vocabulary"),
+        ("codecs", "data", "test_vocabulary.py", "test_other_device.py", "runs/test_train.py", READS_SIGNATURES),
+    ),
     "runs": _mirrored("run_folder", "reproduction", tests=("runs/test_train.py",)),
     "measures": _mirrored("likelihood", "metrics", tests=("runs/test_evaluate.py", READS_SIGNATURES)),
     "statistics": _mirrored(
