@@ -207,7 +207,7 @@ def test_the_shares_of_a_step_add_up():
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("what", ["training", "sampling", "exactness"])
 def test_the_script_prints_a_table_and_saves_every_row(what, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path))
@@ -257,7 +257,7 @@ def test_the_script_prints_a_table_for_each_pair_of_networks(tmp_path, capsys, m
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_script_prints_the_shares_and_the_tables_of_text(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DIFFUSION_LAB_DATA_DIR", str(tmp_path))
     out = tmp_path / "benchmark.json"
