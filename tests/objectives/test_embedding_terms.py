@@ -61,6 +61,17 @@ def test_each_term_is_what_the_paper_says():
     assert set(found) == set(EmbeddingTerms.units)
 
 
+def test_the_terms_of_bfloat16_codes_are_computed_in_float32():
+    objective, denoiser, codec = parts()
+    codec.bfloat16()
+    z0 = codec.encode(TOKENS)
+    found = objective(denoiser, z0, torch.ones(3, dtype=torch.float64), Noise(ROWS, 0))
+    assert {name: value.dtype for name, value in found.items()} == dict.fromkeys(EmbeddingTerms.units, torch.float32)
+    x0 = z0 + 0.2 * Noise(ROWS, 0).at("codes").normal((4, 5)).bfloat16()
+    left = objective.process.schedule.alpha(torch.ones(3, dtype=torch.float64)).bfloat16()[:, None, None] * x0
+    torch.testing.assert_close(found["end"], left.float().square().flatten(1).mean(1), rtol=1e-6, atol=0)
+
+
 def test_in_continuous_time_no_step_is_the_first():
     found, codec, _ = terms(steps=None, t=(0.0, 0.3, 0.5))
     x0 = codec.vectors[TOKENS] + 0.2 * Noise(ROWS, 0).at("codes").normal((4, 5))
