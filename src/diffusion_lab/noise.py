@@ -102,7 +102,7 @@ class Noise:
         size = math.prod(shape)
         a, b, c, d = self._words(2 * size)
         high, low = torch.cat((a, c), dim=1), torch.cat((b, d), dim=1)
-        bits = ((high << 21) | (low >> 11)) & ((1 << 53) - 1)
+        bits = (high << 21) | (low >> 11)
         return (bits[:, :size].double() * 2.0**-53).reshape(len(self.rows), *shape)
 
     def _words(self, per_row: int) -> tuple[Tensor, ...]:

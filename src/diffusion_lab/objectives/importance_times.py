@@ -65,7 +65,7 @@ class ImportanceTimes(TimeSampler):
 
     def quantile(self, u: Tensor) -> Tensor:
         ends, probabilities = self._ends.to(u.device), self.probabilities.to(u.device)
-        bucket = torch.searchsorted(ends, u, right=True).clamp(max=self.buckets - 1)
+        bucket = torch.searchsorted(ends, u).clamp(max=self.buckets - 1)
         within = 1 - (ends[bucket] - u) / probabilities[bucket]
         return torch.where(self._learned.to(u.device), (bucket + within.clamp(0, 1)) / self.buckets, u)
 

@@ -22,8 +22,8 @@ def block_times(t: Tensor, blocks: int, steps: int | None, noise: Noise) -> Tens
     stratum = noise.uniform((blocks,)).argsort(dim=1)  # [B, blocks]
     if steps is None:
         return (stratum + t[:, None]) / blocks
-    row = stratum * steps + (t[:, None] * steps).round().long()  # 1, …, blocks · T
-    return -(-row // blocks).double() / steps
+    row = stratum * steps + (t[:, None] * steps).round()  # 1, …, blocks · T
+    return -(-row // blocks) / steps
 
 
 def position_times(t: Tensor, block_size: int | None, z: Tensor, steps: int | None, noise: Noise) -> Tensor:

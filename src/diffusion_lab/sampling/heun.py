@@ -77,7 +77,7 @@ class Heun(GaussianSampler):
         raised = torch.minimum(level * (1 + self.churn), sigma_1 / alpha_1)
         raised = torch.where((level >= low) & (level <= high) & raised.isfinite(), raised, level)
         earlier = torch.where(raised > level, self.process.schedule.time(-2 * raised.log()), t)
-        added = torch.where(raised > level, (raised**2 - level**2).clamp(min=0).sqrt(), 0) * self.churn_noise
+        added = torch.where(raised > level, (raised**2 - level**2).sqrt(), 0) * self.churn_noise
         alpha_earlier = self.process.schedule.alpha(earlier)
         ratio = torch.where(raised > level, alpha_earlier / alpha, 1)
         noisier = z + per_sample(alpha * added, z) * noise.normal(z.shape[1:]).to(z)

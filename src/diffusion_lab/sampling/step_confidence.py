@@ -22,7 +22,7 @@ def step_confidence(process: Process, walk: Walk, step: Step, constraint: Constr
 
 
 def _predicted(process: Process, walk: Walk, step: Step) -> Tensor | None:
-    if step.prediction is None or step.before is None:
+    if step.prediction is None:
         return None
     here, prediction = walk.drawn((step.t, step.s)), step.prediction
     if here == slice(None):

@@ -77,7 +77,7 @@ class BetaTable(SignalDecay):
     def time(self, log_snr: Tensor) -> Tensor:
         table = self._table(log_snr.device)
         log_snr = log_snr.double()
-        row = (torch.searchsorted(-table[1:].contiguous(), -log_snr.contiguous(), right=True)).clamp(max=self.steps - 1)
+        row = torch.searchsorted(-table[1:], -log_snr.contiguous()).clamp(max=self.steps - 1)
         left, right = table[row], table[row + 1]
         linear = (log_snr - left) / (right - left)
         vanishing = 1 - torch.sigmoid(log_snr) / torch.sigmoid(left)

@@ -36,7 +36,8 @@ class LinearSchedule(VariancePreserving):
     ) -> None:
         if steps is not None and steps < 2:
             raise ValueError(f"schedule.steps must be at least 2, got {steps}")
-        betas = torch.linspace(beta_start, beta_end, steps or 1000, dtype=torch.float64) * (1000 / (steps or 1000))
+        count = steps or 1000
+        betas = torch.linspace(beta_start, beta_end, count, dtype=torch.float64) * (1000 / count)
         if not bool(((betas > 0) & (betas < 1)).all()):
             of = "of 1000 steps" if steps is None else "scaled by 1000/steps"
             raise ValueError(
