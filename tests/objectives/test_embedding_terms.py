@@ -36,7 +36,7 @@ def parts(scale=0.5, steps=10, noise=0.2):
     return EmbeddingTerms(process, parameterization, codec), Denoiser(Scaled(scale), parameterization), codec
 
 
-def terms(scale=0.5, t=(0.1, 0.4, 1.0), **arguments):
+def terms(scale=0.5, t=(0.1, 0.2, 1.0), **arguments):
     objective, denoiser, codec = parts(scale, **arguments)
     found = objective(denoiser, codec.encode(TOKENS), torch.tensor(t, dtype=torch.float64), Noise(ROWS, 0))
     return found, codec, denoiser
@@ -47,7 +47,7 @@ def test_each_term_is_what_the_paper_says():
     vectors = codec.vectors[TOKENS]
     x0 = vectors + 0.2 * Noise(ROWS, 0).at("codes").normal((4, 5))
     eps = Noise(ROWS, 0).at("noise").normal((4, 5))
-    alpha_bar = [1 - math.sqrt(t + 1e-4) for t in (0.1, 0.4)]
+    alpha_bar = [1 - math.sqrt(t + 1e-4) for t in (0.1, 0.2)]
     for row, left in enumerate(alpha_bar):
         z = math.sqrt(left) * x0[row] + math.sqrt(1 - left) * eps[row]
         target = vectors[row] if row == 0 else x0[row]  # the first of ten steps

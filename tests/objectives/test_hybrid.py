@@ -5,9 +5,9 @@ from torch import nn
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.noise import Noise
 from diffusion_lab.objectives import Hybrid, UniformTimes, bound_term
-from diffusion_lab.parameterizations import Denoiser, Eps, LearnedVariance
+from diffusion_lab.parameterizations import Denoiser, Eps, LearnedVariance, V
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.schedules import LinearSchedule
+from diffusion_lab.schedules import FlowSchedule, LinearSchedule
 
 PROCESS = Gaussian(LinearSchedule(100))
 PARAMETERIZATION = LearnedVariance(PROCESS, Eps(PROCESS))
@@ -53,3 +53,9 @@ def test_the_bound_trains_the_variance_alone():
 def test_its_weight_is_positive(weight):
     with pytest.raises(ValueError, match=rf"objective\.bound_weight must be positive, got {weight}"):
         terms(Net(), bound_weight=weight)
+
+
+def test_it_needs_steps():
+    process = Gaussian(FlowSchedule())
+    with pytest.raises(ValueError, match="objective=vlb and objective=hybrid need a schedule of T steps"):
+        Hybrid(process, LearnedVariance(process, V(process)), Pixels())

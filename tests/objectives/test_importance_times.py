@@ -42,6 +42,28 @@ def test_until_each_bucket_has_its_history_times_are_uniform():
     assert not torch.equal(times(noise), uniform(noise))
 
 
+def test_there_is_a_bucket_for_each_step_and_100_in_continuous_time():
+    assert [len(ImportanceTimes(process, 64).probabilities) for process in (DISCRETE, CONTINUOUS)] == [STEPS, 100]
+
+
+def test_in_continuous_time_a_bucket_holds_the_times_up_to_its_end():
+    """Bucket k of K is (k/K, (k + 1)/K], and time 0 is of the first."""
+    times = ImportanceTimes(CONTINUOUS, 64, buckets=4, history=1, uniform_share=0.2)
+    ends = torch.arange(1, 5, dtype=torch.float64) / 4
+    times.update(ends, torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64))
+    expected = [0.8 * size / 10 + 0.05 for size in (1, 2, 3, 4)]
+    assert times.probabilities.tolist() == pytest.approx(expected, rel=1e-12)
+    t = torch.cat([torch.zeros(1, dtype=torch.float64), ends, torch.nextafter(ends[:3], ends[1:])])
+    weights = [1 / (4 * expected[bucket]) for bucket in (0, 0, 1, 2, 3, 1, 2, 3)]
+    assert times.weight(t).tolist() == pytest.approx(weights, rel=1e-12)
+
+
+@pytest.mark.parametrize("arguments", [{"buckets": 1}, {"buckets": 4, "uniform_share": 1.0}])
+def test_of_one_bucket_and_of_uniform_times_alone_all_weights_are_1(arguments):
+    times = taught(CONTINUOUS, **arguments)
+    assert times.weight(ROWS).tolist() == pytest.approx([1] * STEPS)
+
+
 def test_no_time_is_above_one_though_the_probabilities_sum_up_to_less_by_rounding():
     largest = torch.tensor([1 - 2.0**-53], dtype=torch.float64)
     short = 0
@@ -215,6 +237,7 @@ def test_how_many_batches_it_takes_until_times_are_not_uniform(arguments, fewest
         (CONTINUOUS, {"buckets": 0}, r"time_sampling\.buckets must be at least 1, got 0"),
         (CONTINUOUS, {"history": 0}, r"time_sampling\.history must be at least 1, got 0"),
         (CONTINUOUS, {"uniform_share": 0.0}, r"time_sampling\.uniform_share must be above 0 and at most 1, got 0"),
+        (CONTINUOUS, {"uniform_share": 1.5}, r"time_sampling\.uniform_share must be above 0 and at most 1, got 1\.5"),
     ],
 )
 def test_arguments_out_of_range_are_refused(process, arguments, said):

@@ -1,6 +1,7 @@
 """The bound of block diffusion against masked diffusion, and against the cross-entropy of an autoregressive model."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -98,3 +99,26 @@ def test_each_block_is_destroyed_by_a_time_of_its_own_and_predicted_from_clean_o
         expected += torch.where(z_t[:, here] == process.mask, nll, 0).sum(1) / times[:, block] / LENGTH
     torch.testing.assert_close(loss, expected.float(), atol=1e-5, rtol=1e-5)
     assert 0.2 < float((z_t == process.mask).double().mean()) < 0.8
+
+
+@pytest.mark.parametrize("steps", [None, 8])
+@pytest.mark.parametrize("kind", [Absorbing, Uniform])
+def test_its_terms_are_means_over_all_dimensions_of_a_state(kind, steps):
+    process, generator = kind(LogLinearSchedule(steps), VOCAB), torch.Generator().manual_seed(2)
+    z0, raw = data(8), torch.randn(8, LENGTH, VOCAB, generator=generator)
+    t = torch.arange(1, 9, dtype=torch.float64) / 8
+
+    def terms(*shape):
+        denoiser = Denoiser(lambda *_: raw.view(8, *shape, VOCAB), Logits(process))
+        return TokenBound(process, 0.1)(denoiser, z0.view(8, *shape), t, Noise(torch.arange(8), 4))
+
+    found = terms(2, LENGTH // 2)
+    for name, value in terms(LENGTH).items():
+        torch.testing.assert_close(found[name], value)
+        assert value.dtype == torch.float32
+
+
+@pytest.mark.parametrize("factor", [-0.1, math.inf, math.nan])
+def test_the_factor_of_the_cross_entropy_is_a_number_that_is_not_negative(factor):
+    with pytest.raises(ValueError, match=rf"objective\.cross_entropy must be 0 or more and finite, got {factor}"):
+        TokenBound(Absorbing(LogLinearSchedule(), VOCAB), factor)

@@ -86,8 +86,11 @@ def test_the_loss_is_t_times_a_term_so_that_its_mean_is_the_bound():
     def denoiser(z, t, condition):
         return exact(process, z, t)
 
-    loss = float(objective(denoiser, z0, t, noise)["loss"].mean())
-    assert loss == pytest.approx(bound(50, "beta") - float(process.prior_kl(z0).mean()) / math.log(2), rel=0.05)
+    loss = objective(denoiser, z0, t, noise)["loss"]
+    assert loss.dtype == torch.float32
+    assert float(loss.mean()) == pytest.approx(
+        bound(50, "beta") - float(process.prior_kl(z0).mean()) / math.log(2), rel=0.05
+    )
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
@@ -107,3 +110,17 @@ def test_it_needs_steps():
     process = Gaussian(FlowSchedule())
     with pytest.raises(ValueError, match=r"objective=vlb and objective=hybrid need a schedule of T steps"):
         VariationalBound(process, V(process), Pixels())
+    t = torch.full((2,), 0.5, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"the variational bound needs a schedule with steps \(schedule\.steps\)"):
+        bound_term(process, Pixels(), POINTS, t, exact(process, POINTS, t))
+
+
+def test_a_codec_may_say_in_single_precision_how_probable_the_data_is():
+    class Single(Pixels):
+        def log_likelihood(self, x, z0):
+            return super().log_likelihood(x, z0).float()
+
+    process, t = Gaussian(LinearSchedule(100)), torch.full((2,), 0.01, dtype=torch.float64)
+    prediction = exact(process, POINTS + 0.01, t)
+    found, expected = (bound_term(process, codec, POINTS, t, prediction) for codec in (Single(), Pixels()))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)

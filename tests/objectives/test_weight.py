@@ -112,6 +112,7 @@ def test_the_weighted_loss_is_the_same_whatever_the_network_predicts(weight):
         noise = Noise(torch.arange(16), 0)
         t = UniformTimes(process, 16)(noise.at("time"))
         losses.append(objective(denoiser, z0, t, noise)["loss"])
+    assert losses[0].dtype == torch.float32
     for loss in losses[1:]:
         torch.testing.assert_close(loss, losses[0], rtol=1e-4, atol=1e-7)
 
