@@ -30,10 +30,11 @@ def test_probabilities_that_sum_to_a_little_less_than_1_never_lead_beyond_the_la
     assert bool((Categorical(log_probs).sample(Noise(torch.arange(50_000), 2)) == 0).all())
 
 
-def test_a_category_that_is_too_rare_for_float32_noise_is_drawn():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_category_that_is_too_rare_for_float32_noise_is_drawn(dtype):
     """Gumbel noise in float32 ends near 16.6, and would never find a category of 1e-9 beside one of nearly 1."""
     rare, rows = 1e-9, torch.arange(2)
-    log_probs = torch.tensor([1 - rare, rare], dtype=torch.float64).log().expand(2, 1, 2)
+    log_probs = torch.tensor([1 - rare, rare], dtype=torch.float64).log().to(dtype).expand(2, 1, 2)
 
     class Late(Noise):
         def uniform(self, shape):

@@ -83,3 +83,23 @@ def test_categories_reach_the_network_as_integers_and_logits_come_back_as_number
     logits = denoiser(torch.tensor([[3, 7, 255]]), torch.ones(1, dtype=torch.float64))
     assert logits.shape == (1, 3, 5)
     assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("takes_time", "asked"), [(None, 3), (True, 3), (False, 2)])
+def test_what_a_network_says_is_remembered_for_a_while_if_it_is_not_told_the_time(takes_time, asked):
+    """One that does not say whether it is told is asked each time."""
+
+    class Doubling:
+        def __call__(self, x, c_noise, condition):
+            return 2 * x
+
+    network = Doubling()
+    if takes_time is not None:
+        network.takes_time = takes_time
+    denoiser = Denoiser(network, Eps(Gaussian(LinearSchedule(100))))
+    z_t, t = torch.ones(1, 2), torch.ones(1, dtype=torch.float64)
+    with denoiser.remembering():
+        for _ in range(2):
+            assert torch.equal(denoiser.raw(z_t, t), 2 * z_t)
+    denoiser.raw(z_t, t)
+    assert denoiser.evaluations == asked

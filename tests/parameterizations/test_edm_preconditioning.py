@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -42,6 +44,9 @@ def test_input_and_target_have_unit_variance_at_every_noise_level(schedule):
         torch.testing.assert_close(values.std(1), torch.ones(len(TIMES)).double(), rtol=0, atol=0.02)
 
 
-def test_sigma_data_is_positive():
-    with pytest.raises(ValueError, match=r"parameterization\.sigma_data must be positive and finite, got 0"):
-        EDM(Gaussian(EDMSchedule()), 0.0)
+@pytest.mark.parametrize("sigma_data", [0.0, math.inf])
+def test_sigma_data_is_positive_and_finite(sigma_data):
+    with pytest.raises(
+        ValueError, match=rf"parameterization\.sigma_data must be positive and finite, got {sigma_data}"
+    ):
+        EDM(Gaussian(EDMSchedule()), sigma_data)

@@ -25,6 +25,10 @@ def test_in_steps_every_row_is_equally_likely(steps):
     found = torch.bincount((times * steps).round().long().flatten() - 1, minlength=steps)
     assert len(found) == steps
     assert bool(((found / 12_000 - 1 / steps).abs() < 0.02).all())
+    assert times.dtype == torch.float64
+    for beyond in (0.0, 2.0):  # the last bit of a row says nothing
+        nearly = torch.nextafter(rows, torch.full_like(rows, beyond))
+        assert torch.equal(block_times(nearly, 4, steps, NOISE), times)
 
 
 @pytest.mark.parametrize("steps", [None, 7])

@@ -9,6 +9,7 @@ from diffusion_lab.objectives import TokenBound
 from diffusion_lab.parameterizations import Denoiser, Logits, LogScores
 from diffusion_lab.processes import Absorbing, TokenLogProbs, Uniform
 from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule
+from pretended_device import There, pretended_device
 
 V = 4
 PROCESSES = {"absorbing": Absorbing, "uniform": Uniform}
@@ -28,6 +29,7 @@ def test_what_is_destroyed_has_the_limit_as_its_distribution(name, limit):
     process = PROCESSES[name](LogLinearSchedule(), V)
     assert (process.limit.tolist(), process.limit.dtype) == (limit, torch.float64)
     assert process.provides() == {"num_states": len(limit)}
+    assert process.facts == {"temperature": 1.0}
     u = (torch.arange(8, dtype=torch.float64) / 8).expand(2, 8)
     assert process.destroyed(u)[1].tolist() == ([4] * 8 if name == "absorbing" else [0, 0, 1, 1, 2, 2, 3, 3])
     assert process.destroyed(torch.tensor([1 - 2**-53], dtype=torch.float64)).tolist() == [len(limit) - 1]
@@ -105,6 +107,7 @@ def test_the_prior_has_what_the_end_of_the_schedule_leaves():
     process = Absorbing(LogLinearSchedule(remaining=0.2), V)
     z = process.prior((50,), Noise(torch.arange(400), 0))
     assert float((z == process.mask).double().mean()) == pytest.approx(0.8, abs=0.02)
+    assert stats.chisquare(torch.bincount(z[z != process.mask], minlength=V).numpy()).pvalue > 1e-3
     assert float(process.prior_kl(torch.zeros(3, 50, dtype=torch.int64))[0]) == pytest.approx(
         50 * (0.2 * torch.log(torch.tensor(4.0))).item()
     )
@@ -277,7 +280,8 @@ def test_guidance_by_scores_that_allow_a_token_nowhere_is_of_probabilities(scale
 
 
 @pytest.mark.parametrize(
-    ("scale", "expected"), [(0.5, [1.0, 0.0, 0.0]), (1.0, [0.5, 0.5, 0.0]), (2.0, [0.0, 1.0, 0.0])]
+    ("scale", "expected"),
+    [(0.0, [1.0, 0.0, 0.0]), (0.5, [1.0, 0.0, 0.0]), (1.0, [0.5, 0.5, 0.0]), (2.0, [0.0, 1.0, 0.0])],
 )
 def test_guidance_towards_what_is_impossible_without_a_label_takes_the_limit(scale, expected):
     free, given = (TokenLogProbs(torch.tensor([[probs]]).log()) for probs in ([0.4, 0.0, 0.6], [0.5, 0.5, 0.0]))
@@ -316,3 +320,21 @@ def test_gradients_are_finite_with_all_and_with_no_token_masked():
     loss.sum().backward()
     assert bool(raw.grad.isfinite().all())
     assert float(loss.detach()[1]) == 0
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("steps", [None, 4])
+def test_everything_is_on_the_device_of_the_states(name, steps):
+    process = PROCESSES[name](LogLinearSchedule(steps, remaining=0.1), V)
+    with pretended_device() as device:
+        noise, z0 = Noise(torch.arange(2, device=device), 0), torch.tensor([[0, 1, 2], [2, 1, 3]], device=device)
+        s, t = (torch.full((2,), time, dtype=torch.float64, device=device) for time in (0.25, 0.75))
+        z_t, known = process.sample(z0, t, noise).z_t, process.known(z0)
+        scores = process.log_scores_of(known, z_t, t)
+        for found in (
+            z_t, process.prior((3,), noise), process.prior_kl(z0), process.transition(z0, s, t).sample(noise),
+            process.posterior(z_t, known, t, s).sample(noise), process.clean(known, z_t, t, noise),
+            process.confidence(known, z_t, z0), process.bound(known, z0, z_t, t), process.jump_rate(z_t), scores,
+            process.x0_of(scores, z_t, t), process.scores_of_raw(scores, z_t, t),
+        ):  # fmt: skip
+            assert isinstance(found, There)

@@ -12,6 +12,7 @@ from diffusion_lab.sampling import draw
 from diffusion_lab.schedules import CosineSchedule, DiscreteSchedule, GaussianSchedule, LinearSchedule
 from oracles import bayes
 from oracles import schedules as exact
+from pretended_device import There, pretended_device
 
 TABLES = {"linear": exact.linear(1000), "cosine": exact.cosine(1000)}
 PROCESSES = {"linear": Gaussian(LinearSchedule(1000)), "cosine": Gaussian(CosineSchedule(1000))}
@@ -262,7 +263,8 @@ def test_prior_kl_is_that_of_two_normal_distributions(schedule):
     q = torch.distributions.Normal(schedule.alpha(one) * z0.double(), schedule.sigma(one).expand(2, 3))
     p = torch.distributions.Normal(torch.zeros(2, 3).double(), schedule.prior_std)
     expected = torch.distributions.kl_divergence(q, p).sum(1)
-    torch.testing.assert_close(process.prior_kl(z0), expected, rtol=1e-9, atol=1e-9)
+    for shape in ((2, 3), (2, 3, 1)):
+        torch.testing.assert_close(process.prior_kl(z0.view(shape)), expected, rtol=1e-9, atol=1e-9)
 
 
 ZERO_SNR = DiscreteSchedule(torch.tensor([0.1, 0.3, 0.6, 1.0], dtype=torch.float64))
@@ -282,3 +284,18 @@ def test_an_infinite_log_snr_makes_no_nan(schedule, t, s):
     if t == 1:  # nothing of z_t says anything: the posterior is the marginal of the predicted data
         torch.testing.assert_close(found.mean, schedule.alpha(s) * 0.5 * z)
         torch.testing.assert_close(found.std, schedule.sigma(s)[:, None])
+
+
+@pytest.mark.parametrize("schedule", [LinearSchedule(50), LinearSchedule(None)])
+def test_everything_is_on_the_device_of_the_data(schedule):
+    process = Gaussian(schedule)
+    with pretended_device() as device:
+        noise = Noise(torch.arange(2, device=device), 0)
+        s, t = (torch.full((2,), time, dtype=torch.float64, device=device) for time in (0.2, 0.8))
+        z0 = process.prior((3,), noise)
+        z_t = process.sample(z0, t, noise.at("noise")).z_t
+        for found in (
+            z0, z_t, process.prior_kl(z0), process.transition(z0, s, t).sample(noise), process.step_variance(t, s),
+            posterior(process, z_t, z0, t, s).sample(noise), process.posterior_variance(t, s),
+        ):  # fmt: skip
+            assert isinstance(found, There)
