@@ -188,8 +188,14 @@ def test_networks_are_told_1000_times_the_time():
 def test_its_curves_are_alpha_and_sigma():
     schedule = CosineSchedule(None)
     alpha, sigma = schedule.curves()
+    for curve in (alpha, sigma):
+        assert torch.equal(curve.x, torch.linspace(0, 1, 501, dtype=torch.float64))
     assert torch.equal(alpha.y, schedule.alpha(alpha.x))
     assert torch.equal(sigma.y, schedule.sigma(sigma.x))
+    assert [(curve.title, curve.x_label, curve.y_label) for curve in (alpha, sigma)] == [
+        ("factor of the data", "time t", r"$\alpha(t)$"),
+        ("standard deviation of the noise", "time t", r"$\sigma(t)$"),
+    ]
 
 
 @pytest.mark.parametrize(

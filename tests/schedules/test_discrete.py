@@ -156,6 +156,10 @@ def test_curves_are_the_betas_and_what_is_left_after_each_step():
     assert betas.y.tolist() == LinearSchedule(50).betas.tolist()
     assert signal.y.tolist() == LinearSchedule(50).alpha_bar[1:].tolist()
     assert betas.x.tolist() == signal.x.tolist() == list(range(50))
+    assert [(curve.title, curve.x_label, curve.y_label) for curve in (betas, signal)] == [
+        ("noise added at each step", "step index t", r"$\beta_t$"),
+        ("signal that is left", "step index t", r"$\bar\alpha_t$"),
+    ]
 
 
 def test_a_tiny_variance_keeps_its_digits():
@@ -187,7 +191,18 @@ def test_coefficients_have_the_shape_of_t_and_are_float64(shape):
         assert value.dtype == torch.float64
 
 
-@pytest.mark.parametrize("betas", [[1.0, 0.1], [0.1, 1.1], [0.0, 0.1], [-0.1], [0.1, torch.nan], [torch.nan, 0.1]])
+def test_times_and_log_snrs_of_single_precision_are_calculated_with_in_double_precision():
+    schedule, t = LinearSchedule(100), torch.tensor([0.003, 0.3, 0.777, 12.0])
+    for of in (
+        schedule.alpha, schedule.sigma, schedule.d_alpha, schedule.d_sigma, schedule.log_snr, schedule.time,
+        schedule.c_noise,
+    ):  # fmt: skip
+        assert torch.equal(of(t), of(t.double()))
+
+
+@pytest.mark.parametrize(
+    "betas", [[1.0, 0.1], [0.1, 1.1], [0.0, 0.1], [0.1, 0.0], [-0.1], [0.1, torch.nan], [torch.nan, 0.1]]
+)
 def test_betas_outside_0_to_1_are_refused(betas):
     with pytest.raises(ValueError, match="every beta must lie strictly between 0 and 1"):
         DiscreteSchedule(torch.tensor(betas, dtype=torch.float64))

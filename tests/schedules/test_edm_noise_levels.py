@@ -39,3 +39,13 @@ def test_its_derivatives_are_those_of_sigma():
 def test_its_ends_are_positive_and_in_order(low, high):
     with pytest.raises(ValueError, match=r"schedule\.sigma_min must be above 0 and below schedule\.sigma_max"):
         EDMSchedule(low, high)
+
+
+def test_coefficients_are_float64_whatever_times_are():
+    schedule, t = EDMSchedule(), torch.full((3,), 0.3)
+    for of in (
+        schedule.alpha, schedule.sigma, schedule.d_alpha, schedule.d_sigma, schedule.log_snr, schedule.time,
+        schedule.c_noise,
+    ):  # fmt: skip
+        assert torch.equal(of(t), of(t.double()))
+        assert of(t).dtype == torch.float64

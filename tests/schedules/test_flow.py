@@ -24,3 +24,9 @@ def test_the_log_snr_is_infinite_at_both_ends_and_time_inverts_it():
 
 def test_its_derivatives_are_constant():
     assert (FlowSchedule().d_alpha(T).unique().tolist(), FlowSchedule().d_sigma(T).unique().tolist()) == ([-1], [1])
+
+
+def test_coefficients_are_float64_whatever_times_are():
+    schedule, t = FlowSchedule(), torch.full((3,), 0.25)
+    for of in (schedule.alpha, schedule.sigma, schedule.d_alpha, schedule.d_sigma, schedule.log_snr, schedule.time):
+        assert of(t).dtype == torch.float64

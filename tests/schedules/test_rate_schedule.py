@@ -23,10 +23,24 @@ def test_nothing_survives_an_infinite_total():
     assert LogLinearSchedule().total(torch.ones(1, dtype=torch.float64)).item() == torch.inf
 
 
+def test_of_what_did_not_survive_all_is_destroyed_later():
+    one = torch.ones(1, dtype=torch.float64)
+    assert LogLinearSchedule().gone_between(one, one).tolist() == [1]
+
+
 def test_the_signal_is_what_survives_and_continuous_time_is_told_in_thousandths():
     assert torch.equal(LogLinearSchedule().signal(T), 1 - T)
     torch.testing.assert_close(LogLinearSchedule().c_noise(T), 1000 * T)
 
 
-def test_curves_are_finite():
-    assert all(bool(curve.y.isfinite().all()) for curve in LogLinearSchedule().curves())
+def test_curves_are_the_rate_and_what_survives_and_are_finite():
+    schedule = LogLinearSchedule()
+    rate, survival = schedule.curves()
+    for curve, of in ((rate, schedule.rate), (survival, schedule.survival)):
+        torch.testing.assert_close(curve.x, torch.arange(500, dtype=torch.float64) / 500)
+        assert torch.equal(curve.y, of(curve.x))
+        assert bool(curve.y.isfinite().all())
+    assert [(curve.title, curve.x_label, curve.y_label) for curve in (rate, survival)] == [
+        ("rate of destruction", "time t", "rate"),
+        ("share of positions that survive", "time t", "survival"),
+    ]
