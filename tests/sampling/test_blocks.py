@@ -11,7 +11,8 @@ from torch import nn
 from diffusion_lab.codecs import Tokens
 from diffusion_lab.errors import LabError
 from diffusion_lab.networks import TextTransformer
-from diffusion_lab.parameterizations import Logits, LogScores, Substitution
+from diffusion_lab.noise import Noise
+from diffusion_lab.parameterizations import Denoiser, Logits, LogScores, Substitution
 from diffusion_lab.processes import Absorbing, Uniform
 from diffusion_lab.sampling import (
     Ancestral,
@@ -23,8 +24,11 @@ from diffusion_lab.sampling import (
     Nucleus,
     Pipeline,
     Remasking,
+    Sampler,
+    State,
     Trajectory,
     Tweedie,
+    draw,
 )
 from diffusion_lab.sampling.grids.trailing import Trailing
 from diffusion_lab.schedules import LogLinearSchedule
@@ -157,6 +161,57 @@ def test_a_block_is_asked_for_alone_with_what_is_known_of_those_before():
     parts.draw(8, length=8)
     # Each new block with the last one, complete by now; from the third on the window moves, and is seen anew.
     assert asked == [(8, 2), (8, 2), (8, 4), (8, 2), (8, 4), (8, 2), (8, 4), (8, 2)]
+
+
+def test_of_the_last_block_only_the_rows_that_changed_are_asked_for_again():
+    """Of those before it all are, since what is computed of them is of use later."""
+    process, asked = absorbing(), []
+    network = transformer(process)
+    denoiser, plain = (Denoiser(network, Substitution(process)) for _ in range(2))
+    t, start = torch.ones(3, dtype=torch.float64), torch.full((3, LENGTH), process.mask)
+    start[:, :SIZE] = 1
+    later, earlier = start.clone(), start.clone()
+    later[1, 3], earlier[1, 0] = 2, 0
+    states = (start, later, earlier)
+    hook = network.register_forward_pre_hook(lambda module, given: asked.append(tuple(given[0].shape)))
+    with denoiser.remembering():
+        found = [denoiser(z, t).x0 for z in states]
+    assert asked == [(3, 4), (1, 2), (3, 4)]
+    hook.remove()
+    for z, x0 in zip(states, found, strict=True):
+        torch.testing.assert_close(x0, plain(z, t).x0)
+
+
+class Remembers(Sampler):
+    """Leaves the state alone, and notes how many steps it remembers."""
+
+    def __init__(self):
+        super().__init__([(1.0, 0.5), (0.5, 0.0)])
+        self.remembered = []
+
+    def step(self, state, t, s, denoiser, noise):
+        count = state.history.get("count", torch.zeros(1))
+        self.remembered.append(int(count))
+        return State(state.z, {"count": count + 1})
+
+    def warning(self, bounded):
+        return f"bounded: {bounded}"
+
+
+def test_a_block_is_begun_without_what_is_remembered_of_the_one_before():
+    within, z = Remembers(), torch.zeros(3, LENGTH, dtype=torch.int64)
+    sampler = Blocks(absorbing(), Table(), LENGTH, within)
+    assert torch.equal(draw(None, sampler, z, Noise(torch.arange(3), 0)), z)
+    assert within.remembered == [0, 1, 0, 1]
+
+
+def test_a_step_and_a_warning_are_those_of_the_sampler_within():
+    within, z = Remembers(), torch.zeros(3, LENGTH, dtype=torch.int64)
+    sampler = Blocks(absorbing(), Table(), LENGTH, within)
+    t, s = (torch.full((3,), time, dtype=torch.float64) for time in sampler.steps[1])
+    after = sampler.step(State(z, {"count": torch.full((1,), 7.0)}), t, s, None, Noise(torch.arange(3), 0))
+    assert (within.remembered, after.history) == ([7], {"count": 8})
+    assert [sampler.warning(bounded) for bounded in (False, True)] == ["bounded: False", "bounded: True"]
 
 
 @pytest.mark.parametrize("length", [1, 3, 4, 9])

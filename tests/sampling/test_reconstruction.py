@@ -95,3 +95,17 @@ def test_what_an_untrained_output_says_of_an_open_token_is_not_asked():
 
     _, guesses = read(process, Logits(process), Contrary(JOINT))
     assert torch.equal(guesses[~DESTROYED], Z0[~DESTROYED])
+
+
+def test_where_nothing_is_destroyed_the_network_is_told_a_time_shortly_after_0():
+    process, told = Absorbing(LogLinearSchedule(), 3), []
+
+    class Told(ExactMasked):
+        def forward(self, x, c_noise, condition=None):
+            told.extend(c_noise.tolist())
+            return super().forward(x, c_noise)
+
+    sampler = Ancestral(process, Trailing(process.schedule), num_steps=2)
+    pipeline = Pipeline(Told(JOINT), Substitution(process), process, Tokens(3, None), sampler, (), (4,))
+    reconstruct(pipeline, Z0[:2], torch.tensor([[False] * 4, [False, True] * 2]))
+    assert told == pytest.approx([1, 500])

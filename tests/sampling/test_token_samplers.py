@@ -27,6 +27,7 @@ from diffusion_lab.sampling import (
 from diffusion_lab.sampling.grids.trailing import Trailing
 from diffusion_lab.schedules import GeometricSchedule, LogLinearSchedule, PolynomialSchedule, SurvivalCosineSchedule
 from oracles.markov_text import ExactMasked, ExactUniform, Joint
+from pretended_device import There, pretended_device
 
 COUNT = 20_000
 
@@ -211,6 +212,18 @@ def test_confidence_opens_equally_many_at_each_step_from_left_to_right(by):
     assert bool(states[1][:, 2:].all())
 
 
+def test_blocks_of_one_token_are_opened_from_left_to_right():
+    joint = Joint.random(3, 3)
+    process, parameterization, network = masked(joint)
+    sampler, noise, states = Confidence(process, 3, num_steps=3, block_length=1), Noise(torch.arange(20), 0), []
+    draw(
+        Denoiser(network, parameterization), sampler, process.prior((3,), noise), noise,
+        on_step=lambda step: states.append(step.z == process.mask),
+    )  # fmt: skip
+    for opened, state in enumerate(states, start=1):
+        assert torch.equal(state, (torch.arange(3) >= opened).expand(20, 3))
+
+
 def test_the_surest_token_is_opened_first():
     joint = Joint.random(3, 3, sharpness=4.0)
     process, parameterization, network = masked(joint)
@@ -295,6 +308,41 @@ def test_given_tokens_stay_and_the_rest_is_drawn_given_them():
     expected = torch.where(kept, joint.probs, 0) / joint.probs[kept].sum()
     found = counts_of(joint, samples)
     assert stats.chisquare(found[kept].numpy(), (COUNT * expected[kept]).numpy()).pvalue > 1e-3
+
+
+SAMPLERS = {
+    "first_hitting": lambda p: FirstHitting(p, 4),
+    "confidence": lambda p: Confidence(p, 4, num_steps=4, block_length=2),
+    "ancestral": lambda p: Ancestral(p, even(p), num_steps=4),
+    "remasking": lambda p: Remasking(p, even(p), 4, 0.5),
+    "tweedie": lambda p: Tweedie(p, even(p), 4),
+    "score_euler": lambda p: ScoreEuler(p, even(p), 4),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_states_of_several_dimensions_are_drawn_as_sequences_are(name):
+    process, count = Absorbing(LogLinearSchedule(remaining=1e-3), 3), 50
+    raw, noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), Noise(torch.arange(count), 0)
+
+    def drawn(*shape):
+        def network(z, c_noise, condition):
+            return raw.view(*shape, 3) * c_noise.view(count, *(1,) * len(shape), 1) / 1000
+
+        denoiser = Denoiser(network, Substitution(process))
+        return draw(denoiser, SAMPLERS[name](process), process.prior(shape, noise.at("prior")), noise)
+
+    assert torch.equal(drawn(2, 2).flatten(1), drawn(4))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_what_is_drawn_is_on_the_device_of_the_noise(name):
+    process = Absorbing(LogLinearSchedule(remaining=1e-3), 3)
+    denoiser = Denoiser(lambda z, *_: torch.zeros(*z.shape, 3, device=z.device), Substitution(process))
+    with pretended_device() as device:
+        noise = Noise(torch.arange(2, device=device), 0)
+        start = process.prior((4,), noise.at("prior"))
+        assert isinstance(draw(denoiser, SAMPLERS[name](process), start, noise), There)
 
 
 def test_a_network_without_a_time_is_asked_once_for_a_state():
