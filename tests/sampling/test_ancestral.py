@@ -9,7 +9,14 @@ from diffusion_lab.parameterizations import Denoiser, Eps, GaussianPrediction
 from diffusion_lab.processes import Gaussian, Process
 from diffusion_lab.sampling import Ancestral, State, draw
 from diffusion_lab.sampling.grids import UniformLogSNR
-from diffusion_lab.schedules import CosineSchedule, EDMSchedule, FlowSchedule, GaussianSchedule, LinearSchedule
+from diffusion_lab.schedules import (
+    CosineSchedule,
+    DiscreteSchedule,
+    EDMSchedule,
+    FlowSchedule,
+    GaussianSchedule,
+    LinearSchedule,
+)
 from oracles import finite_data
 from oracles import schedules as exact
 
@@ -206,6 +213,23 @@ def test_the_combination_that_is_known_to_diverge_is_warned_of(schedule, varianc
     if warns:
         assert "31.6" in line
         assert "clip=x0" in line
+
+
+@pytest.mark.parametrize(("factor", "warns"), [(9.9, False), (10.1, True)])
+def test_a_first_step_that_multiplies_the_state_by_more_than_10_is_warned_of(factor, warns):
+    schedule = DiscreteSchedule(torch.tensor([0.1, 1 - factor**-2], dtype=torch.float64))
+    line = ancestral(Gaussian(schedule), "beta").warning(bounded=False)
+    assert (line is not None) is warns
+
+
+@pytest.mark.parametrize(("excess", "warns"), [(9e-4, False), (-9e-4, False), (1.1e-3, True), (-1.1e-3, True)])
+def test_variance_that_is_off_by_more_than_a_thousandth_is_not_preserved(excess, warns):
+    class Off(Continuous):
+        def sigma(self, t):
+            return (super().sigma(t) ** 2 + excess).clamp(min=0).sqrt()
+
+    line = ancestral(Gaussian(Off()), "beta", 4).warning(bounded=True)
+    assert (line is not None) is warns
 
 
 def test_every_number_of_steps_of_a_short_schedule_is_possible():

@@ -6,10 +6,10 @@ from torch import nn
 
 from diffusion_lab.noise import Noise
 from diffusion_lab.parameterizations import Denoiser, Eps, GaussianPrediction
-from diffusion_lab.processes import Gaussian, per_sample
+from diffusion_lab.processes import Absorbing, Gaussian, per_sample
 from diffusion_lab.sampling import DDIM, ClassifierFree, draw
 from diffusion_lab.sampling.grids import UniformLogSNR
-from diffusion_lab.schedules import CosineSchedule
+from diffusion_lab.schedules import CosineSchedule, LogLinearSchedule
 from oracles import finite_data
 
 PROCESS = Gaussian(CosineSchedule())
@@ -133,7 +133,16 @@ def test_arguments_out_of_range_are_refused(arguments, message):
 def test_a_network_without_labels_or_without_a_null_label_is_refused():
     with pytest.raises(ValueError, match="needs a network that takes labels, and Linear takes none"):
         ClassifierFree(PROCESS, nn.Linear(1, 1), 2)
-    network = Labelled()
-    network.condition_dropout = 0.0
-    with pytest.raises(ValueError, match=r"trained without some labels: take network\.condition_dropout above 0"):
-        ClassifierFree(PROCESS, network, 2)
+    zero, unsaid = Labelled(), nn.Identity()
+    zero.condition_dropout = 0.0
+    unsaid.condition = "label"
+    for network in (zero, unsaid):
+        with pytest.raises(ValueError, match=r"trained without some labels: take network\.condition_dropout above 0"):
+            ClassifierFree(PROCESS, network, 2)
+
+
+def test_rescaling_is_for_numbers():
+    process = Absorbing(LogLinearSchedule(), 3)
+    assert ClassifierFree(process, Labelled(), 2).rescale == 0
+    with pytest.raises(ValueError, match=r"guidance\.rescale is for a Gaussian process: take guidance\.rescale=0"):
+        ClassifierFree(process, Labelled(), 2, rescale=0.5)

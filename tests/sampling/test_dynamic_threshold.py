@@ -7,7 +7,7 @@ from diffusion_lab.sampling import DynamicThreshold
 
 
 def thresholded(x0, quantile):
-    one, z_t = torch.ones(len(x0), 1, dtype=x0.dtype), torch.zeros_like(x0)
+    one = z_t = torch.ones_like(x0)
 
     def denoiser(z_t, t, condition=None):
         return GaussianPrediction(z_t, one, one, x0, "x0")
@@ -20,6 +20,7 @@ def test_each_sample_is_clipped_to_its_own_quantile_and_scaled():
     x0 = torch.tensor([[1.0, -2.0, 4.0], [0.5, -0.25, 3.0]], dtype=torch.float64)
     expected = torch.tensor([[0.5, -1.0, 1.0], [0.5, -0.25, 1.0]], dtype=torch.float64)
     torch.testing.assert_close(thresholded(x0, 0.5), expected)
+    torch.testing.assert_close(thresholded(x0.view(2, 1, 3), 0.5), expected.view(2, 1, 3))
 
 
 def test_the_whole_quantile_only_scales():

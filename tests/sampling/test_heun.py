@@ -88,23 +88,26 @@ def test_churn_is_only_added_between_its_bounds():
     ("bounds", "churned"),
     [((1, 1), True), ((0, 1), True), ((1, math.inf), True), ((0, 1 - 1e-9), False), ((1 + 1e-9, math.inf), False)],
 )
-def test_the_bounds_of_churn_are_between_its_bounds(bounds, churned):
+@pytest.mark.parametrize("schedule", [Exploding(), Preserving()])
+def test_the_bounds_of_churn_are_between_its_bounds(schedule, bounds, churned):
     """In units of the noise level at which the step starts; and churn goes on at a higher one, 1 + churn times as high.
 
     It is all of √2 − 1 where there is more churn for each step.
     """
-    schedule, start, seen = Exploding(), torch.zeros(4, 1, dtype=torch.float64), []
+    start, noise, seen = torch.zeros(4, 1, dtype=torch.float64), Noise(torch.arange(4), 0), []
     process, t = Gaussian(schedule), torch.tensor([0.5], dtype=torch.float64)
     level, exact = schedule.sigma(t) / schedule.alpha(t), ExactDenoiser(process)
     low, high = (float(bound * level) for bound in bounds)
     for amount in (1.0, 20.0):
         sampler = Heun(process, Karras(schedule), 10, churn=amount, churn_min=low, churn_max=high)
         sampler.steps = [(0.5, 0.4)]
-        draw(lambda z, t, condition: seen.append((z, t)) or exact(z, t), sampler, start, Noise(torch.arange(4), 0))
+        draw(lambda z, t, condition: seen.append((z, t)) or exact(z, t), sampler, start, noise)
     for (z, earlier), factor in zip(seen[::2], (1.1, math.sqrt(2)), strict=True):
-        assert bool((z != 0).all()) is churned
-        expected = level * factor if churned else level
-        torch.testing.assert_close(schedule.sigma(earlier), expected.expand(4), rtol=1e-12, atol=0)
+        raised = level * factor if churned else level
+        alpha, sigma = schedule.alpha(earlier), schedule.sigma(earlier)
+        torch.testing.assert_close(sigma / alpha, raised.expand(4), rtol=1e-12, atol=0)
+        added = alpha * (raised**2 - level**2).sqrt()
+        torch.testing.assert_close(z, added[:, None] * noise.at("step", 0).normal((1,)))
 
 
 @pytest.mark.parametrize("name", ["churn", "churn_min", "churn_noise"])

@@ -90,6 +90,18 @@ def test_a_constraint_has_noise_of_its_own_before_the_first_step_and_after_each(
     assert [step.prediction for step in steps] == [None] * 3  # nothing was asked
 
 
+def test_a_step_that_asks_nothing_is_told_without_what_was_predicted_before():
+    class AsksFirst(Recorder):
+        def step(self, state, t, s, denoiser, noise):
+            if not self.seen:
+                denoiser(state.z, t)
+            return super().step(state, t, s, denoiser, noise)
+
+    steps, noise = [], Noise(torch.arange(2), 0)
+    draw(lambda *_: "predicted", AsksFirst(), torch.zeros(2, 1), noise, on_step=steps.append)
+    assert [step.prediction for step in steps] == ["predicted", None, None]
+
+
 def test_each_step_gets_its_times_its_own_noise_and_the_state_that_was_left():
     sampler, noise = Recorder(), Noise(torch.arange(2), 0, "x")
     start = torch.ones(2, 1)

@@ -10,8 +10,9 @@ from ancestral_sampler import ancestral
 from diffusion_lab.codecs import Pixels
 from diffusion_lab.errors import LabError
 from diffusion_lab.parameterizations import X0, Eps
+from diffusion_lab.parameterizations.posterior_mean import PosteriorMean
 from diffusion_lab.processes import Gaussian
-from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline
+from diffusion_lab.sampling import ClassifierFree, ClipX0, DPMSolverPP2M, Pipeline, Trajectory
 from diffusion_lab.sampling.grids import Trailing
 from diffusion_lab.schedules import LinearSchedule
 from plain_network import Plain
@@ -72,6 +73,7 @@ def test_labels_that_are_given_are_taken():
         ([0, 3], "from 0 to 2"),
         ([-1, 0], "from 0 to 2"),
         ([0.5, 1], "a whole number"),
+        ([True, False], "a whole number"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, says):
@@ -93,6 +95,13 @@ def test_a_network_that_takes_labels_needs_data_that_has_some():
 def test_a_draw_that_ends_in_no_numbers_is_an_error(weight, transforms):
     with pytest.raises(LabError, match="not finite, in 3 of 3 samples"):
         pipeline(Plain(weight), transforms=transforms).draw(3)
+
+
+def test_such_an_error_counts_the_samples_that_have_any():
+    start = torch.zeros(3, 1, 2, 2)
+    start[1, 0, 1, 0] = torch.nan
+    with pytest.raises(LabError, match="not finite, in 1 of 3 samples"):
+        pipeline(Plain()).draw(3, start=start)
 
 
 def test_transforms_are_applied_in_their_order():
@@ -249,7 +258,28 @@ def test_a_bar_of_all_steps_of_all_batches_is_shown_in_a_terminal_to_those_who_w
     shown = written(Terminal(), progress=True)
     assert says in shown
     assert "40/40" in shown
+    assert "step" in shown
     assert written(Terminal()) == written(io.StringIO(), progress=True) == ""
+
+
+def test_after_a_draw_that_fails_its_bar_is_left_and_a_new_line_begun(monkeypatch):
+    stream = Terminal()
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr("sys.stderr", stream)
+    with pytest.raises(LabError) as caught:
+        pipeline(Plain(torch.nan), sampler=deterministic()).draw(1, progress=True)
+    assert "not finite" in str(caught.value)
+    assert "20/20" in stream.getvalue()
+    assert stream.getvalue().endswith("\n")
+
+
+def test_a_trajectory_is_that_of_the_first_batch():
+    lab = pipeline(Plain())
+    found, alone = (Trajectory(frames=4, keep=2) for _ in range(2))
+    lab.draw(5, batch_size=2, trajectory=found)
+    lab.draw(2, trajectory=alone)
+    assert found.times == alone.times == [1, 0.75, 0.5, 0.25, 0]
+    torch.testing.assert_close(torch.stack(found.states), torch.stack(alone.states))
 
 
 def test_no_samples_are_no_work_and_each_draw_counts_its_own():
@@ -257,6 +287,7 @@ def test_no_samples_are_no_work_and_each_draw_counts_its_own():
     assert [lab.draw(3).evaluations for _ in range(2)] == [4, 4]
     drawn = lab.draw(0)
     assert (drawn.samples.shape, drawn.evaluations) == ((0, 1, 2, 2), 0)
+    assert pipeline(Labelled()).draw(0, condition=[]).condition.tolist() == []
 
 
 def test_a_length_needs_a_network_that_sees_blocks():
@@ -271,6 +302,14 @@ def test_labels_in_turn_begin_with_that_of_the_first_sample():
     assert pipeline(Plain()).labels_in_turn(4) is None
 
 
+def test_the_facts_of_a_draw_are_those_of_its_process_and_its_transforms():
+    network = Labelled()
+    network.condition_dropout = 0.1
+    guidance = ClassifierFree(PROCESS, network, 3, scale=3.0)
+    assert pipeline(network, transforms=(guidance, ClipX0(Pixels()))).facts == {"guidance": 3.0}
+    assert pipeline(Plain()).facts == {}
+
+
 def test_a_precision_that_there_is_not_is_refused():
     lab = pipeline(Plain(), sampler=deterministic())
     for act in (lambda: lab.draw(1, precision="16"), lambda: lab.invert(IMAGES, precision="16")):
@@ -280,7 +319,13 @@ def test_a_precision_that_there_is_not_is_refused():
 
 @pytest.mark.parametrize(
     ("parameterization", "transforms", "bounded"),
-    [(Eps, (), False), (Eps, (ClipX0(Pixels()),), True), (X0, (), True), (X0, (ClipX0(Pixels()),), True)],
+    [
+        (Eps, (), False),
+        (PosteriorMean, (), False),
+        (Eps, (ClipX0(Pixels()),), True),
+        (X0, (), True),
+        (X0, (ClipX0(Pixels()),), True),
+    ],
 )
 def test_the_warning_is_that_of_the_sampler_which_is_told_whether_predictions_are_bounded(
     parameterization, transforms, bounded

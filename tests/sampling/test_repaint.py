@@ -149,6 +149,13 @@ def test_a_mask_that_does_not_fit_is_refused(unknown, says):
         RePaint(Gaussian(Flow()), DATA, unknown)
 
 
+def test_if_nothing_is_said_stretches_of_ten_steps_are_taken_ten_times():
+    process = Gaussian(Flow())
+    walk = RePaint(process, DATA, SECOND).walk(ddim(process, 25))
+    assert walk.steps == RePaint(process, DATA, SECOND, 10, 10).walk(ddim(process, 25)).steps
+    assert len(walk.steps) == 25 + 2 * 9 * (1 + 10)
+
+
 @pytest.mark.parametrize("s", [None, 0.5])
 def test_what_is_known_takes_the_precision_of_the_state(s):
     z, noise = torch.zeros(3, 2), Noise(torch.arange(3), 0)

@@ -85,8 +85,9 @@ def test_confidence_stays_with_a_token_until_it_is_predicted_again_or_masked():
     torch.testing.assert_close(torch.cat(trajectory.confidence), torch.tensor(expected), equal_nan=True)
 
 
-def test_states_of_numbers_have_no_confidence():
+def test_states_of_numbers_have_no_confidence_and_before_a_draw_there_are_no_steps():
     assert recorded([(1.0, 0.0)], 1).confidence == []
+    assert (Trajectory(1, 1).confidence, Trajectory(1, 1).steps) == ([], 0)
 
 
 class Watched(torch.nn.Module):

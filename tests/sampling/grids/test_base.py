@@ -46,6 +46,10 @@ def test_there_is_no_grid_of_no_steps_or_of_more_than_any_use_needs(steps):
         grids.Trailing(Flow()).steps(steps)
 
 
+def test_there_are_grids_of_as_many_steps_as_any_use_needs():
+    assert len(grids.Trailing(Flow()).steps(100_000)) == 100_000
+
+
 @pytest.mark.parametrize("grid", [grids.Trailing, grids.Leading, grids.Linspace, grids.Quadratic])
 def test_rows_are_not_visited_twice(grid):
     with pytest.raises(ValueError, match=r"sampler\.num_steps must lie between 1 and schedule\.steps=60, got 61"):
