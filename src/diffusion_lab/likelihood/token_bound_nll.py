@@ -34,7 +34,7 @@ class TokenBoundNLL(TokenLikelihood):
         for number in range(self.num_times):
             t = (number + 1 - noise.at("time", number).uniform()) / self.num_times  # above 0
             if steps is not None:
-                t = (t * steps).ceil().clamp(min=1) / steps
+                t = (t * steps).ceil() / steps
             t = position_times(t, denoiser.block_size, z0, steps, noise.at("blocks", number))
             z_t = process.sample(z0, t, noise.at("state", number)).z_t
             prediction = denoiser(z_t, t, condition, z0)
