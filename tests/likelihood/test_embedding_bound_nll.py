@@ -235,3 +235,18 @@ def test_its_terms_add_up_and_are_recorded_in_nats_with_their_errors():
 def test_noise_is_above_0(noise):
     with pytest.raises(ValueError, match="min_noise must be above 0, or null, got"):
         EmbeddingBoundNLL(min_noise=noise)
+
+
+@pytest.mark.parametrize("steps", [None, 400, 1000])
+def test_the_noise_may_be_the_least_of_the_schedule_and_not_its_most(steps):
+    """That of the first row, or at t = 0."""
+    process, codec = Gaussian(SqrtSchedule(steps)), embedding(VECTORS)
+    times = (0.0 if steps is None else 1 / steps, 1.0)
+    least, most = (
+        math.exp(-float(process.schedule.log_snr(torch.tensor(time, dtype=torch.float64))) / 2) for time in times
+    )
+    for noise in (least, most * (1 - 1e-9)):
+        EmbeddingBoundNLL(min_noise=noise).check_process(process, codec)
+    for noise in (least * (1 - 1e-9), most):
+        with pytest.raises(LabError, match="is no sigma/alpha of the schedule SqrtSchedule"):
+            EmbeddingBoundNLL(min_noise=noise).check_process(process, codec)

@@ -22,6 +22,7 @@ def test_each_equation_is_solved_with_its_own_number_of_evaluations():
     ends, evaluations = solve_each(decays(), np.ones((4, 2)), (0.0, 1.0), 1e-8, 1e-8, together=4)
     np.testing.assert_allclose(ends, np.exp(-RATES)[:, None].repeat(2, 1), atol=1e-6)
     assert evaluations[1] > 2 * evaluations[2]
+    assert evaluations.dtype == np.int64
 
 
 def test_what_is_evaluated_together_does_not_change_the_results():

@@ -5,19 +5,35 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from diffusion_lab.codecs import Pixels, TokenEmbedding, Tokens
 from diffusion_lab.errors import LabError
-from diffusion_lab.likelihood import EmbeddingBoundNLL, OdeNLL, TokenBoundNLL, VariationalBoundNLL, base
+from diffusion_lab.likelihood import (
+    EmbeddingBoundNLL,
+    MaskedCountNLL,
+    OdeNLL,
+    TokenBoundNLL,
+    VariationalBoundNLL,
+    base,
+)
 from diffusion_lab.likelihood.base import LikelihoodResult, least_noise, standard_error
 from diffusion_lab.parameterizations import X0, Substitution
 from diffusion_lab.processes import Absorbing, Gaussian
-from diffusion_lab.schedules import EDMSchedule, LinearSchedule, LogLinearSchedule, SqrtSchedule
+from diffusion_lab.schedules import (
+    EDMSchedule,
+    FlowSchedule,
+    GeometricSchedule,
+    LinearSchedule,
+    LogLinearSchedule,
+    SqrtSchedule,
+)
 from diffusion_lab.vocabulary import Characters
 from exact_pipelines import pipeline_of
 from oracles.embedded_text import ExactEmbedded
 from oracles.gaussian_data import ExactNetwork, GaussianData
 from oracles.markov_text import ExactMasked, Joint
+from pretended_device import moved, pretended_device
 
 GAUSSIAN = Gaussian(LinearSchedule(22))
 ABSORBING = Absorbing(LogLinearSchedule(), 3)
@@ -67,18 +83,29 @@ def test_the_noise_may_be_the_least_of_the_schedule_and_not_its_most():
             least_noise(process, Pixels(), noise)
 
 
-def image_pipeline():
-    process = Gaussian(LinearSchedule(22))
+@pytest.mark.parametrize("steps", [100, 1000])
+def test_the_least_noise_of_a_chain_of_steps_is_that_of_its_first_one(steps):
+    process, beta = Gaussian(LinearSchedule(steps)), 0.1 / steps
+    least = math.exp(-float(process.schedule.log_snr(torch.tensor(1 / steps, dtype=torch.float64))) / 2)
+    assert least == pytest.approx(math.sqrt(beta / (1 - beta)))
+    assert least_noise(process, Pixels(), least) == least
+    with pytest.raises(LabError, match="LinearSchedule, whose network knows"):
+        least_noise(process, Pixels(), least * (1 - 1e-9))
+
+
+def image_pipeline(schedule=None):
+    process = Gaussian(schedule or LinearSchedule(22))
     network = ExactNetwork(process, GaussianData([0.0] * 4, [1.0] * 4), "x0")
     return pipeline_of(network, X0(process), Pixels(), (1, 1, 4))
 
 
 def test_the_lowest_and_the_highest_value_of_pixels_are_data_and_the_next_ones_are_not():
+    """A value may be off by a thousandth of the distance of two."""
     estimate, x = VariationalBoundNLL(num_items=2), torch.zeros(2, 1, 1, 4) + 1 / 255
-    for value in (-1.0, 1.0):
+    for value in (-1.0, 1.0, 1.001 / 255):
         x[0, 0, 0, 0] = value
         assert estimate.of(image_pipeline(), x).bits.isfinite().all()
-    for value in (-1 - 2 / 255, 1 + 2 / 255, 0.0):
+    for value in (-1 - 2 / 255, -1 - 1.9995 / 255, 1 + 1.9995 / 255, 1 + 2 / 255, 0.0, 1.003 / 255):
         x[0, 0, 0, 0] = value
         with pytest.raises(
             LabError, match=rf"256 values, evenly spaced over \[-1\.0, 1\.0\], .* others: {x.min():.4g}"
@@ -145,17 +172,24 @@ def parts(name):
         return OdeNLL(rtol=0.1, atol=0.1, batch_size=3), image_pipeline(), torch.ones(7, 1, 1, 4)
     if name == "variational":
         return VariationalBoundNLL(num_times=4, batch_size=3), image_pipeline(), torch.ones(7, 1, 1, 4)
-    if name == "token":
-        process, codec = Absorbing(LogLinearSchedule(), 3), Tokens(3, Characters("abc"))
+    if name == "continuous":
+        return VariationalBoundNLL(num_times=4, batch_size=3), image_pipeline(FlowSchedule()), torch.ones(7, 1, 1, 4)
+    if name in ("token", "destroyed", "counts"):
+        schedule = GeometricSchedule(low=0.5) if name == "destroyed" else LogLinearSchedule()
+        process, codec = Absorbing(schedule, 3), Tokens(3, Characters("abc"))
         model = pipeline_of(ExactMasked(CHAIN), Substitution(process), codec, (2,))
-        return TokenBoundNLL(num_times=4, batch_size=3), model, CHAIN.draw(7)
+        kind = MaskedCountNLL if name == "counts" else TokenBoundNLL
+        return kind(num_times=4, batch_size=3), model, CHAIN.draw(7)
     schedule, codec = SqrtSchedule(None), TokenEmbedding(3, Characters("abc"), 2, 0.3).double()
     network = ExactEmbedded(CHAIN, codec.vectors.detach(), 0.3, lambda c: c / 1000, schedule.alpha, schedule.sigma)
     model = pipeline_of(network, X0(Gaussian(schedule)), codec, codec.code_shape((2,)))
     return EmbeddingBoundNLL(num_times=4, batch_size=3), model, CHAIN.draw(7)
 
 
-@pytest.mark.parametrize(("name", "total"), [("ode", 7), ("variational", 35), ("token", 28), ("embedding", 35)])
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [("ode", 7), ("variational", 35), ("continuous", 35), ("token", 28), ("counts", 28), ("embedding", 35)],
+)
 def test_a_bar_is_full_at_the_end(bars, name, total):
     """Of the items of the ODE, and else of the evaluations for all of them."""
     estimate, model, items = parts(name)
@@ -176,7 +210,7 @@ def test_a_bar_is_shown_where_it_is_asked_for_and_can_be(bars, monkeypatch):
 
 def test_labels_of_sequences_reach_the_network(bars):
     """One of each item, in the order of the batches, and those of the items that were chosen."""
-    for name in ("token", "embedding"):
+    for name in ("token", "counts", "embedding"):
         estimate, model, items = parts(name)
         told, labels = [], torch.tensor([4, 3, 2, 1, 0, 1, 2])
         model.network.condition, model.num_classes = "label", 5
@@ -187,3 +221,38 @@ def test_labels_of_sequences_reach_the_network(bars):
         assert len(found.rows) == 7
         with pytest.raises(LabError, match="takes a label for each item, and the data has none"):
             estimate.of(model, items)
+
+
+class Labelled(nn.Module):
+    """Makes use of all that a network is told: a state, its time and its label."""
+
+    condition = "label"
+
+    def __init__(self):
+        super().__init__()
+        self.of_label = nn.Embedding.from_pretrained(torch.linspace(-1, 1, 5)[:, None], freeze=False)
+
+    def forward(self, x, c_noise, condition):
+        told = (self.of_label(condition)[:, 0] + c_noise / 1000).reshape(-1, *(1,) * (x.dim() - 1))
+        if x.is_floating_point():
+            return x * (1 + told.cos() / 100)
+        return torch.cos(told[..., None] + x[..., None] * torch.arange(1, 4, device=x.device))
+
+
+@pytest.mark.parametrize("name", ["ode", "variational", "continuous", "token", "destroyed", "counts", "embedding"])
+def test_items_lie_on_the_cpu_wherever_the_network_is(name):
+    estimate, model, items = parts(name)
+    if name != "ode":
+        estimate.num_times = 1
+    model = pipeline_of(Labelled(), model.plain_denoiser.parameterization, model.codec, model.shape, 5)
+    items, labels = items[:2], torch.tensor([4, 1])
+    expected = estimate.of(model, items, labels)
+    with pretended_device():
+        moved(model.network)
+        moved(model.codec)
+        found = estimate.of(model, items, labels)
+    for value, other in zip(vars(found).values(), vars(expected).values(), strict=True):
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(value, other)  # also on the same device
+        else:
+            assert value == other

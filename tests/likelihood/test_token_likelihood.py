@@ -374,3 +374,23 @@ def test_a_sequence_does_not_depend_on_the_others():
         torch.testing.assert_close(some.bits, whole.bits[some.rows], atol=1e-6, rtol=0)
         assert len(some.rows) == 9
         assert some.evaluations == whole.evaluations
+
+
+@pytest.mark.parametrize("schedule", [LogLinearSchedule(), SurvivalCosineSchedule()])
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_network_is_told_the_time_at_which_as_many_are_masked_in_the_mean(schedule, size):
+    """Of the whole sequence, or of each block. Every count occurs."""
+    process, seen = Absorbing(schedule, 3), []
+    network = ExactMasked(CHAIN) if size is None else ExactBlocks(CHAIN, size)
+    network.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[:2]))
+    model = pipeline(process, Substitution(process), network, 4)
+    MaskedCountNLL(num_times=8, batch_size=50).of(model, CHAIN.draw(50))
+    assert len(seen) == 8
+    counts = set()
+    for state, c_noise in seen:
+        masked = (state == process.mask).unflatten(1, (-1, size or 4)).sum(2)  # [50, blocks]
+        counts |= set(masked.flatten().tolist())
+        share = masked.double() / (size or 4)
+        share = share[:, 0] if size is None else share.repeat_interleave(size, dim=1)
+        torch.testing.assert_close(1 - schedule.survival(c_noise.double() / 1000), share, atol=1e-6, rtol=0)
+    assert counts == set(range(1, (size or 4) + 1))
