@@ -1,8 +1,14 @@
+import os
+
 import pytest
 import torch
 
 from diffusion_lab.metrics.extractor import Extractor
 from diffusion_lab.metrics.feature_network import seeded_network
+
+
+def precision():
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
 class Recorder(torch.nn.Module):
@@ -16,7 +22,7 @@ class Recorder(torch.nn.Module):
     def forward(self, images):
         self.sizes.append(len(images))
         self.autocast = torch.is_autocast_enabled("cpu")
-        self.products = torch.get_float32_matmul_precision()
+        self.precision = precision()
         return images.flatten(1), images.flatten(1)[:, :2]
 
 
@@ -75,18 +81,23 @@ def test_values_outside_the_range_are_clipped():
     assert features.tolist() == [[-1, 1]]
 
 
-def test_features_are_computed_in_full_float32_whatever_the_run_has_chosen():
-    recorder = Recorder()
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+@pytest.mark.parametrize("chosen", [("medium", True), ("high", False)])
+def test_features_are_computed_in_full_float32_whatever_the_run_has_chosen(chosen):
+    recorder, before = Recorder(), precision()
     try:
+        torch.set_float32_matmul_precision(chosen[0])
+        torch.backends.cudnn.allow_tf32 = chosen[1]
         with torch.autocast("cpu", torch.bfloat16):
             extractor(recorder)(images(2, 1, 16, 16))
             assert torch.is_autocast_enabled("cpu")
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert precision() == chosen
+        with pytest.raises(ValueError, match="not finite"):
+            extractor(recorder)(images(2, 1, 16, 16) / 0)
+        assert precision() == chosen
     finally:
-        torch.set_float32_matmul_precision(before)
-    assert recorder.products == "highest"
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+    assert recorder.precision == ("highest", False)
     assert not recorder.autocast
 
 
@@ -117,3 +128,20 @@ def test_a_bar_is_shown_only_where_it_is_asked_for(own, capsys):
     assert capsys.readouterr().err == ""
     own(images(3, 1, 16, 16), batch_size=1, progress=True)
     assert "3/3" in capsys.readouterr().err
+
+
+def test_a_bar_is_as_wide_as_the_terminal_is_at_the_time(capfd, monkeypatch):
+    widths = [120]
+    monkeypatch.setattr(os, "get_terminal_size", lambda _=None: os.terminal_size((widths[-1], 40)))
+
+    class Narrowed(Recorder):
+        def forward(self, images):
+            widths.append(60)
+            return super().forward(images)
+
+    extractor(Narrowed(), (1, 2, 2))(images(3, 1, 2, 2), batch_size=1, progress=True)
+    first, *_, last = capfd.readouterr().err.strip("\r\n").split("\r")
+    assert "0/3" in first
+    assert len(first) == 119
+    assert "3/3" in last
+    assert len(last.rstrip()) <= 59

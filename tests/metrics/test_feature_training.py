@@ -1,18 +1,21 @@
 import itertools
 import math
 import multiprocessing
+import os
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from torch.nn import functional
 
 from diffusion_lab import console
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.data import Digits, ImageFolder, Split, Stored
 from diffusion_lab.errors import LabError
 from diffusion_lab.metrics import feature_training
+from diffusion_lab.metrics.feature_network import seeded_network
 from diffusion_lab.metrics.feature_training import (
     FeatureTraining,
     accuracy,
@@ -121,6 +124,34 @@ def test_settings_are_by_default_those_of_the_command_that_trains_networks():
     assert settings == {key: command[key] for key in settings}
 
 
+def test_steps_are_those_of_gradient_descent_with_nesterov_momentum_and_weight_decay():
+    """The first one of two with the highest learning rate, the second one with a quarter of it."""
+    data = digits(limit_train=2)
+    training = FeatureTraining(2, 2, lr=0.02, weight_decay=0.1, shift=0, label_smoothing=0.2, seed=3)
+    found = train_network(data, training).state_dict()
+    network = seeded_network(1, 8, 10, seed=3)
+    momentum = {name: 0.0 for name, _ in network.named_parameters()}
+    for lr in (0.02, 0.005):
+        _, logits = network(data.to_batch(data.train.data))
+        network.zero_grad()
+        functional.cross_entropy(logits, data.train.labels, label_smoothing=0.2).backward()
+        with torch.no_grad():
+            for name, weight in network.named_parameters():
+                gradient = weight.grad + 0.1 * weight
+                momentum[name] = 0.9 * momentum[name] + gradient
+                weight -= lr * (gradient + 0.9 * momentum[name])
+    for name, weight in network.named_parameters():
+        torch.testing.assert_close(found[name], weight.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_of_a_single_image_which_cannot_be_normalized_is_left_out(tmp_path):
+    """Of a single pixel there is no spread."""
+    data = ImageFolder(str(fill(tmp_path, {"cat": 9, "dog": 8})), image_size=1, workers=0)
+    data.setup()
+    network = train_network(data, FeatureTraining(steps=3, batch_size=len(data.train) - 1))
+    assert all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())
+
+
 def test_without_shifts_images_are_left_alone():
     stored = torch.randint(256, (3, 1, 4, 4), dtype=torch.uint8)
     assert shifted(stored, Noise(torch.arange(3), 0), 0) is stored
@@ -179,9 +210,12 @@ def test_a_learning_rate_is_a_finite_number(lr):
         FeatureTraining(lr=lr)
 
 
-def test_a_loss_that_is_not_finite_ends_training_in_one_line():
-    with pytest.raises(LabError, match=r"^the loss of the feature network is not finite at step 4: take a smaller lr$"):
-        train_network(digits(), FeatureTraining(steps=4, lr=1e30))
+@pytest.mark.parametrize(("steps", "told"), [(4, 4), (30, 25)])
+def test_a_loss_that_is_not_finite_ends_training_in_one_line(steps, told):
+    """The loss is looked at every 25 steps, and at the end."""
+    line = rf"^the loss of the feature network is not finite at step {told}: take a smaller lr$"
+    with pytest.raises(LabError, match=line):
+        train_network(digits(), FeatureTraining(steps=steps, batch_size=2, lr=1e30))
 
 
 class Lines(console.Console):
@@ -216,6 +250,34 @@ def test_there_is_a_line_every_ten_seconds_and_at_the_end_with_the_mean_loss_sin
     first, second, third, fourth, fifth = often.losses
     assert seldom.losses == pytest.approx([(first + second) / 2, (third + fourth) / 2, fifth])
     assert last.losses == pytest.approx([(2 * (first + second + third + fourth) + fifth) / 9])
+
+
+class Narrowing(console.Console):
+    """Shows bars, in a terminal that becomes narrower at the end of a training."""
+
+    bar = True
+
+    def __init__(self):
+        super().__init__()
+        self.width = 120
+
+    def event(self, name, text, /, **data):
+        self.width = 80
+
+
+def test_there_is_a_bar_of_all_steps_where_the_console_shows_some_as_wide_as_the_terminal_is_then(capfd, monkeypatch):
+    with console.use(Narrowing()) as shown:
+        monkeypatch.setattr(os, "get_terminal_size", lambda _=None: os.terminal_size((shown.width, 40)))
+        train_network(digits(), FeatureTraining(steps=3, batch_size=2))
+    first, *_, last = capfd.readouterr().err.strip("\r\n").split("\r")
+    assert "0/3" in first
+    assert len(first) == 119
+    assert "3/3" in last
+    assert "loss " in last
+    assert len(last.rstrip()) <= 79
+    with console.use(console.Console()):
+        train_network(digits(), FeatureTraining(steps=3, batch_size=2))
+    assert capfd.readouterr().err == ""
 
 
 def test_images_without_labels_are_refused_with_what_is_possible(tmp_path):

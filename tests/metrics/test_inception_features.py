@@ -116,6 +116,21 @@ def test_the_file_of_the_standard_weights_is_known_by_its_hash(stand_in, monkeyp
     assert InceptionFeatures(str(path)).load_extractor(Digits()).label == f"inception@{sha256[:8]}"
 
 
+def test_weights_that_the_library_does_not_take_are_named_with_the_beginning_of_its_words(
+    stand_in, monkeypatch, tmp_path
+):
+    class Refusing:
+        def __init__(self, *_):
+            raise RuntimeError("size\nmismatch" + "!" * 400)
+
+    library = sys.modules["torch_fidelity.feature_extractor_inceptionv3"]
+    monkeypatch.setattr(library, "FeatureExtractorInceptionV3", Refusing)
+    path = tmp_path / "weights.pth"
+    torch.save({"bias": torch.ones(2)}, path)
+    told = "size mismatch" + "!" * 187
+    assert refusal(path) == f"features.path={path} does not hold the weights of FID's Inception-v3: {told}"
+
+
 def test_a_file_that_is_too_large_is_not_taken_for_a_damaged_one(monkeypatch, tmp_path):
     monkeypatch.setattr(inception_features, "_LARGEST", 2000)
     path = tmp_path / "weights.pth"

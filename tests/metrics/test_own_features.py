@@ -104,6 +104,9 @@ def test_other_images_have_a_network_of_their_own_which_is_kept(tmp_path, capsys
     facts = read_features(path).facts
     assert facts.accuracy == first.accuracy == accuracy(first.network, data, data.test)
     assert (facts.train_images, facts.test_images) == (256, len(data.test))
+    lock = Lock.take(path.with_name(f".{path.stem}.lock"))
+    assert lock is not None  # since it was released
+    lock.release()
     again = OwnFeatures(str(tmp_path)).load_extractor(digits(**options))
     assert again.weights_hash == first.weights_hash
     assert capsys.readouterr().out == ""

@@ -66,3 +66,12 @@ def test_the_numbers_for_a_file_and_the_line_for_people_name_the_extractor(data,
     assert found["extractor"] == f"own/Digits@{found['extractor_hash'][:8]}"
     assert result.summary() == f"{result.found.summary()}; features of {found['extractor']}"
     assert len(result.found.held_out.index) == len(data.val)
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_there_is_a_bar_for_each_set_where_the_run_shows_some(tmp_path, capsys, bar):
+    few = Digits(image_size=16, limit_train=20)
+    subject = GivenSamples(few, (few.split("test")[0][:5], None))
+    subject.bar = bar
+    TrainingDistances(OwnFeatures(str(tmp_path)), 5)(subject)
+    assert capsys.readouterr().err.count("\n") == (3 if bar else 0)
