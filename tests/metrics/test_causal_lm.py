@@ -4,6 +4,7 @@ The model stands in for the library's, which is optional; the last test loads on
 itself, where that is installed.
 """
 
+import hashlib
 import importlib.machinery
 import math
 import sys
@@ -25,11 +26,12 @@ class Model(torch.nn.Module):
     """A Markov chain that gives padding, which it must not be asked for, no probability."""
 
     config = SimpleNamespace(max_position_embeddings=5)
+    dtype = torch.float32
 
     def forward(self, input_ids, attention_mask):
         self.masks = attention_mask
         self.shapes = [*getattr(self, "shapes", []), tuple(input_ids.shape)]
-        return SimpleNamespace(logits=CHAIN.log()[input_ids])
+        return SimpleNamespace(logits=CHAIN.log().to(self.dtype)[input_ids])
 
 
 class Tokenizer:
@@ -95,11 +97,11 @@ def test_the_token_that_ends_texts_stands_in_for_one_that_begins_them(standing_i
     assert nats == pytest.approx(-math.log(0.7 * 0.25 * 0.1))
 
 
-def test_an_empty_text_costs_nothing_without_a_context_either(standing_in, folder, monkeypatch):
+def test_without_a_context_a_text_is_read_as_a_whole_and_an_empty_one_costs_nothing(standing_in, folder, monkeypatch):
     standing_in(BEGIN)
     monkeypatch.setattr(Model, "config", SimpleNamespace(max_position_embeddings=None))
-    nats, count = CausalLM(str(folder)).nll(["", "c"], CPU)
-    assert (nats, count) == (pytest.approx(-math.log(0.1)), 1)
+    nats, count = CausalLM(str(folder)).nll(["", "abb"], CPU)
+    assert (nats, count) == (pytest.approx(-math.log(0.7 * 0.25 * 0.8)), 3)
 
 
 def test_texts_longer_than_the_context_are_read_in_pieces(standing_in, folder):
@@ -116,10 +118,13 @@ def test_nothing_is_fetched_and_no_code_of_the_folder_is_run(standing_in, folder
     model.load()
     local = {"local_files_only": True, "trust_remote_code": False}
     assert asked == [(str(folder), local), (str(folder), {**local, "use_safetensors": True})]
-    label = model.label
-    assert label.startswith(f"{folder.name}@")
-    save_file({"weight": torch.ones(1)}, folder / "model.safetensors")
-    assert CausalLM(str(folder)).label != label
+    assert not sys.modules["transformers"].AutoModelForCausalLM.from_pretrained().training
+
+
+def test_a_model_is_known_by_its_folder_and_the_hashes_of_its_weights_in_their_order(folder):
+    save_file({"weight": torch.ones(1)}, folder / "another.safetensors")
+    hashes = [hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).digest() for name in ("another", "model")]
+    assert CausalLM(str(folder)).label == f"{folder.name}@{hashlib.sha256(b''.join(hashes)).hexdigest()[:8]}"
 
 
 def test_texts_are_read_eight_at_a_time_from_the_shortest_to_the_longest(standing_in, folder):
@@ -129,9 +134,18 @@ def test_texts_are_read_eight_at_a_time_from_the_shortest_to_the_longest(standin
     model = sys.modules["transformers"].AutoModelForCausalLM.from_pretrained()
     assert model.shapes == [(8, 3), (8, 5), (1, 5)]
     assert model.masks.sum(1).tolist() == [5]
+    assert model.masks.dtype == torch.int64
     assert count == 5 * (4 + 1) + 7 * 2
     expected = 5 * math.log(0.7 * 0.25 * 0.8**2) + 5 * math.log(0.7) + 7 * math.log(0.7 * 0.25)
     assert nats == pytest.approx(-expected)
+
+
+def test_what_a_model_computes_in_half_precision_is_summed_in_single_precision(standing_in, folder, monkeypatch):
+    standing_in(BEGIN)
+    monkeypatch.setattr(Model, "dtype", torch.bfloat16)
+    rows = CHAIN.log().bfloat16().double().log_softmax(1)
+    nats, _ = CausalLM(str(folder)).nll(["ab"], CPU)
+    assert nats == pytest.approx(-float(rows[BEGIN, 0] + rows[0, 1]), rel=1e-5)
 
 
 def test_one_token_of_the_context_is_that_which_begins_texts(standing_in, folder, monkeypatch):
@@ -157,13 +171,13 @@ def test_a_missing_library_is_named(folder, monkeypatch):
 
 def test_a_model_that_cannot_be_loaded_is_named_in_one_line(folder, monkeypatch):
     def fails(*_, **__):
-        raise RuntimeError("no\nsuch model")
+        raise RuntimeError("no\nsuch model" + "!" * 400)
 
     module = ModuleType("transformers")
     module.__spec__ = importlib.machinery.ModuleSpec("transformers", None)
     module.AutoModelForCausalLM = module.AutoTokenizer = SimpleNamespace(from_pretrained=fails)
     monkeypatch.setitem(sys.modules, "transformers", module)
-    with pytest.raises(ValueError, match=r"cannot be loaded \(RuntimeError: no such model\)"):
+    with pytest.raises(ValueError, match=r"cannot be loaded \(RuntimeError: no such model!{287}\)$"):
         CausalLM(str(folder)).load()
 
 

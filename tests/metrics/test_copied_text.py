@@ -57,3 +57,11 @@ def test_memory_does_not_grow_with_the_text(monkeypatch):
     longest_copies(np.zeros((1, 8), np.int64), np.zeros(5_000_000, np.uint8))
     assert max(parts) < 1.1e6
     assert len(parts) <= 5
+
+
+@pytest.mark.parametrize("length", [7, 15])
+def test_of_two_copies_that_differ_in_their_last_token_the_longer_one_counts_wherever_it_stands(length):
+    sequence = np.arange(1, length + 1)
+    shorter = np.append(sequence[:-1], 0)
+    for both in ((sequence, shorter), (shorter, sequence)):
+        assert longest_copies(sequence[None], np.concatenate(both)).tolist() == [list(range(length, 0, -1))]

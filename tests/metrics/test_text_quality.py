@@ -85,7 +85,9 @@ def test_its_words_and_its_figure(data, measured):
     assert "n-gram nll per token" in result.summary()
     assert "20 samples and as many real ones, one seed, spread n/a, val split, 5-gram@" in result.summary()
     assert sorted(result.order.tolist()) == list(range(COUNT))
-    assert list(result.figures()) == ["typicality"]
+    figures = result.figures()
+    assert list(figures) == ["typicality"]
+    assert [len(row) for row in figures["typicality"].rows] == [2] * 4  # the texts are long
 
 
 def test_the_first_samples_stand_from_the_most_to_the_least_probable(data, measured):
@@ -160,10 +162,13 @@ def test_from_one_to_a_thousand_seeds_are_drawn(seeds):
         TextQuality(seeds=1001)
 
 
-def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measured, monkeypatch, tmp_path):
+@pytest.mark.parametrize("counted", [True, False])
+def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measured, monkeypatch, tmp_path, counted):
+    """By characters, too, where the model counts the first token of each text."""
+
     class Uniform:
         label = "uniform@0"
-        counts_every_token = True
+        counts_every_token = counted
 
         def __init__(self, path):
             self.path = path
@@ -176,7 +181,8 @@ def test_generative_perplexity_stands_beside_the_same_of_real_text(data, measure
     monkeypatch.setattr("diffusion_lab.metrics.text_quality.CausalLM", Uniform)
     found = measured(data.split("val")[0][:COUNT], causal_lm=str(tmp_path)).as_dict()
     assert found["generative_perplexity"] == found["generative_perplexity_floor"] == pytest.approx(8)
-    assert found["generative_nll_per_character"] == pytest.approx(math.log(8))
+    by_character = {key: found[key] for key in found if key.startswith("generative_nll_per_character")}
+    assert list(by_character.values()) == pytest.approx([math.log(8)] * 2 if counted else [])
     assert found["generative_model"] == "uniform@0"
 
 

@@ -24,3 +24,11 @@ def test_different_ngrams_are_counted_over_all_sequences_and_not_across_them():
 
 def test_a_thousand_different_tokens_make_as_many_bigrams():
     assert share_distinct(np.random.default_rng(0).permutation(60_000)[None], 4) == 1
+
+
+@pytest.mark.parametrize("tokens", [2, 3, 40])
+def test_different_ngrams_are_those_of_a_set_of_tuples(tokens):
+    sequences = np.random.default_rng(tokens).integers(0, tokens, (8, 30))
+    for n in range(1, 8):
+        every = [tuple(row[i : i + n]) for row in sequences.tolist() for i in range(30 - n + 1)]
+        assert share_distinct(sequences, n) == len(set(every)) / len(every)
