@@ -31,13 +31,15 @@ def test_images_are_worth_what_their_labels_are(data):
     assert wrong.generated < 0.1
     assert good.real == wrong.real > 0.5
     assert list(good.as_dict()) == ["accuracy", "accuracy_real", "num_samples", "split", "evaluations"]
+    assert (good.num_samples, good.split, good.evaluations) == (600, "test", 7.0)
     assert good.summary().startswith("a classifier that learned from 600 generated images alone finds the class of ")
 
 
-def test_samples_of_no_class_are_refused(data):
+def test_samples_of_no_class_are_refused_and_those_of_classes_are_not(data):
     subject = GivenSamples(data, (torch.zeros(20, 1, 8, 8), None))
     with pytest.raises(ValueError, match="it needs samples of known classes"):
         ClassificationAccuracy(20).check_parts(subject.pipeline, data)
+    ClassificationAccuracy(20).check_parts(GivenSamples(data, data.split("val")).pipeline, data)
 
 
 @pytest.mark.parametrize("key", ["num_samples", "steps"])

@@ -109,3 +109,27 @@ def test_a_hundred_subsets_are_drawn_with_the_seed_0_where_nothing_is_said():
     assert kernel_distance(*sets(40, 0)) == kernel_distance(*sets(40, 0), seed=0, subsets=100)
     assert kernel_distance(*sets(40, 0)) != kernel_distance(*sets(40, 0), subsets=101)
     assert kernel_distance(*sets(40, 0)) != kernel_distance(*sets(40, 0), seed=1)
+
+
+def by_definition(real, generated, size, seed, subsets):
+    """Mean and standard deviation over subsets, by sums over pairs of different items."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    values = []
+    for _ in range(subsets):
+        x, y = (part[torch.randperm(len(part), generator=generator)[:size]].double() for part in (real, generated))
+        within = sum(float(kernel(one, one).fill_diagonal_(0).sum()) for one in (x, y)) / (size * (size - 1))
+        values.append(within - 2 * float(kernel(x, y).mean()))
+    return statistics.fmean(values), statistics.pstdev(values)
+
+
+@pytest.mark.parametrize("subsets", [2, 15])
+def test_it_is_that_of_its_definition_over_subsets(subsets):
+    real, generated = sets(54, 0, other_count=70)
+    found = kernel_distance(real, generated, seed=7, subsets=subsets)
+    mean, spread = by_definition(real, generated, 10, 7, subsets)
+    assert found.value == pytest.approx(mean, rel=1e-9)
+    assert found.error == pytest.approx(spread * (10 / (54 - 10) + 1 / subsets) ** 0.5, rel=1e-9)

@@ -1,7 +1,9 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from sklearn import ensemble
 from subjects import GivenSamples
 
 from diffusion_lab.config.instantiate import make
@@ -100,6 +102,23 @@ def test_the_judge_learns_from_the_first_training_images_and_real_ones_are_the_t
     assert (len(train[0]), len(train[1])) == (50, 50)
     assert held_out[0].equal(images)
     assert held_out[1].equal(labels)
+
+
+def test_each_member_learns_from_four_fifths_of_the_images_of_its_own(data, monkeypatch):
+    judges = []
+
+    class Kept(ensemble.BaggingClassifier):
+        def fit(self, *given):
+            judges.append(self)
+            return super().fit(*given)
+
+    monkeypatch.setattr(ensemble, "BaggingClassifier", Kept)
+    train = data.split("train", 60)
+    Recognition(max_train=50, members=3, hidden=4).judge(train[0], train, train)
+    (judge,) = judges
+    assert [len(np.unique(rows)) for rows in judge.estimators_samples_] == [40] * 3
+    assert len({tuple(np.sort(rows)) for rows in judge.estimators_samples_}) == 3
+    assert [member.hidden_layer_sizes for member in judge.estimators_] == [(4,)] * 3
 
 
 def test_the_smallest_sizes_are_allowed():

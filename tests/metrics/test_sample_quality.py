@@ -1,5 +1,6 @@
 """Quality of samples that are known: real images, and images that are none."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -173,3 +174,14 @@ def test_a_missing_extractor_is_said_before_anything_is_drawn(data, tmp_path):
     features = OwnFeatures(str(tmp_path), str(tmp_path / "none.safetensors"))
     with pytest.raises(LabError, match="cannot read the feature network"):
         SampleQuality(features).check(data)
+
+
+def test_a_classifier_of_other_classes_reads_no_labels(features):
+    few = Digits(image_size=16, limit_train=40)
+    few.setup()
+    known = features.load_extractor(few)
+    other = SimpleNamespace(load_extractor=lambda *_: replace(known, accuracy=None))
+    result = SampleQuality(other, 20, 1)(GivenSamples(few, few.split("test")))
+    assert result.label_accuracy is None
+    assert "label_accuracy" not in result.as_dict()
+    assert result.summary().endswith(", val split, 7 network evaluations")

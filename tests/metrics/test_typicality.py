@@ -33,6 +33,7 @@ def test_equally_typical_samples_stay_in_their_order():
         (normal(0, 0), normal(5, 1), 5, r"^typicality needs at least 1 generated items, got 0$"),
         (normal(2, 0) / 0, normal(5, 1), 5, r"^generated features must be finite"),
         (normal(2, 0), torch.ones(5, 3), 5, r"^all 5 real items have the same features"),
+        (normal(2, 0), normal(1, 1), 1, r"^all 1 real items have the same features"),
     ],
 )
 def test_what_has_no_order_is_refused(samples, real, k, message):
