@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ def test_tokens_become_vectors_and_come_back():
     assert torch.equal(made.decode(z), TOKENS)
     assert made.code_shape((4,)) == (4, 5)
     assert made.provides() == {"vocab_size": 4, "code_dim": 5}
+    assert codec(noise=0.3).spread == 0.3
     assert "abcd" in made.show(grid_sheet(made.decode(z), "Samples"))
 
 
@@ -66,7 +69,7 @@ def test_the_likelihood_is_computed_in_single_precision_under_half_too():
     assert torch.equal(half, full)
 
 
-@pytest.mark.parametrize(("wrong", "key"), [({"dim": 0}, "dim"), ({"noise": 0.0}, "noise")])
+@pytest.mark.parametrize(("wrong", "key"), [({"dim": 0}, "dim"), ({"noise": 0.0}, "noise"), ({"noise": math.inf}, "noise")])
 def test_arguments_out_of_range_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"codec\.{key}"):
         codec(**wrong)

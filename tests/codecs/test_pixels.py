@@ -93,3 +93,10 @@ def test_samples_are_saved_in_their_dtype_and_shown_and_animated(tmp_path):
 def test_the_levels_are_the_values_of_8_bits():
     low, high = Pixels.value_range
     torch.testing.assert_close(torch.linspace(low, high, Pixels.levels), VALUES.flatten())
+
+
+def test_pixels_are_no_text_and_are_not_spread():
+    assert Pixels().spread == 0
+    assert Pixels().characters(torch.zeros(2, 1, 4, 4)) is None
+    with pytest.raises(ValueError, match="it is for runs on text, and this run has codec=Pixels"):
+        Pixels().with_blanks("text", None)

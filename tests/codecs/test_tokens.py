@@ -124,3 +124,21 @@ def test_pixels_are_levels_and_come_back():
     few = PixelTokens(1, 16, levels=2)
     assert few.encode(images).unique().tolist() == [0, 1]
     assert few.decode(torch.full((1, 256), 2)).unique().tolist() == [0.0]  # masked pixels are grey
+
+
+def test_the_likelihood_of_pixels_is_that_of_their_levels():
+    """Of two channels, row by row, with a mask as the last state."""
+    pixels, generator = PixelTokens(2, 3, levels=4), torch.Generator().manual_seed(0)
+    assert pixels.code_shape((2, 3, 3)) == (18,)
+    assert pixels.provides() == {"vocab_size": 4, "length": 18}
+    levels = torch.randint(4, (2, 18), generator=generator)
+    log_probs = torch.randn(2, 18, 5, generator=generator).log_softmax(-1)
+    expected = [sum(float(log_probs[b, n, levels[b, n]]) for n in range(18)) for b in range(2)]
+    images = (levels / 1.5 - 1).reshape(2, 2, 3, 3)
+    torch.testing.assert_close(pixels.log_likelihood(images, Categorical(log_probs)), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("levels", [1, 257])
+def test_a_number_of_levels_out_of_range_is_refused(levels):
+    with pytest.raises(ValueError, match=rf"codec\.levels must lie between 2 and 256, got {levels}"):
+        PixelTokens(1, 16, levels)
