@@ -1,5 +1,8 @@
 """What every backbone must do, for tests of each. No test."""
 
+from contextlib import contextmanager
+
+import pytest
 import torch
 from torch import nn
 
@@ -46,3 +49,21 @@ def check_it_starts_asleep_and_wakes(make):
     network = awaken(make())
     network(*given).square().sum().backward()
     assert all(bool(p.grad is not None and p.grad.any()) for p in network.parameters())
+
+
+@contextmanager
+def bfloat16_by_default():
+    """Let new tensors be bfloat16 where nothing is said, as Lightning does in a step with precision=bf16-true."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def check_dropout(dropped, whole, share):
+    """What is dropped is zero, as large a share as was asked for, and what is left makes up for it."""
+    left = dropped != 0
+    assert 1 - float(left.float().mean()) == pytest.approx(share, abs=0.03)
+    torch.testing.assert_close(dropped[left], whole[left] / (1 - share), rtol=1e-4, atol=1e-5)

@@ -5,7 +5,8 @@ import torch
 
 from diffusion_lab.networks import SimpleUNet
 from diffusion_lab.networks.layers import SinusoidalEmbedding, conv_of_upsampled, group_norm
-from network_checks import check_output_size, check_samples_are_apart
+from diffusion_lab.networks.simple_unet import Block
+from network_checks import bfloat16_by_default, check_dropout, check_output_size, check_samples_are_apart
 
 #: The overrides that make it small, for the tests of all options together.
 SMALL = ("network.base_channels=8",)
@@ -68,14 +69,27 @@ def test_every_convolution_looks_at_all_that_it_is_given():
             assert bool((p.grad.abs().sum((0, 2, 3)) > 0).all()), name
 
 
+@pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("dim", [4, 10, 64])
-def test_the_embedding_is_sines_then_cosines(dim):
+def test_the_embedding_is_sines_then_cosines(dim, shift):
     positions = [0.0, 1.0, 37.0, 999.0]
     half = dim // 2
-    frequencies = [math.exp(-k * math.log(10_000) / (half - 1)) for k in range(half)]
+    frequencies = [math.exp(-k * math.log(10_000) / (half - shift)) for k in range(half)]
     expected = [[f(p * w) for f in (math.sin, math.cos) for w in frequencies] for p in positions]
-    embedded = SinusoidalEmbedding(dim)(torch.tensor(positions))
+    embedded = SinusoidalEmbedding(dim, shift)(torch.tensor(positions))
     torch.testing.assert_close(embedded, torch.tensor(expected), rtol=0, atol=2e-4)
+
+
+def test_the_frequencies_end_at_1_in_10000_where_nothing_is_said():
+    position = torch.tensor([37.0])
+    assert torch.equal(SinusoidalEmbedding(8)(position), SinusoidalEmbedding(8, freq_shift=1)(position))
+
+
+def test_the_embedding_is_in_float32_also_where_bfloat16_is_the_default():
+    position = torch.tensor([998.0, 999.0])
+    expected = SinusoidalEmbedding(64)(position)
+    with bfloat16_by_default():
+        assert torch.equal(SinusoidalEmbedding(64)(position), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
@@ -103,6 +117,9 @@ def test_checkpoints_hold_parameters_only():
         ({"base_channels": 0}, "network.base_channels"),
         ({"time_dim": 15}, "network.time_dim"),
         ({"time_dim": 2}, "network.time_dim"),
+        ({"dropout": 1.0}, "network.dropout"),
+        ({"dropout": -0.1}, "network.dropout"),
+        ({"image_size": 4, "channel_multipliers": (2, 1)}, "network.channel_multipliers has 2 levels, which leave one"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, key):
@@ -183,3 +200,14 @@ def test_autocast_agrees_with_the_plain_form_within_the_digits_of_bfloat16(dtype
         out = network(x, c_noise)
     assert out.dtype == dtype
     torch.testing.assert_close(out.float(), plain, rtol=0, atol=0.05 if dtype == torch.bfloat16 else 1e-5)
+
+
+def test_the_smallest_sizes_that_are_said_to_fit_do():
+    network = small(4, channel_multipliers=(1, 2), base_channels=8, time_dim=4)
+    assert network(torch.randn(2, 1, 4, 4), torch.tensor([3.0, 700.0])).shape == (2, 1, 4, 4)
+
+
+def test_the_output_of_a_block_is_dropped_in_training():
+    torch.manual_seed(0)
+    block, x, time = Block(8, 16, 12, dropout=0.3), torch.randn(4, 8, 10, 10), torch.randn(4, 12)
+    check_dropout(block.train()(x, time), block.eval()(x, time), 0.3)
