@@ -6,8 +6,16 @@ from torch import nn
 
 from diffusion_lab.config.tree import read_option
 from diffusion_lab.networks import DiT
+from diffusion_lab.networks.layers import from_patches, to_patches
 from diffusion_lab.networks.transformer_block import TransformerBlock
-from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
+from network_checks import (
+    awaken,
+    bfloat16_by_default,
+    check_it_starts_asleep_and_wakes,
+    check_output_size,
+    check_samples_are_apart,
+)
+from pretended_device import There, moved, pretended_device
 
 #: The overrides that make it small, for the tests of all options together.
 SMALL = ("network.width=16", "network.depth=1", "network.heads=2")
@@ -29,6 +37,18 @@ def test_at_first_the_output_is_zero_and_every_weight_is_trained():
     check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3))
     tokens = torch.randn(2, 16, 16)
     assert torch.equal(small().blocks[0](tokens, torch.randn(2, 16)), tokens)
+
+
+def test_weights_start_as_in_the_authors_code():
+    """Time and label with a deviation of 0.02, other matrices as Glorot & Bengio 2010 have it, and no biases."""
+    network = small(width=64, labels=True, num_classes=99)
+    block = network.blocks[0]
+    for weight in (network.label_embedding.weight, network.time_embedding[0].weight, network.time_embedding[2].weight):
+        assert float(weight.std()) == pytest.approx(0.02, rel=0.05)
+    for layer in (network.patches, block.query_key_value, block.attended, block.mlp[0], block.mlp[2]):
+        outputs, inputs = layer.weight.shape
+        assert float(layer.weight.std()) == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.05)
+    assert not any(bool(layer.bias.any()) for layer in network.modules() if isinstance(layer, nn.Linear))
 
 
 def test_a_patch_goes_out_where_it_came_in():
@@ -60,6 +80,60 @@ def test_the_far_corner_reaches_every_pixel():
 def test_its_positions_differ_from_each_other():
     positions = small()._positions(torch.zeros(1))
     assert torch.cdist(positions, positions).fill_diagonal_(1).min() > 0.1
+
+
+POSITIONS = ["sinusoidal", "sinusoidal_2d", "rotary"]
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_positions_are_added_to_the_patches_or_turn_what_attention_sees(positions):
+    """With the blocks asleep, equal patches stay equal but for what is added; awake, each sees where the others are."""
+    network = small(positions=positions)
+    nn.init.normal_(network.out.weight)
+    patches = to_patches(network(torch.ones(1, 1, 16, 16), torch.tensor([5.0])), 4)
+    alike = torch.allclose(patches, patches[:, :1].expand_as(patches), atol=1e-5)
+    assert alike is (positions == "rotary")
+    awaken(network, std=0.5)
+    x = torch.randn(1, 16, 16)
+    one, other = (
+        to_patches(network(from_patches(x[:, order], 4), torch.tensor([5.0])), 4)
+        for order in (list(range(16)), [0, 2, 1, *range(3, 16)])
+    )
+    assert (one - other)[:, 0].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_positions_are_made_where_the_image_is(positions):
+    network = small(positions=positions)
+    with pretended_device() as device:
+        out = moved(network)(torch.zeros(1, 1, 16, 16, device=device), torch.zeros(1, device=device))
+    assert isinstance(out, There)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "sinusoidal_2d"])
+def test_sinusoidal_positions_are_waves_of_the_row_and_of_the_column(positions):
+    authors = positions == "sinusoidal_2d"
+    frequencies = [10_000 ** (-k / (4 if authors else 3)) for k in range(4)]
+    of_one = [[wave(n * w) for wave in (math.sin, math.cos) for w in frequencies] for n in range(4)]
+    expected = torch.tensor(
+        [of_one[c] + of_one[r] if authors else of_one[r] + of_one[c] for r in range(4) for c in range(4)]
+    )
+    network, image = small(positions=positions), torch.zeros(1)
+    torch.testing.assert_close(network._positions(image), expected, rtol=0, atol=1e-5)
+    with bfloat16_by_default():
+        torch.testing.assert_close(network._positions(image), expected, rtol=0, atol=1e-5)
+    assert network._positions(image.bfloat16()).dtype == torch.bfloat16
+
+
+def test_rotary_positions_are_angles_of_the_row_and_of_the_column():
+    """Waves of 2π patches and, in a head of 8, of ten times as many."""
+    angles = torch.tensor([[r, r / 10, c, c / 10] for r in range(4) for c in range(4)])
+    expected = torch.stack([angles.cos(), angles.sin()])
+    network, image = small(positions="rotary"), torch.zeros(1)
+    torch.testing.assert_close(network._turn(8, image), expected, rtol=0, atol=1e-5)
+    with bfloat16_by_default():
+        torch.testing.assert_close(network._turn(8, image), expected, rtol=0, atol=1e-5)
+    assert network._turn(8, image.bfloat16()).dtype == torch.bfloat16
 
 
 def test_a_block_is_that_of_the_library_with_its_weights():
@@ -153,14 +227,18 @@ def test_the_named_sizes_have_the_parameters_of_the_paper(size, millions):
     ("arguments", "message"),
     [
         ({"patch_size": 3}, r"network\.patch_size must divide data\.image_size=16, got 3"),
+        ({"patch_size": 0}, r"network\.patch_size must divide"),
         ({"width": 18}, r"network\.width must be a multiple of 4"),
         ({"heads": 3}, r"network\.width must be a multiple of 4 and of network\.heads=3"),
         ({"depth": 0}, r"network\.depth must be 1 or more"),
         ({"width": 4, "heads": 1}, r"network\.width must be .* at least 8, got 4"),
+        ({"heads": 0}, r"network\.width must be a multiple of 4 and of network\.heads=0"),
         ({"mlp_ratio": 0.0}, r"must be at least 1 and finite, got network\.mlp_ratio=0\.0"),
+        ({"mlp_ratio": 0.06}, r"must be at least 1 and finite"),
         ({"mlp_ratio": math.inf}, r"must be at least 1 and finite, got network\.mlp_ratio=inf"),
         ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
         ({"labels": True}, r"network\.labels=true needs data with labels"),
+        ({"condition_dropout": 1.0}, r"network\.condition_dropout must be at least 0 and below 1"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, message):
@@ -171,3 +249,8 @@ def test_sizes_that_do_not_fit_are_refused(arguments, message):
 def test_without_labels_it_takes_none():
     with pytest.raises(ValueError, match="takes labels only with"):
         small()(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+
+
+def test_the_smallest_sizes_that_are_said_to_fit_do():
+    network = small(8, width=8, depth=1, heads=1, mlp_ratio=1 / 8, patch_size=8)
+    assert network(torch.zeros(1, 1, 8, 8), torch.zeros(1)).shape == (1, 1, 8, 8)
