@@ -34,6 +34,17 @@ def test_at_first_the_output_is_zero_and_every_weight_is_trained(depth):
     check_it_starts_asleep_and_wakes(lambda: small(labels=True, num_classes=3, depth=depth))
 
 
+def test_weights_start_as_in_the_authors_code():
+    """With a deviation of 0.02, but for what starts as zero or as the identity, and without biases."""
+    network = small(width=64, labels=True, num_classes=99, in_channels=4)
+    of_block = [[block.query_key_value, block.attended, block.mlp[0], block.mlp[2]] for block in network.down]
+    layers = [network.patches, *network.joined, *(layer for part in of_block for layer in part)]
+    for weight in (network.positions, network.label_embedding.weight, *(layer.weight for layer in layers)):
+        assert float(weight.std()) == pytest.approx(0.02, rel=0.06)
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    assert not any(bool(layer.bias.any()) for layer in linear if layer.bias is not None)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_at_first_the_last_convolution_changes_nothing(channels):
     x = torch.randn(2, channels, 16, 16)
@@ -128,10 +139,13 @@ def test_the_sizes_of_the_paper_have_its_parameters(sizes, images, millions):
         ({"width": 2, "heads": 1}, r"network\.width must be .* at least 4, got 2"),
         ({"heads": 0}, r"network\.heads=0"),
         ({"depth": 4}, r"network\.depth must be odd, for as many blocks before the middle as after, got 4"),
+        ({"depth": 2}, r"network\.depth must be odd"),
         ({"depth": -1}, r"network\.depth must be odd"),
         ({"mlp_ratio": 0.0}, r"must be at least 1 and finite, got network\.mlp_ratio=0\.0"),
+        ({"mlp_ratio": 0.06}, r"must be at least 1 and finite"),
         ({"mlp_ratio": math.inf}, r"must be at least 1 and finite, got network\.mlp_ratio=inf"),
         ({"labels": True}, r"network\.labels=true needs data with labels"),
+        ({"condition_dropout": 1.0}, r"network\.condition_dropout must be at least 0 and below 1"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, message):
@@ -142,3 +156,8 @@ def test_sizes_that_do_not_fit_are_refused(arguments, message):
 def test_without_labels_it_takes_none():
     with pytest.raises(ValueError, match="takes labels only with"):
         small()(torch.zeros(1, 1, 16, 16), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+
+
+def test_the_smallest_sizes_that_are_said_to_fit_do():
+    network = small(8, width=4, depth=1, heads=1, mlp_ratio=1 / 4, patch_size=8)
+    assert network(torch.zeros(1, 1, 8, 8), torch.zeros(1)).shape == (1, 1, 8, 8)
