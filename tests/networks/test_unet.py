@@ -1,10 +1,18 @@
+import math
+
 import pytest
 import torch
 
 from diffusion_lab.networks import UNet
 from diffusion_lab.networks.layers import fourier_features, scaled_group_norm
-from diffusion_lab.networks.unet import ResidualBlock, SelfAttention
-from network_checks import awaken, check_it_starts_asleep_and_wakes, check_output_size, check_samples_are_apart
+from diffusion_lab.networks.unet import ConvResample, ResidualBlock, SelfAttention
+from network_checks import (
+    awaken,
+    check_dropout,
+    check_it_starts_asleep_and_wakes,
+    check_output_size,
+    check_samples_are_apart,
+)
 
 #: The overrides that make it small, for the tests of all options together.
 SMALL = (
@@ -23,7 +31,7 @@ def small(image_size=16, in_channels=1, out_channels=1, **arguments):
     ("size", "multipliers", "blocks", "attention"),
     [(28, (1, 2, 2), 2, (7,)), (32, (1, 2, 2, 2), 1, (8, 4)), (16, (1,), 1, ()), (8, (2, 1), 3, (8, 4))],
 )
-@pytest.mark.parametrize("learned_resampling", [True, False])
+@pytest.mark.parametrize("learned_resampling", [True, False, "conv", "conv_ddpm"])
 def test_the_output_has_the_size_of_the_input(channels, size, multipliers, blocks, attention, learned_resampling):
     network = small(
         size,
@@ -165,6 +173,7 @@ def test_without_labels_it_takes_none():
         ({"channel_multipliers": ()}, r"network\.channel_multipliers needs one or more"),
         ({"channel_multipliers": (1,) * 6}, r"network\.channel_multipliers has 6 levels.*16 halves evenly only 4"),
         ({"base_channels": 12}, r"network\.base_channels must be a multiple of 8, got 12"),
+        ({"base_channels": 0}, r"network\.base_channels must be a multiple of 8, got 0"),
         ({"num_blocks": 0}, r"network\.num_blocks must be 1 or more"),
         ({"dropout": 1.0}, r"network\.dropout must be at least 0 and below 1"),
         ({"condition_dropout": -0.1}, r"network\.condition_dropout must be at least 0"),
@@ -172,8 +181,92 @@ def test_without_labels_it_takes_none():
         ({"head_channels": 0}, r"network\.head_channels must be 1 or more, got 0"),
         ({"attention_sizes": (5, 7)}, r"network\.attention_sizes=\[5, 7\]: no level has such a size.*\[16, 8\]"),
         ({"head_channels": 3}, r"network\.head_channels must divide the width"),
+        ({"heads": 0}, r"network\.heads must be 1 or more, or null, got 0"),
+        ({"heads": 3}, r"network\.heads must divide the width of each level with attention, got 3"),
+        ({"time_scale": 0.0}, r"network\.time_scale must be above 0, got 0\.0"),
+        ({"time_scale": math.inf}, r"network\.time_scale must be above 0, got inf"),
+        ({"norm_eps": 0.0}, r"network\.norm_eps must lie between 0 and 1, got 0\.0"),
+        ({"norm_eps": 1.0}, r"network\.norm_eps must lie between 0 and 1, got 1\.0"),
+        ({"norm_groups": 0}, r"network\.norm_groups must divide network\.base_channels=8"),
+        ({"norm_groups": 3}, r"network\.norm_groups must divide network\.base_channels=8"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         small(**arguments)
+
+
+def test_the_smallest_sizes_that_are_said_to_fit_do():
+    network = small(2, head_channels=1, attention_sizes=(2,), norm_groups=1, fourier_features=(0, 12))
+    assert network(torch.zeros(1, 1, 2, 2), torch.zeros(1)).shape == (1, 1, 2, 2)
+    assert {module.heads for module in network.modules() if isinstance(module, SelfAttention)} == {8, 16}
+    one = small(heads=1).middle.after
+    assert one.heads == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "channels"),
+    [((), [16]), ((8,), [16] * 6), ((16,), [8] * 5 + [16]), ((16, 8), [8] * 5 + [16] * 6)],
+)
+def test_attention_follows_each_block_of_the_levels_that_are_named_and_the_middle(sizes, channels):
+    """Two blocks of each level on the way down, and three on the way up."""
+    modules = small(num_blocks=2, attention_sizes=sizes).modules()
+    assert sorted(module.norm.num_channels for module in modules if isinstance(module, SelfAttention)) == channels
+
+
+@pytest.mark.parametrize("groups", [None, 2])
+def test_each_normalization_is_in_groups_and_has_a_number_added_as_is_asked_for(groups):
+    network = small(norm_groups=groups, norm_eps=1e-3)
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.GroupNorm)]
+    assert {norm.eps for norm in norms} == {1e-3}
+    assert all(norm.num_groups == (groups or norm.num_channels // 4) for norm in norms)
+
+
+def test_there_are_at_most_32_groups_which_divide_the_channels():
+    def groups(channels):
+        return ResidualBlock(channels, channels, 4, 0.0, True).norm_1.num_groups
+
+    assert [groups(channels) for channels in (4, 20, 22, 128, 136, 256)] == [1, 5, 2, 32, 17, 32]
+
+
+def test_the_time_is_scaled_before_it_is_embedded():
+    network, x, time = awaken(small()), torch.randn(2, 1, 16, 16), torch.tensor([3.0, 700.0])
+    scaled = small(time_scale=0.5)
+    scaled.load_state_dict(network.state_dict())
+    torch.testing.assert_close(scaled(x, time), network(x, time / 2))
+    assert (scaled(x, time) - network(x, time)).abs().max() > 1e-4
+    assert [small(freq_shift=shift).position.freq_shift for shift in (0, 1)] == [0, 1]
+
+
+@pytest.mark.parametrize("after_only", [False, True])
+def test_a_convolution_of_stride_2_has_each_other_pixel_of_one_of_stride_1(after_only):
+    """The even ones, or, padded on the right and below alone, the odd ones."""
+    torch.manual_seed(0)
+    layer, x = ConvResample(4, "down", after_only).double(), torch.randn(2, 4, 6, 6).double()
+    whole = torch.nn.functional.conv2d(x, layer.conv.weight, layer.conv.bias, padding=1)
+    first = 1 if after_only else 0
+    torch.testing.assert_close(layer(x), whole[..., first::2, first::2])
+
+
+def test_a_convolution_that_doubles_follows_repeated_pixels():
+    torch.manual_seed(0)
+    layer, x = ConvResample(4, "up", False).double(), torch.randn(2, 4, 3, 3).double()
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    whole = torch.nn.functional.conv2d(repeated, layer.conv.weight, layer.conv.bias, padding=1)
+    torch.testing.assert_close(layer(x), whole)
+
+
+@pytest.mark.parametrize(
+    ("learned", "kinds"), [(True, set()), (False, set()), ("conv", {False}), ("conv_ddpm", {True})]
+)
+def test_images_are_padded_after_them_alone_as_in_ddpm(learned, kinds):
+    modules = small(learned_resampling=learned).modules()
+    assert {module.after_only for module in modules if isinstance(module, ConvResample)} == kinds
+
+
+def test_hidden_values_of_a_block_are_dropped_in_training():
+    """With a last convolution that changes nothing, these are what is added to the input."""
+    torch.manual_seed(0)
+    block, x, time = ResidualBlock(8, 8, 12, 0.3, True), torch.randn(4, 8, 16, 16), torch.randn(4, 12)
+    torch.nn.init.dirac_(block.conv_2.weight)
+    check_dropout(block.train()(x, time) - x, block.eval()(x, time) - x, 0.3)
