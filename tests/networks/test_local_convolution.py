@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffusion_lab.networks.local_convolution import LocalConvolution
+from pretended_device import There, moved, pretended_device
 
 
 def convolution(size, width=3):
@@ -58,3 +59,12 @@ def test_it_adds_as_much_as_there_is_at_first(size):
 def test_a_size_without_a_middle_is_refused(size):
     with pytest.raises(ValueError, match=r"network\.convolution must be an odd number"):
         LocalConvolution(3, size)
+
+
+def test_the_positions_before_a_block_are_found_where_the_tokens_are():
+    layer, x = convolution(5), tokens(6)
+    with pretended_device() as device:
+        moved(layer)
+        there = x.to(device)
+        found = layer(there[:, 2:], layer.before_blocks(there, 2, 2, 2))
+    assert isinstance(found, There)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffusion_lab.networks.rotary_attention import attend_turned, turned_heads
 
@@ -59,3 +60,34 @@ def test_the_way_of_the_cpu_has_the_bits_of_the_way_of_all_devices(autocast, mon
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
         expected = value_and_gradient(attend_with_rotary, x, heads, turn)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+class Operations(TorchDispatchMode):
+    """The names of the operations in its block."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func._schema.name)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "compiling", "by_products"),
+    [
+        (127, torch.bfloat16, False, False),
+        (128, torch.bfloat16, False, True),
+        (512, torch.bfloat16, False, True),
+        (513, torch.bfloat16, False, False),
+        (128, torch.float32, False, False),
+        (128, torch.bfloat16, True, False),
+    ],
+)
+def test_all_scores_are_multiplied_out_where_that_is_faster(length, dtype, compiling, by_products, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
+    query = torch.zeros(1, 1, length, 8, dtype=dtype)
+    with Operations() as seen:
+        attend_turned(query, query, query)
+    assert ("aten::baddbmm" in seen.names) is by_products

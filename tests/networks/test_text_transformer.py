@@ -3,7 +3,7 @@ import torch
 
 from diffusion_lab.config.tree import read_option
 from diffusion_lab.networks import TextTransformer, text_transformer
-from network_checks import awaken
+from network_checks import awaken, bfloat16_by_default
 
 #: The overrides that make it small, for the tests of all options together.
 SMALL = ("network.width=16", "network.depth=1", "network.heads=2")
@@ -83,12 +83,57 @@ def test_it_starts_with_no_opinion_and_every_weight_is_trained(time, convolution
 
 @pytest.mark.parametrize(
     ("wrong", "key"),
-    [({"width": 18, "heads": 4}, "width"), ({"depth": 0}, "depth"), ({"dropout": 1.0}, "dropout"),
+    [({"width": 18, "heads": 4}, "width"), ({"width": 0}, "width"), ({"heads": 0}, "width"),
+     ({"depth": 0}, "depth"), ({"dropout": 1.0}, "dropout"),
      ({"convolution": 4}, "convolution"), ({"convolution": -3}, "convolution")],
 )  # fmt: skip
 def test_sizes_that_do_not_fit_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"network\.{key}"):
         TextTransformer(**{"num_states": 6, "num_outputs": 5, "width": 16, "depth": 2, "heads": 2} | wrong)
+
+
+def test_weights_start_with_variances_that_keep_those_of_the_values():
+    """Those of tokens are 1, those of matrices 1/inputs, and where a branch ends less by the number of branches."""
+    network = TextTransformer(100, 5, num_classes=2, width=64, depth=3, heads=2, time=True, labels=True)
+    swiglu = TextTransformer(num_states=100, num_outputs=5, width=64, depth=3, heads=2, mlp="swiglu")
+    vectors = TextTransformer(code_dim=64, width=64, depth=3, heads=2)
+    block = network.blocks[1]
+    expected = {
+        network.tokens: 1, vectors.tokens: 64**-0.5, block.query_key_value: 64**-0.5, block.mlp[0]: 64**-0.5,
+        network.time_embedding[0]: 256**-0.5, network.time_embedding[2]: 64**-0.5,
+        swiglu.blocks[0].mlp.gate_and_hidden: 64**-0.5,
+        block.attended: (64 * 6) ** -0.5, block.mlp[2]: (64 * 6) ** -0.5, swiglu.blocks[0].mlp.out: (64 * 6) ** -0.5,
+    }  # fmt: skip
+    for layer, deviation in expected.items():
+        assert float(layer.weight.std()) == pytest.approx(deviation, rel=0.05)
+    for layer in (network.out, network.modulation, *(block.modulation for block in network.blocks)):
+        assert not bool(layer.weight.any())
+    linear = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+    assert not any(bool(layer.bias.any()) for layer in linear)
+    assert all(bool((block.norm_1.weight == 1).all()) for block in swiglu.blocks)
+
+
+def test_rotary_positions_are_angles_whose_waves_get_longer_by_powers_of_10000():
+    head, tokens = 8, torch.zeros(1, 5, 16)
+    angles = torch.tensor([[place / 10 ** k for k in range(4)] for place in range(3, 8)])
+    expected = torch.stack([angles.cos(), angles.sin()])
+    torch.testing.assert_close(text_transformer._turn(head, tokens, 3), expected, rtol=0, atol=1e-5)
+    with bfloat16_by_default():
+        torch.testing.assert_close(text_transformer._turn(head, tokens, 3), expected, rtol=0, atol=1e-5)
+    assert text_transformer._turn(head, tokens.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("given", [{}, {"num_states": 6}, {"num_outputs": 5},
+                                   {"num_states": 6, "num_outputs": 5, "code_dim": 4}])  # fmt: skip
+def test_it_takes_either_tokens_or_vectors(given):
+    with pytest.raises(ValueError, match="network=text_transformer needs a process of tokens"):
+        TextTransformer(**given, width=16, depth=1, heads=2)
+
+
+def test_vectors_become_vectors_of_as_many_numbers():
+    network, (_, t) = small(num_states=None, num_outputs=None, code_dim=7, time=True), inputs()
+    x = torch.randn(3, 4, 7)
+    assert network(x, t).shape == (3, 4, 7)
 
 
 def in_blocks(block_size=2, **arguments):
