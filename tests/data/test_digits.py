@@ -92,8 +92,8 @@ def test_images_have_the_size_asked_for(size):
     assert data.image_size == size
 
 
-@pytest.mark.parametrize("size", [7, 0, -16])
-def test_an_image_size_below_8_is_refused(size):
+@pytest.mark.parametrize("size", [7, 0, -16, 257])
+def test_an_image_size_out_of_range_is_refused(size):
     with pytest.raises(ValueError, match=rf"^data\.image_size must lie between 8 and 256, got {size}$"):
         Digits(image_size=size)
 

@@ -111,6 +111,12 @@ def test_the_fingerprint_is_that_of_the_files_wherever_they_lie_and_however_they
     assert ready(again).fingerprint() != first
 
 
+def test_files_are_read_once_for_the_fingerprint(folder, tmp_path):
+    data = ready(shutil.copytree(folder, tmp_path / "copy"), in_memory=False)
+    shutil.rmtree(tmp_path / "copy")
+    assert data.fingerprint() == ready(folder, in_memory=False).fingerprint()
+
+
 def test_limit_train_keeps_the_first_and_leaves_validation_alone(folder):
     every, few = ready(folder), ready(folder, limit_train=4)
     assert torch.equal(few.train.data, every.train.data[:4])
@@ -122,6 +128,7 @@ def test_images_on_disk_give_the_batches_of_images_in_memory(folder, workers):
     held = ready(folder, flip=True, in_memory=True)
     disk = ready(folder, flip=True, in_memory=False, workers=workers)
     assert isinstance(held.train.data, torch.Tensor)
+    assert held.train.data.dtype == torch.uint8
     assert isinstance(disk.train.data, Stored)
     for options in ({}, {"rank": 1, "ranks": 2, "micro_batches": 2}):
         assert equal(batches(held, **options), batches(disk, **options))
@@ -282,7 +289,9 @@ def test_thousands_of_subfolders_are_no_classes(tmp_path, monkeypatch):
     ("options", "said"),
     [
         ({"image_size": 0}, "data.image_size must lie between 1 and 2048, got 0"),
+        ({"image_size": 2049}, "data.image_size must lie between 1 and 2048, got 2049"),
         ({"validation": 0}, "data.validation must be a number of images"),
+        ({"validation": 1.0}, "data.validation must be a number of images"),
         ({"validation": 1.5}, "data.validation must be a number of images"),
         ({"validation": -0.1}, "data.validation must be a number of images"),
         ({"workers": -1}, "data.workers must not be negative, got -1"),

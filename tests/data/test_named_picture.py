@@ -118,3 +118,32 @@ def test_an_archive_of_arrays_is_refused(tmp_path):
         np.savez(file, np.zeros((1, 3, 4)))
     with pytest.raises(LabError, match="it holds no array"):
         read_array(tmp_path / "a.npy", (1, 3, 4), "image")
+
+
+def test_an_array_whose_head_promises_more_than_there_is_is_refused(tmp_path):
+    """Nothing of it is read: no memory has room for it."""
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (2**57,)})
+        file.write(bytes(64))
+    with pytest.raises(LabError, match=r"image=.*a\.npy: it cannot be read as a NumPy file"):
+        read_array(tmp_path / "a.npy", (1, 3, 4), "image")
+
+
+@pytest.mark.parametrize(("read", "kind"), [(read_picture, "PNG or JPEG picture"), (read_array, "NumPy file")])
+def test_a_long_reason_is_cut_after_150_characters(tmp_path, read, kind, monkeypatch):
+    def fails(*arguments, **named):
+        raise ValueError("no  picture\n" + "x" * 200)
+
+    path = tmp_path / "a"
+    path.write_bytes(b"no picture")
+    monkeypatch.setattr(np, "load", fails)
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(LabError) as caught:
+        read(path, (1, 3, 4), "image")
+    assert str(caught.value) == f"image={path}: it cannot be read as a {kind} (no picture {'x' * 139})"
+
+
+def test_a_file_of_just_the_most_bytes_is_read(picture, monkeypatch):
+    path = picture()
+    monkeypatch.setattr(named_picture, "_LARGEST", path.stat().st_size)
+    assert read_picture(path, (1, 3, 4), "image").shape == (1, 3, 4)

@@ -121,6 +121,25 @@ def test_what_is_no_sound_picture_is_named_with_the_reason(tmp_path, content, sa
     assert "\n" not in str(caught.value)
 
 
+def test_a_long_reason_is_cut_after_100_characters(tmp_path):
+    """A missing file's has its own name at the end."""
+    name = "a" * 200 + ".png"
+    with pytest.raises(UnreadableItemsError) as caught:
+        PictureFiles(tmp_path, [name], 4, 3).read()
+    reason = f"[Errno 2] No such file or directory: '{tmp_path / name}'"[:100]
+    assert caught.value.items == [f"{tmp_path / name} ({reason})"]
+
+
+def test_metadata_that_cannot_be_read_are_passed_over_in_silence():
+    """The EXIF data say that their entries are where they end."""
+    array = pixels(0, 6, 6)
+    broken = file(Image.fromarray(array), exif=b"Exif\0\0II*\0\x08\0\0\0")
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        Image.open(broken).getexif()
+    broken.seek(0)
+    assert torch.equal(square(broken, 6, 3), as_tensor(array))
+
+
 def test_the_hash_is_that_of_the_file(tmp_path):
     array = pixels(0)
     Image.fromarray(array).save(tmp_path / "a.png")

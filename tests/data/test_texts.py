@@ -42,9 +42,18 @@ def test_sequences_to_train_on_start_anywhere(play):
         assert all(text in play.read_text() for text in texts)
         starts |= {text[0] for text in texts[:1]}
     assert len(starts) == 10  # each of the ten offsets of the first sequence
+    noise, stored = Noise(rows, 0, "augment", 3), data.train.data
+    offsets = (noise.at("crop").uniform() * 10).long().tolist()  # at an address of their own
+    expected = [row[start : start + 10] for row, start in zip(stored, offsets, strict=True)]
+    assert torch.equal(data.augment(stored, noise), torch.stack(expected))
     packed = TextFiles(str(play), length=10, crops=False)
     packed.setup()
     assert torch.equal(packed.augment(packed.train.data, Noise(torch.arange(170), 0)), packed.train.data)
+
+
+def test_an_example_is_a_sequence_of_the_first_token(play):
+    example = TextFiles(str(play), length=10).example()
+    assert torch.equal(example, torch.zeros(1, 10, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("crops", [True, False])

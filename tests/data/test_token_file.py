@@ -1,5 +1,6 @@
 """Tokens in a file: the same batches as from memory, made once, in little memory."""
 
+import re
 import threading
 import tracemalloc
 
@@ -52,6 +53,7 @@ def test_tokens_from_a_file_are_those_from_memory(tmp_path, tokens, vocab_size, 
     assert int(ids[0].min()) >= 0
     if size == 2:
         assert (int(ids[0].max()) > 2**15) == (tokens == "words")
+    assert (max(int(part.max()) for part in ids) >= 2**16) == (size == 4)
     assert len(list((tmp_path / "data" / "tokens").glob("*.bin"))) == 1
 
 
@@ -73,6 +75,18 @@ def test_a_large_text_is_made_tokens_and_read_in_little_memory(tmp_path):
     assert len(data.train) > 60_000
     assert peak < 2.5e6  # of 4.8 million characters, whose crops overlap
     assert largest.size < 2.5e6
+
+
+def test_a_text_that_has_changed_is_made_tokens_anew(tmp_path):
+    """Also where it has as many of the same characters as before."""
+    path = tmp_path / "a.txt"
+    for text in ("abcd" * 100, "dcba" * 100):
+        path.write_text(text, encoding="utf-8")
+        data = TextFiles(str(path), 10, in_memory=False, data_dir=str(tmp_path / "data"))
+        assert text.startswith(data.vocabulary.text(data.stream("train").tolist()))
+    names = [file.name for file in (tmp_path / "data" / "tokens").glob("*.bin")]
+    assert len(names) == 2
+    assert all(re.fullmatch(r"text_[0-9a-f]{32}\.bin", name) for name in names)
 
 
 def written(path, parts, key="key"):
