@@ -1,6 +1,8 @@
 import multiprocessing
 import os
+import select
 import signal
+import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -280,3 +282,46 @@ def test_moving_a_batch_keeps_all_that_it_says():
     moved = batch.to(torch.device("cpu"))
     assert seen([moved]) == seen([batch])
     assert torch.equal(moved.x, batch.x)
+
+
+def test_a_reader_that_was_asked_to_end_does_so_when_the_run_has_had_its_time(numbers, monkeypatch):
+    monkeypatch.setattr("diffusion_lab.data.reader._SECONDS_AFTER_SIGTERM", 1)
+    batches = iter(numbers)
+    next(batches)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
+    with pytest.raises(RuntimeError, match=r"killed by signal: Alarm"):  # torch says so at once
+        time.sleep(20)
+
+
+class Stuck(Tokens):
+    """The first can be read, and others take for ever, as where a disk hangs."""
+
+    def __getitem__(self, rows):
+        return Stuck(self.path, self.rows[rows])
+
+    def read(self):
+        if self.rows.any():
+            time.sleep(60)
+        return self.rows[:, None]
+
+
+def test_a_reader_ends_with_a_run_that_was_killed_even_while_it_reads():
+    """It holds the end of a pipe as long as it lives."""
+    end, of_run = os.pipe()
+
+    def run():
+        loader = Loader(Stuck(Path(), torch.arange(2)), None, 1, shuffle=False, workers=1)
+        batches = iter(loader)
+        next(batches)
+        os.write(of_run, b"read")
+        time.sleep(60)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    os.close(of_run)
+    assert os.read(end, 4) == b"read"
+    process.kill()
+    process.join()
+    assert select.select([end], [], [], 20)[0]
+    assert os.read(end, 4) == b""
+    os.close(end)
