@@ -81,8 +81,6 @@ def order(batches):
 def test_before_a_run_there_is_no_place():
     data = Numbers()
     assert data.state_dict() == {}
-    data.trainer = None
-    assert data.state_dict() == {}
 
 
 def test_the_place_in_a_run_is_that_of_the_batch_to_come(tmp_path):
@@ -91,6 +89,8 @@ def test_the_place_in_a_run_is_that_of_the_batch_to_come(tmp_path):
     assert [(batch.epoch, batch.index) for batch in module.trained] == [(e, i) for e in range(2) for i in range(3)]
     assert module.places == [{"epoch": e, "yielded": i} for e in range(2) for i in range(3)]
     assert data.state_dict() == {"epoch": 2, "yielded": 0}
+    data.trainer = None
+    assert data.state_dict() == {}
     assert order(module.validated) == [[0, 1, 2]] * 2
     first, second = (sorted(sum(part, [])) for part in (order(module.trained)[:3], order(module.trained)[3:]))
     assert first == second == list(range(10))

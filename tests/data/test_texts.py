@@ -7,7 +7,7 @@ import torch
 from diffusion_lab.data import PythonDocs, Text8, TextFiles, TinyShakespeare
 from diffusion_lab.errors import LabError
 from diffusion_lab.noise import Noise
-from diffusion_lab.vocabulary import BytePairs
+from diffusion_lab.vocabulary import MOST_TOKENS, BytePairs
 
 
 @pytest.fixture
@@ -208,8 +208,10 @@ def test_texts_that_do_not_fit_are_refused(content, arguments, message, tmp_path
 @pytest.mark.parametrize(
     ("wrong", "key"),
     [
-        ({"length": 0}, "length"), ({"test": 0.0}, "test"), ({"validation": 0.95}, "validation"),
+        ({"length": 0}, "length"), ({"test": 0.0}, "test"), ({"test": 1.0}, "test"),
+        ({"validation": 0.0}, "validation"), ({"validation": 0.95}, "validation"), ({"validation": 0.75, "test": 0.25}, "validation"),
         ({"tokens": "words", "vocab_size": 1}, "vocab_size"), ({"vocab_size": 9}, "vocab_size"),
+        ({"tokens": "words", "vocab_size": MOST_TOKENS + 1}, "vocab_size"),
         ({"tokens": "bpe", "vocab_size": 256}, "vocab_size"), ({"tokens": "bytes", "vocabulary": "ab"}, "vocabulary"),
         ({"tokens": "bpe", "vocabulary": "ab"}, "vocabulary"),
         ({"vocabulary": "aa"}, "vocabulary"), ({"tokens": "words", "vocabulary": "ab"}, "vocabulary"),
@@ -218,6 +220,22 @@ def test_texts_that_do_not_fit_are_refused(content, arguments, message, tmp_path
 def test_arguments_out_of_range_are_refused(wrong, key, play):
     with pytest.raises(ValueError, match=rf"data\.{key}"):
         TextFiles(str(play), **wrong)
+
+
+def test_a_text_of_just_one_sequence_is_enough(tmp_path):
+    """To train on, of just as many tokens as one that moves needs: 2 · 46 − 1."""
+    path = tmp_path / "a.txt"
+    path.write_text("ab" * 91)
+    typed = {"test": 0.5, "validation": "test"}
+    data = TextFiles(str(path), length=46, **typed)
+    data.setup()
+    assert [len(split) for split in (data.train, data.val, data.test)] == [1, 1, 1]
+    with pytest.raises(LabError, match=r"data\.length=47: .* 91 tokens to train on, and two sequences have more"):
+        TextFiles(str(path), length=47, **typed).setup()
+    packed = {**typed, "crops": False}
+    TextFiles(str(path), length=91, **packed).setup()
+    with pytest.raises(LabError, match=r"data\.length=92: .* 91 tokens to train on; take a smaller length"):
+        TextFiles(str(path), length=92, **packed).setup()
 
 
 def test_a_path_without_text_is_refused(tmp_path):

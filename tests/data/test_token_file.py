@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffusion_lab.data import Loader, TextFiles
-from diffusion_lab.data.token_file import TokenFile
+from diffusion_lab.data.token_file import TokenFile, token_dtype
 from diffusion_lab.errors import LabError
 
 
@@ -131,3 +131,16 @@ def test_a_file_that_was_not_finished_is_written_again_and_a_damaged_one_refused
     (tmp_path / "file").touch()
     with pytest.raises(LabError, match=r"cannot write the tokens .*paths\.data_dir"):
         written(tmp_path / "file", [])
+
+
+@pytest.mark.parametrize(("size", "kind"), [(256, "u1"), (257, "<i2"), (65_536, "<i2"), (65_537, "<i4")])
+def test_ids_are_stored_in_as_few_bytes_as_they_need(size, kind):
+    assert token_dtype(size) == np.dtype(kind)
+
+
+@pytest.mark.parametrize(("characters", "files"), [(400, 0), (401, 1)])
+def test_the_tokens_of_a_text_that_is_not_small_lie_in_a_file(tmp_path, characters, files, monkeypatch):
+    monkeypatch.setattr("diffusion_lab.data.texts.SMALL_TEXT", 400)
+    (tmp_path / "a.txt").write_text("a" * characters, encoding="utf-8")
+    TextFiles(str(tmp_path / "a.txt"), 8, data_dir=str(tmp_path / "data")).setup()
+    assert len(list(tmp_path.rglob("*.bin"))) == files
