@@ -69,7 +69,9 @@ def test_the_likelihood_is_computed_in_single_precision_under_half_too():
     assert torch.equal(half, full)
 
 
-@pytest.mark.parametrize(("wrong", "key"), [({"dim": 0}, "dim"), ({"noise": 0.0}, "noise"), ({"noise": math.inf}, "noise")])
+@pytest.mark.parametrize(
+    ("wrong", "key"), [({"dim": 0}, "dim"), ({"noise": 0.0}, "noise"), ({"noise": math.inf}, "noise")]
+)
 def test_arguments_out_of_range_are_refused(wrong, key):
     with pytest.raises(ValueError, match=rf"codec\.{key}"):
         codec(**wrong)

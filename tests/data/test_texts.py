@@ -209,7 +209,8 @@ def test_texts_that_do_not_fit_are_refused(content, arguments, message, tmp_path
     ("wrong", "key"),
     [
         ({"length": 0}, "length"), ({"test": 0.0}, "test"), ({"test": 1.0}, "test"),
-        ({"validation": 0.0}, "validation"), ({"validation": 0.95}, "validation"), ({"validation": 0.75, "test": 0.25}, "validation"),
+        ({"validation": 0.0}, "validation"), ({"validation": 0.95}, "validation"),
+        ({"validation": 0.75, "test": 0.25}, "validation"),
         ({"tokens": "words", "vocab_size": 1}, "vocab_size"), ({"vocab_size": 9}, "vocab_size"),
         ({"tokens": "words", "vocab_size": MOST_TOKENS + 1}, "vocab_size"),
         ({"tokens": "bpe", "vocab_size": 256}, "vocab_size"), ({"tokens": "bytes", "vocabulary": "ab"}, "vocabulary"),

@@ -105,7 +105,7 @@ def test_weights_start_with_variances_that_keep_those_of_the_values():
         block.attended: (64 * 6) ** -0.5, block.mlp[2]: (64 * 6) ** -0.5, swiglu.blocks[0].mlp.out: (64 * 6) ** -0.5,
     }  # fmt: skip
     for layer, deviation in expected.items():
-        assert float(layer.weight.std()) == pytest.approx(deviation, rel=0.05)
+        assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.05)
     for layer in (network.out, network.modulation, *(block.modulation for block in network.blocks)):
         assert not bool(layer.weight.any())
     linear = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
@@ -115,7 +115,7 @@ def test_weights_start_with_variances_that_keep_those_of_the_values():
 
 def test_rotary_positions_are_angles_whose_waves_get_longer_by_powers_of_10000():
     head, tokens = 8, torch.zeros(1, 5, 16)
-    angles = torch.tensor([[place / 10 ** k for k in range(4)] for place in range(3, 8)])
+    angles = torch.tensor([[place / 10**k for k in range(4)] for place in range(3, 8)])
     expected = torch.stack([angles.cos(), angles.sin()])
     torch.testing.assert_close(text_transformer._turn(head, tokens, 3), expected, rtol=0, atol=1e-5)
     with bfloat16_by_default():

@@ -85,7 +85,7 @@ class TextTransformer(LabelledNetwork):
             condition_width = width
         elif not (time or labels):
             raise ValueError("network.condition_width goes with network.time=true or network.labels=true")
-        if condition_width < 1:
+        elif condition_width < 1:
             raise ValueError(f"network.condition_width must be 1 or more, got {condition_width}")
         super().__init__(labels, num_classes, condition_dropout, condition_width)
         check_share("network.dropout", dropout)
