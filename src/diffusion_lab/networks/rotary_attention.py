@@ -50,12 +50,11 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor 
     """`attend`, with all scores in memory; queries, keys and values [B, heads, L, head] are contiguous."""
     batch, heads, length, head = query.shape
     query, key, value = (x.flatten(0, 1) for x in (query, key, value))
-    with torch.autocast("cpu", enabled=False):
-        scores = torch.baddbmm(query.new_empty(()), query, key.transpose(1, 2), beta=0, alpha=head**-0.5)
-        if mask is not None:
-            hidden = query.new_zeros(mask.shape).masked_fill(~mask, -torch.inf)
-            scores.add_(hidden)  # without a step of its own in the backward pass
-        seen = scores.softmax(-1) @ value
+    scores = torch.baddbmm(query.new_empty(()), query, key.transpose(1, 2), beta=0, alpha=head**-0.5)
+    if mask is not None:
+        hidden = query.new_zeros(mask.shape).masked_fill(~mask, -torch.inf)
+        scores.add_(hidden)  # without a step of its own in the backward pass
+    seen = scores.softmax(-1) @ value
     return seen.view(batch, heads, length, head).transpose(1, 2).flatten(2)
 
 
