@@ -147,3 +147,14 @@ def test_a_file_of_just_the_most_bytes_is_read(picture, monkeypatch):
     path = picture()
     monkeypatch.setattr(named_picture, "_LARGEST", path.stat().st_size)
     assert read_picture(path, (1, 3, 4), "image").shape == (1, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(2**26, "it cannot be read"), (2**26 + 1, "such files may have 67,108,864")]
+)
+def test_a_file_of_more_than_64_mebibytes_is_not_opened(tmp_path, size, said):
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(size)  # which takes no room
+    for read in (read_picture, read_array):
+        with pytest.raises(LabError, match=said):
+            read(tmp_path / "a", (1, 3, 4), "image")

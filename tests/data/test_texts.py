@@ -1,5 +1,8 @@
+import errno
 import hashlib
+import os
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -237,6 +240,16 @@ def test_a_text_of_just_one_sequence_is_enough(tmp_path):
     TextFiles(str(path), length=91, **packed).setup()
     with pytest.raises(LabError, match=r"data\.length=92: .* 91 tokens to train on; take a smaller length"):
         TextFiles(str(path), length=92, **packed).setup()
+
+
+def test_a_file_that_cannot_be_read_is_named(play, monkeypatch):
+    def denied(*arguments, **named):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    data = TextFiles(str(play))
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(LabError, match=f"^data.path: cannot read {play}: Permission denied$"):
+        list(data.pieces())
 
 
 def test_a_path_without_text_is_refused(tmp_path):
