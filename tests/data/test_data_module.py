@@ -1,6 +1,7 @@
 """What every kind of data has in common, and its place in a run of Lightning's trainer."""
 
 import os
+import re
 
 import pytest
 import pytorch_lightning as pl
@@ -132,6 +133,7 @@ def test_items_on_disk_are_read_once_for_the_fingerprint():
     assert data.fingerprint() == first
     assert data.reads == [list(range(10)), [0, 1, 2]]
     assert first["val"] == first["test"] != first["train"]
+    assert all(re.fullmatch("[0-9a-f]{32}", found) for found in first.values())
 
 
 def test_an_example_is_of_whole_numbers_as_what_is_stored():

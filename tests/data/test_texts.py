@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -151,6 +152,7 @@ def test_the_hash_depends_on_the_vocabulary_too(tmp_path):
     other.write_text("efgh" * 100, encoding="utf-8")
     first, second = (TextFiles(str(path), length=5) for path in (one, other))
     assert first.fingerprint()["train"] != second.fingerprint()["train"]
+    assert all(re.fullmatch("[0-9a-f]{32}", found) for found in first.fingerprint().values())
     assert torch.equal(first.train.data, second.train.data)
 
 
@@ -247,9 +249,10 @@ def test_a_file_that_cannot_be_read_is_named(play, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     data = TextFiles(str(play))
-    monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(LabError, match=f"^data.path: cannot read {play}: Permission denied$"):
-        list(data.pieces())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", denied)
+        with pytest.raises(LabError, match=f"^data.path: cannot read {play}: Permission denied$"):
+            list(data.pieces())
 
 
 def test_a_path_without_text_is_refused(tmp_path):

@@ -220,6 +220,7 @@ def test_each_normalization_is_in_groups_and_has_a_number_added_as_is_asked_for(
     norms = [module for module in network.modules() if isinstance(module, torch.nn.GroupNorm)]
     assert {norm.eps for norm in norms} == {1e-3}
     assert all(norm.num_groups == (groups or norm.num_channels // 4) for norm in norms)
+    assert ResidualBlock(8, 8, 4, 0.0, True).norm_2.eps == SelfAttention(8, 2).norm.eps == 1e-5  # where nothing is said
 
 
 def test_there_are_at_most_32_groups_which_divide_the_channels():
