@@ -143,3 +143,24 @@ def test_the_likelihood_of_pixels_is_that_of_their_levels():
 def test_a_number_of_levels_out_of_range_is_refused(levels):
     with pytest.raises(ValueError, match=rf"codec\.levels must lie between 2 and 256, got {levels}"):
         PixelTokens(1, 16, levels)
+
+
+def test_a_sentence_is_shown_with_its_ids_and_with_what_is_filled_in_for_its_masks():
+    """By a network that takes the first character for a space."""
+    text = "He ran. A cat sat there. It"
+    vocabulary = Characters("".join(sorted(set(text))))
+    items = vocabulary.encode(text)[None]
+
+    def reconstruct(row, destroyed):
+        states = torch.where(destroyed, vocabulary.size, items[row])
+        guesses = torch.cat([vocabulary.encode(" "), items[row, 1:]])
+        return states, guesses.expand_as(states)
+
+    shown, picture = Tokens(vocabulary.size, vocabulary).demonstrate(items, reconstruct, "a run")
+    lines = shown.splitlines()
+    assert "a run" in lines
+    (ids,) = (line.split()[1:] for line in lines if line.startswith("ids"))
+    assert ids == [str(number) for number in items[0].tolist()]
+    last = lines.index("ratio 1.00      " + "▒" * len(text))
+    assert lines[last + 1] == "26 of 27 right  ·e·ran.·A·cat·sat·there.·It"
+    assert picture.axes

@@ -159,4 +159,5 @@ def test_rows_are_taken_in_the_order_asked_for(tmp_path):
         Image.new("L", (4, 4), row).save(tmp_path / f"{row}.png")
     files = PictureFiles(tmp_path, [f"{row}.png" for row in range(4)], 4, 1)
     assert files.nbytes == 4 * 16
+    assert PictureFiles(tmp_path, files.names, 4, 3).nbytes == 4 * 48
     assert files[torch.tensor([3, 0, 3])].read()[:, 0, 0, 0].tolist() == [3, 0, 3]
