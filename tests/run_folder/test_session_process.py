@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_lab.run_folder.session_process import process_is_gone, time_of
+from diffusion_lab.run_folder.session_process import _process_start, process_is_gone, time_of
 
 PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only /proc says when a process began")
 
@@ -50,6 +50,24 @@ def test_one_that_runs_is_not(child):
 def test_a_process_that_began_after_the_session_is_another_one(child, seconds, gone):
     """Their clocks may differ by some seconds."""
     assert process_is_gone({"process_id": child, "host": platform.node(), "started": now(seconds)}) is gone
+
+
+@PROC
+@pytest.mark.parametrize(("seconds", "gone"), [(4.99, False), (5.01, True)])
+def test_the_clocks_may_differ_by_five_seconds(child, seconds, gone):
+    started = datetime.datetime.fromtimestamp(_process_start(child) - seconds, datetime.UTC)
+    assert process_is_gone({"process_id": child, "started": started.isoformat()}) is gone
+
+
+@PROC
+@pytest.mark.parametrize("name", [b"a b", b") 1 (", b"\xff"])
+def test_a_process_may_have_any_name(name):
+    named = f"open('/proc/self/comm', 'wb').write({name}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-ISc", named], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert process_is_gone({"process_id": process.pid, "started": now(-1000)})
+        assert not process_is_gone({"process_id": process.pid, "started": now()})
+        process.kill()
 
 
 @PROC

@@ -45,10 +45,8 @@ def _process_start(process: int) -> float | None:
     except (OSError, OverflowError):  # it is another user's process
         pass
     try:
-        ticks = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-        boot = next(
-            line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if line.startswith("btime")
-        )
+        ticks = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[19]
+        boot = next(line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime"))
         return int(boot.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK")
     except (OSError, StopIteration, IndexError, ValueError):
         return 0.0
