@@ -68,7 +68,8 @@ def test_steps_count_up_to_the_last_finite_loss_of_either_file(folder, losses, l
     write_step_losses(folder.path, 0, np.array(losses, np.float32))
     rows = "".join(f"{step - 1},{loss}\n" for step, loss in logged.items())
     log(folder, f"step,train/loss_step\n{rows}")
-    assert recorded_steps(folder) == steps
+    found = recorded_steps(folder)
+    assert (found, type(found)) == (steps, int)  # which a config can hold
 
 
 def test_a_checkpoint_is_its_step_and_the_hash_of_its_weights(folder):
@@ -81,6 +82,23 @@ def test_a_checkpoint_is_its_step_and_the_hash_of_its_weights(folder):
     assert last_checkpoint(folder).weights != found.weights
 
 
+@pytest.mark.parametrize("weights", [{"w": 3}, {3: torch.zeros(1)}, [torch.zeros(1)]])
+def test_a_checkpoint_whose_weights_are_no_tensors_is_damaged(folder, weights):
+    file = folder.path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"state_dict": weights, "global_step": 5}, file)
+    with pytest.raises(LabError, match=r"last\.ckpt is damaged: state_dict must be a mapping from names to tensors"):
+        last_checkpoint(folder)
+
+
+def test_a_name_of_weights_that_is_no_text_of_unicode_is_a_name(folder):
+    hashes = []
+    for name in ("\ud800", "\ud801"):
+        file = folder.path / "checkpoints" / "last.ckpt"
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {name: torch.zeros(1)}}, file)
+        hashes.append(last_checkpoint(folder).weights)
+    assert hashes[0] != hashes[1]
+
+
 def test_samples_are_read_as_they_are(folder):
     folder.samples.mkdir()
     samples = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -91,6 +109,18 @@ def test_samples_are_read_as_they_are(folder):
     (folder.samples / "final.npy").write_bytes(b"no array")
     with pytest.raises(LabError, match=r"final\.npy is damaged"):
         final_samples(folder)
+
+
+@pytest.mark.parametrize("kept", [-1, 128])
+def test_samples_that_lack_bytes_are_damaged_and_stay_as_they_are(folder, kept):
+    folder.samples.mkdir()
+    file = folder.samples / "final.npy"
+    np.save(file, np.arange(12, dtype=np.float32))
+    content = file.read_bytes()[:kept]
+    file.write_bytes(content)
+    with pytest.raises(LabError, match=r"final\.npy is damaged"):
+        final_samples(folder)
+    assert file.read_bytes() == content
 
 
 def test_final_metrics_are_leaves_with_the_way_to_them(folder):
