@@ -15,7 +15,7 @@ import torch
 from conftest import TINY
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction import reproduce as reproduction
-from diffusion_lab.reproduction.compare_results import _sample_differences
+from diffusion_lab.reproduction.compare_results import ResultComparison, _sample_differences
 from diffusion_lab.run_folder.folder import RunFolder
 from diffusion_lab.runs.evaluate import evaluate
 from diffusion_lab.runs.train import train
@@ -80,6 +80,15 @@ def cut(folder, steps):
     (folder.path / "metrics.json").unlink()
     manifest = {k: v for k, v in folder.read_json("manifest.json").items() if k not in ("weights", "steps")}
     folder.write_json("manifest.json", manifest | {"status": "interrupted"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "compared", "line"),
+    [(1, [], "identical: 1 step"), (2345, ["weights", "samples"], "identical: 2,345 steps, weights, samples")],
+)
+def test_what_is_identical_is_one_line(steps, compared, line):
+    comparison = ResultComparison(steps=steps, compared=compared, differing_steps=0)
+    assert reproduction.Verdict(None, None, comparison, {}).line == line
 
 
 def test_a_reproduced_run_is_identical_and_the_recorded_one_is_not_changed(recorded, reproduce, tmp_path):
@@ -334,6 +343,32 @@ def test_the_recorded_number_of_threads_is_used_and_then_restored(trained_with, 
     assert trained_with(f"run_dir={copy.path}")[1:] == (2, "2")
     assert (torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]) == (1, "1")
     assert trained_with(f"run_dir={copy.path}", "threads=3")[1:] == (3, "3")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert trained_with(f"run_dir={copy.path}")[1:] == (2, "2")
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_the_threads_are_those_of_the_first_session_also_where_it_calls_them_hardware(trained_with, copy):
+    first = copy.read_manifest()["sessions"][0]
+    older = {key: value for key, value in first.items() if key != "computing"}
+    older["hardware"] = first["hardware"] | {"threads": 2}
+    later = first | {"computing": first["computing"] | {"threads": 3}}
+    change_json(copy, "manifest.json", "sessions", to=[older, later])
+    assert trained_with(f"run_dir={copy.path}")[1:] == (2, "2")
+    both = older | {"computing": first["computing"] | {"threads": 3}}
+    change_json(copy, "manifest.json", "sessions", to=[both])
+    assert trained_with(f"run_dir={copy.path}")[1:] == (3, "3")
+    change_json(copy, "manifest.json", "sessions", to=[{}, later])
+    assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize(("cores", "said"), [(1, True), (2, False), (None, False)])
+def test_more_threads_than_there_are_cores_are_mentioned(trained_with, copy, capsys, monkeypatch, cores, said):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    change_json(copy, *session("computing", "threads"), to=2)
+    trained_with(f"run_dir={copy.path}", "console=text")
+    note = "2 threads, as in the recorded run: more than the 1 cores of this machine\n"
+    assert capsys.readouterr().out == note * said
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**6, 1.5, "2", True, [2]])
@@ -343,9 +378,23 @@ def test_a_number_of_threads_that_cannot_be_is_refused_before_anything_is_traine
         reproduce(f"run_dir={copy.path}")
 
 
-def test_without_a_recorded_number_of_threads_the_present_one_is_used(trained_with, copy):
+def test_without_a_recorded_number_of_threads_the_present_one_is_used(trained_with, copy, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
     change_json(copy, "manifest.json", "sessions", to=[{"hardware": None, "computing": {}}])
-    assert trained_with(f"run_dir={copy.path}")[1] == torch.get_num_threads()
+    assert trained_with(f"run_dir={copy.path}")[1:] == (torch.get_num_threads(), "5")
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+
+
+@pytest.mark.parametrize(("recorded_options", "given"), [({"schedule": "linear"}, {"schedule": "linear"}), (None, {})])
+def test_what_was_typed_and_chosen_is_recorded_again(reproduce, copy, monkeypatch, recorded_options, given):
+    def spy(_, overrides, options):
+        assert (overrides, options) == (["name=tiny"], given)
+        raise Spied
+
+    monkeypatch.setattr(reproduction, "train", spy)
+    change_json(copy, "manifest.json", "options", to=recorded_options)
+    with pytest.raises(Spied):
+        reproduce(f"run_dir={copy.path}")
 
 
 def test_only_data_and_device_can_be_changed(trained_with, copy, tmp_path, monkeypatch):

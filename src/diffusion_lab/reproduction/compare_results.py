@@ -142,7 +142,7 @@ def _compare_final_results(comparison: ResultComparison, here: RunFolder, there:
     metrics_here, metrics_there = (final_metrics(folder) for folder in (here, there))
     if metrics_here and metrics_there:
         comparison.compared.append("metrics")
-        names = sorted(metrics_here.keys() | metrics_there.keys())
+        names = sorted(metrics_here | metrics_there)
         comparison.first_differences += _value_differences(metrics_here, metrics_there, names)[:1]
     samples_here, samples_there = final_samples(here), final_samples(there)
     if samples_here is not None and samples_there is not None:

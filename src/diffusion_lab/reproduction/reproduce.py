@@ -17,7 +17,6 @@ from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import Paths, ReproduceConfig, TrainConfig
 from diffusion_lab.config.settings import existing_data_dir
 from diffusion_lab.errors import LabError
-from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import is_rank_zero
 from diffusion_lab.reproduction.compare_results import ResultComparison, ResultDifference, compare_results
 from diffusion_lab.reproduction.recorded_results import recorded_steps
@@ -71,7 +70,6 @@ def reproduce(settings: ReproduceConfig) -> Verdict | None:
         LabError: naming why the run cannot be reproduced.
         RunInterrupted: after Ctrl-C.
     """
-    silence_library_warnings()
     speaker = make_one(settings.console, "console", console.Console) if is_rank_zero() else console.Console()
     with console.use(speaker):
         there = RunFolder.open(settings.run_dir)
@@ -142,9 +140,10 @@ def _settings_again(settings: ReproduceConfig, there: RunFolder, steps: int) -> 
 
 
 def _recorded_threads(there: RunFolder) -> int | None:
-    parts = [session.get(part) for session in RunRecord(there.path).sessions[:1] for part in ("computing", "hardware")]
-    counts = [part.get("threads") for part in parts if isinstance(part, dict)]
-    return next((count for count in counts if isinstance(count, int) and count > 0), None)
+    first = RunRecord(there.path).sessions[:1]
+    parts = [session.get(part) or {} for session in first for part in ("computing", "hardware")]
+    counts: list[int | None] = [part.get("threads") for part in parts]  # checked when the manifest was read
+    return next(filter(None, counts), None)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ from diffusion_lab.config.instantiate import make_one
 from diffusion_lab.config.schema import TrainConfig, VerifyConfig
 from diffusion_lab.config.settings import read_settings
 from diffusion_lab.errors import LabError, RunInterrupted
-from diffusion_lab.machine.library_warnings import silence_library_warnings
 from diffusion_lab.machine.ranks import interrupt_on_sigterm
 from diffusion_lab.reproduction.compare_results import compare_results
 from diffusion_lab.run_folder.folder import RunFolder
@@ -53,7 +52,6 @@ def verify_resume(settings: VerifyConfig, overrides: Sequence[str], options: Map
         LabError: naming a key that does not fit, or if one of the runs failed.
         RunInterrupted: after Ctrl-C.
     """
-    silence_library_warnings()
     run = read_settings(TrainConfig, settings.as_node())
     kills, rng = settings.kills, random.Random(settings.kill_seed)
     typed = [text for text in overrides if text.split("=")[0] not in _VERIFICATION_KEYS]
