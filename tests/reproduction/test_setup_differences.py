@@ -16,7 +16,7 @@ CONFIG = {"name": "a", "seed": 1, "network": {"_target_": "diffusion_lab.network
 def two(tmp_path):
     """A function from what two runs record, the new one first, to the differences of their setup."""
 
-    def differences(here=None, there=None, config=None, manifest=None):
+    def differences(here=None, there=None, config=None, manifest=None, patches=(None, None)):
         folders = []
         for number, session in enumerate((here or {}, there or {})):
             folder = RunFolder.create(tmp_path / str(number), "run")
@@ -24,6 +24,8 @@ def two(tmp_path):
             (folder.path / "config.yaml").write_text(yaml.safe_dump(CONFIG | ((config or {}) if number == 0 else {})))
             content = {"sessions": sessions, **((manifest or ({}, {}))[number])}
             (folder.path / "manifest.json").write_text(json.dumps(content))
+            if patches[number] is not None:
+                (folder.path / "code_0.patch").write_text(patches[number])
             folders.append(folder)
         return setup_differences(*folders)
 
@@ -109,8 +111,9 @@ def test_commits_are_named_with_the_files_of_the_package_that_differ(two, change
     listed = "src/diffusion_lab/a.py, src/diffusion_lab/b.py"
     assert found == {"code": f"commit {'f' * 12} here, {'0' * 12} there: {listed}"}
     assert asked == [("0" * 40, "f" * 40)]
-    files += [f"src/diffusion_lab/c{number}.py" for number in range(6)]
-    assert two(code("a", commit="f" * 40), code("b", commit="0" * 40))["code"].endswith("c3.py, and 2 more")
+    for numbers, end in ((range(4), "c3.py"), (range(4, 6), "c3.py, and 2 more")):
+        files += [f"src/diffusion_lab/c{number}.py" for number in numbers]
+        assert two(code("a", commit="f" * 40), code("b", commit="0" * 40))["code"].endswith(end)
 
 
 def test_one_commit_with_other_changes_says_so(two, changed):
@@ -122,3 +125,24 @@ def test_runs_from_before_there_were_fingerprints_differ_by_commit_alone(two, ch
     assert two(here, there) == {}
     there["git"]["commit"] = "fedcba9876543210"
     assert two(here, there) == {"code": "commit 0123456789ab here, fedcba987654 there"}
+    assert two({"git": {"commit": "0123456789abcdef"}}, code("a")) == {}
+
+
+def patch(**lines):
+    """A patch that adds a line to each of some files of the package."""
+    files = {f"src/diffusion_lab/{name}.py": line for name, line in lines.items()}
+    return "".join(f"diff --git a/{file} b/{file}\n@@ -0,0 +1 @@\n+{line}\n" for file, line in files.items())
+
+
+def test_uncommitted_changes_are_named_where_they_differ(two):
+    here, there = patch(same=1, edited=1, here=1), patch(same=1, edited=2, there=1)
+    listed = ", ".join(f"src/diffusion_lab/{name}.py" for name in ("edited", "here", "there"))
+    said = {"code": f"commit 0123456789ab, with other changes: {listed}"}
+    named = {"patch": "code_0.patch"}
+    assert two(code("a", **named), code("b", **named), patches=(here, there)) == said
+    assert two(code(None, **named), code(None, **named), patches=(here, there)) == said
+    assert two(code(None, **named), code(None, **named), patches=(here, here)) == {}
+
+
+def test_changes_whose_file_is_gone_are_unknown(two):
+    assert two(code("a", patch="code_0.patch"), code("b")) == {"code": "commit 0123456789ab, with other changes"}
