@@ -9,7 +9,7 @@ from diffusion_lab.config.reader_schema import CompareConfig
 from diffusion_lab.errors import LabError
 from diffusion_lab.reproduction.reproduce import reproduce
 from diffusion_lab.run_folder.folder import RunFolder
-from diffusion_lab.run_folder.layout import _RENAMED_IN_2, LAYOUT_VERSION, upgraded
+from diffusion_lab.run_folder.layout import _RENAMED_IN_2, _UPGRADES, LAYOUT_VERSION, upgraded
 from diffusion_lab.run_folder.run_record import RunRecord
 from diffusion_lab.runs import load_run
 from diffusion_lab.runs.sample import sample
@@ -46,6 +46,55 @@ def first_layout(copy):
 def test_the_most_words_are_the_size_of_the_vocabulary(tokens, kept):
     data = {"tokens": tokens, "max_words": 500}
     assert upgraded({"data": data}, LAYOUT_VERSION) == {"data": {"tokens": tokens, "vocab_size": kept}}
+
+
+def test_there_is_an_upgrade_to_each_version_after_the_first():
+    assert len(_UPGRADES) == LAYOUT_VERSION - 1
+
+
+def test_a_config_of_version_1_gets_what_version_2_has_besides():
+    added = {"ema": {}, "tags": [], "notes": "", "deterministic": False}
+    assert upgraded({"seed": 1}, 1) == {"seed": 1, **added}
+    named = {"ema": {"decay": 0.9}, "tags": ["a"], "notes": "b", "deterministic": True}
+    assert upgraded(named, 1) == named
+    assert upgraded({"seed": 1}, LAYOUT_VERSION) == {"seed": 1}
+
+
+@pytest.mark.parametrize(("clipped", "clip"), [(True, {"_target_": "diffusion_lab.sampling.ClipX0"}), (False, {})])
+def test_whether_version_1_clipped_becomes_a_part(clipped, clip):
+    found = upgraded({"sampling": {"clip_x0": clipped, "seed": 3}}, 1)
+    assert {key: found[key] for key in ("sampling", "guidance", "clip")} == {
+        "sampling": {"seed": 3}, "guidance": {}, "clip": clip,
+    }  # fmt: skip
+
+
+def test_a_class_of_version_1_has_its_present_name_wherever_it_stands():
+    for old, new in _RENAMED_IN_2.items():
+        config = {"a": [{"_target_": old, "of": {"_target_": old}}, "x"], "b": {"_target_": "mine.Net"}, "c": old}
+        found = upgraded(config, 1)
+        assert found["a"] == [{"_target_": new, "of": {"_target_": new}}, "x"]
+        assert (found["b"], found["c"]) == ({"_target_": "mine.Net"}, old)
+
+
+def test_a_sampler_without_a_grid_has_the_one_that_there_was():
+    trailing = {"_target_": "diffusion_lab.sampling.grids.Trailing"}
+    found = upgraded({"sampler": {"num_steps": 5}}, LAYOUT_VERSION)
+    assert found == {"sampler": {"num_steps": 5}, "grid": trailing, "weight": {}}
+    chosen = {"sampler": {}, "grid": {"_target_": "mine.Grid"}, "weight": {"_target_": "mine.Weight"}}
+    assert upgraded(chosen, LAYOUT_VERSION) == chosen
+
+
+def test_the_distribution_of_times_is_no_part_of_the_objective_any_more():
+    times = {"_target_": "diffusion_lab.objectives.UniformTimes"}
+    found = upgraded({"objective": {"_target_": "mine.Loss", "times": times}}, LAYOUT_VERSION)
+    assert found == {"objective": {"_target_": "mine.Loss"}, "time_sampling": times}
+    assert upgraded(found, LAYOUT_VERSION) == found
+
+
+def test_where_the_data_lies_is_said_by_the_paths_alone():
+    config = {"data": {"data_dir": "/data", "batch_size": 4}, "paths": {"data_dir": "/data"}}
+    found = upgraded(config, LAYOUT_VERSION)
+    assert found == {"data": {"batch_size": 4}, "paths": {"data_dir": "/data"}}
 
 
 def test_a_new_run_records_the_version(recorded):
