@@ -83,6 +83,8 @@ def test_json_is_written_and_read_again(folder):
     folder.write_json("manifest.json", content)
     assert folder.read_json("manifest.json") == content
     assert [p.name for p in folder.path.iterdir()] == ["manifest.json"]
+    folder.write_json("manifest.json", {"a": ["ᾱ"]})
+    assert (folder.path / "manifest.json").read_text(encoding="utf-8") == '{\n  "a": [\n    "ᾱ"\n  ]\n}\n'
 
 
 def test_json_that_is_not_there_is_empty(folder):
@@ -93,3 +95,52 @@ def test_json_that_is_not_there_is_empty(folder):
 def test_damaged_json_is_refused_by_name(folder, content):
     (folder.path / "manifest.json").write_bytes(content)
     assert refusal(folder.read_json, "manifest.json").startswith(f"{folder.path / 'manifest.json'} is damaged: ")
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(folder):
+    other, said = RunFolder(folder.path), "is being trained by another process: wait for its end, or stop it"
+    with folder.held(), pytest.raises(LabError, match=said), other.held():
+        pass
+    with pytest.raises(ZeroDivisionError), folder.held():
+        raise ZeroDivisionError
+    with other.held():
+        pass
+
+
+def test_a_folder_is_discarded_with_the_parents_that_were_made_for_it(tmp_path):
+    outputs = tmp_path / "outputs"
+    folder = RunFolder.create(outputs, "x")
+    folder.write_json("metrics.json", {})
+    folder.discard()
+    assert not outputs.exists()
+    outputs.mkdir()
+    RunFolder.create(outputs, "x").discard()
+    assert list(outputs.iterdir()) == []  # it was there before
+
+
+def test_the_parents_of_a_discarded_folder_stay_if_another_run_is_in_them(tmp_path):
+    first, second = (RunFolder.create(tmp_path / "outputs", "x") for _ in range(2))
+    first.discard()
+    assert not first.path.exists()
+    assert second.path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [("- a=1\n- 3\n- b=2\n", ["a=1", "b=2"]), ("a: 1\n", []), ("a=1\n", []), ("[", []), ("", []), (None, [])],
+)
+def test_of_overrides_that_are_damaged_the_texts_are_left(folder, text, typed):
+    if text is not None:
+        (folder.path / "overrides.yaml").write_text(text)
+    assert folder.read_overrides() == typed
+
+
+def test_what_is_no_run_is_answered_with_the_newest_in_it_or_with_the_innermost_around_it(tmp_path):
+    runs = [tmp_path / "x" / f"2024-05-0{day}" for day in (1, 3, 2)]
+    for run in (*runs, runs[0] / "inner"):
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "config.yaml").touch()
+    assert refusal(RunFolder.open, tmp_path / "x").endswith(f"has no config.yaml; did you mean {runs[1]}?")
+    for nested in (runs[0], runs[0] / "inner"):
+        assert refusal(RunFolder.open, nested / "checkpoints").endswith(f"has no config.yaml; did you mean {nested}?")
+        assert refusal(RunFolder.open, nested / "gone").endswith(f"/gone; did you mean {nested}?")
