@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from diffusion_lab.errors import LabError
 from diffusion_lab.run_folder.folder import RunFolder
+from diffusion_lab.run_folder.layout import LAYOUT_VERSION
 from diffusion_lab.run_folder.recorded_config import as_yaml, read_recorded_config
 from diffusion_lab.run_folder.run_record import RunRecord
 
@@ -44,8 +45,16 @@ def test_a_long_list_lies_in_a_file_of_its_own(tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_config(LONG, [])
     assert "word" not in (tmp_path / "config.yaml").read_text()
+    assert [file.name for file in tmp_path.glob("*.json")] == ["data.vocabulary.json"]
     assert json.loads((tmp_path / "data.vocabulary.json").read_text())["data.vocabulary"][1] == "word 1"
     assert folder.read_config()["data"] == LONG["data"]
+
+
+def test_a_list_of_256_values_is_short_and_one_of_257_is_long(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config({"a": [0.5] * 256, "b": {"c": [1] * 257}, "d": [[1]] * 257, "e": ["${f}"] * 257}, [])
+    assert [file.name for file in tmp_path.glob("*.json")] == ["b.c.json"]
+    assert json.loads((tmp_path / "b.c.json").read_text()) == {"b.c": [1] * 257}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +72,20 @@ def test_a_damaged_list_is_refused_by_its_file(tmp_path, content):
 @pytest.mark.parametrize("name", ["../other.json", "metrics.json", "data.json"])
 def test_a_list_lies_in_no_other_file(tmp_path, name):
     assert "would be data.vocabulary.json" in refusal(tmp_path, f"data: {{vocabulary: {{_file_: {name}}}}}")
+
+
+def test_a_list_lies_in_no_other_folder(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"../x": ["a"]}))
+    (tmp_path / "run").mkdir()
+    assert "would be ../x.json" in refusal(tmp_path / "run", "'../x': {_file_: ../x.json}")
+
+
+def test_a_long_text_that_begins_like_a_number_is_read_again(tmp_path):
+    config = {"notes": f"1{' and more' * 20}", "tags": [f"-{'-' * 100}", f".{'.' * 100}"]}
+    folder = RunFolder(tmp_path)
+    folder.write_config(config, [])
+    found = folder.read_config()
+    assert {key: found[key] for key in config} == config
 
 
 def refusal(folder, text):
@@ -101,6 +124,11 @@ def test_an_interpolation_is_refused_by_name_and_not_resolved(tmp_path, text, ke
 def test_what_is_no_plain_config_is_refused(tmp_path, text):
     refusal(tmp_path, text)
     assert RunRecord(tmp_path).state == "damaged"
+
+
+def test_a_config_may_have_10_000_keys(tmp_path):
+    (tmp_path / "config.yaml").write_text("\n".join(f"k{i}: 1" for i in range(10_000)))
+    assert len(read_recorded_config(tmp_path, {"layout_version": LAYOUT_VERSION})) == 10_000
 
 
 def test_an_empty_path_of_an_earlier_version_is_read_as_none(tmp_path):

@@ -39,7 +39,28 @@ def test_an_unfinished_run_has_the_losses_of_its_log(tmp_path):
     run = RunRecord(fake_run(tmp_path, status="interrupted", loss=0.5))
     assert run.curves["val/loss"] == [(10, 1.5), (20, 0.25), (30, 0.5)]
     assert run.curves["train/loss"] == [(10, 1.6), (20, 0.35), (30, 0.6)]
-    assert run.metrics["val/loss_best"] == 0.25
+    assert run.metrics == {
+        "val/loss": 0.5, "train/loss": 0.6, "val/loss_best": 0.25, "train/loss_best": 0.35, "parameters": 8000,
+        "wall_time_s": 31.0,
+    }  # fmt: skip
+
+
+def test_a_log_that_is_no_file_has_no_losses(tmp_path):
+    path = fake_run(tmp_path, status="interrupted")
+    (path / "csv" / "metrics.csv").unlink()
+    (path / "csv" / "metrics.csv").mkdir()
+    assert RunRecord(path).curves == {}
+    assert RunRecord(path).metrics == {"parameters": 8000, "wall_time_s": 31.0}
+
+
+def test_the_seconds_of_all_sessions_are_added_and_none_are_none(tmp_path):
+    path = fake_run(tmp_path, status="interrupted")
+    manifest = json.loads((path / "manifest.json").read_text())
+    for seconds, total in (([30.0, None, 5.5], 35.5), ([None, 2.0], 2.0), ([0], 0.0), ([None], None)):
+        sessions = [manifest["sessions"][0] | {"wall_time_s": time} for time in seconds]
+        (path / "manifest.json").write_text(json.dumps(manifest | {"sessions": sessions, "parameters": None}))
+        found = RunRecord(path).metrics
+        assert (found.get("wall_time_s"), "parameters" in found) == (total, False)
 
 
 def test_a_run_that_runs(tmp_path):
@@ -99,6 +120,14 @@ def test_a_config_of_very_many_keys_is_damaged(tmp_path):
         _ = RunRecord(path).config
 
 
+def test_without_a_session_or_its_time_nothing_says_when_a_run_started(tmp_path):
+    path = fake_run(tmp_path, session={"started": None})
+    assert RunRecord(path).started is None
+    (path / "manifest.json").unlink()
+    assert RunRecord(path).started is None
+    assert RunRecord(path).state == "damaged"
+
+
 def test_numbers_that_are_none_are_left_out(tmp_path):
     path = fake_run(tmp_path)
     epochs = [
@@ -143,6 +172,14 @@ def test_labels_given_later_stand_for_those_of_the_config(tmp_path):
     assert (path / "config.yaml").read_bytes() == config
 
 
+@pytest.mark.parametrize("tags", [3, None, "ab", {"a": 1}])
+def test_tags_that_are_no_list_are_none(tmp_path, tags):
+    path = fake_run(tmp_path, tags=tags, notes="old")
+    assert (RunRecord(path).tags, RunRecord(path).notes) == ([], "old")
+    (path / "labels.json").write_text(json.dumps({"tags": tags, "notes": "new"}))
+    assert (RunRecord(path).tags, RunRecord(path).notes) == ([], "new")
+
+
 def test_text_cannot_steer_a_terminal(tmp_path):
     run = RunRecord(fake_run(tmp_path, notes="\x1b[31mred\x07\n two\u202e", tags=["\x1b[2J", 3]))
     assert run.notes == "\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER} two\N{REPLACEMENT CHARACTER}"
@@ -158,6 +195,7 @@ def test_the_size_counts_a_file_of_two_names_once_and_follows_no_link(tmp_path):
         (place / "file").write_bytes(os.urandom(200_000))
     alone = sum(size_on_disk(folder))
     assert alone >= 200_000
+    assert alone == (folder / "file").stat().st_blocks * 512 == RunRecord(folder).size
     os.link(folder / "file", folder / "again")
     (folder / "link").symlink_to(elsewhere)
     (folder / "file_link").symlink_to(elsewhere / "file")
