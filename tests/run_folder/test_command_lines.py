@@ -44,3 +44,8 @@ def test_tensorboard_shows_all_runs_of_the_output_folder(tmp_path, monkeypatch):
     run.mkdir(parents=True)
     assert command_lines.tensorboard(RunFolder(run), tmp_path / "my runs") == "tensorboard --logdir 'my runs'"
     assert command_lines.tensorboard(RunFolder(run), tmp_path / "elsewhere") == "tensorboard --logdir 'my runs/train/a'"
+
+
+def test_where_the_project_is_installed_its_own_command_is_typed(monkeypatch):
+    monkeypatch.setattr(command_lines, "is_installed", lambda: True)
+    assert command_lines.script("train", notes="two words", seed="1") == "diffusion-lab train 'notes=two words' seed=1"

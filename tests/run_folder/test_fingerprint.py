@@ -82,6 +82,23 @@ def test_a_key_inside_a_part_is_not_taken_for_one_of_the_run(base):
     assert config_hash(changed(base, "network.name=a")) != config_hash(changed(base, "network.name=b"))
 
 
+@pytest.mark.parametrize(
+    ("change", "differing"),
+    [
+        ({}, []),
+        ({"config": {"seed": 2}}, ["experiment", "config"]),
+        ({"data": {"train": "b"}}, ["experiment", "data"]),
+        ({"environment": {"threads": 2}}, ["environment"]),
+    ],
+)
+def test_an_experiment_is_a_config_code_and_data_in_whatever_environment(change, differing):
+    given = {"config": {"seed": 1}, "data": {"train": "a"}, "environment": {"threads": 1}}
+    found, other = (fingerprint.fingerprint(**node) for node in (given, given | change))
+    assert list(found) == ["experiment", "config", "code", "data", "environment"]
+    assert [part for part in found if found[part] != other[part]] == differing
+    assert {len(part) for part in found.values()} == {16}
+
+
 def test_each_key_that_decides_nothing_is_said_why():
     assert all(DECIDES_NOTHING.values())
 

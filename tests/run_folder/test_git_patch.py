@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from diffusion_lab.run_folder import git_patch
-from diffusion_lab.run_folder.git_patch import changed_files, sections, working_tree
+from diffusion_lab.run_folder.git_patch import GitError, changed_files, sections, working_tree
 
 PLAIN = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
@@ -274,6 +274,13 @@ def test_where_git_has_nothing_to_say(repository, tmp_path, monkeypatch):
     assert working_tree(empty) is None
     monkeypatch.setenv("PATH", "")
     assert working_tree(repository) is None
+
+
+def test_a_repository_that_is_damaged_is_an_error_of_one_line(repository):
+    tree = git(repository, "rev-parse", "HEAD^{tree}").decode().strip()
+    (repository / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    with pytest.raises(GitError, match=r"\A(error|fatal): [^\n]+\Z"):
+        working_tree(repository)
 
 
 def test_the_files_between_two_commits(repository):
