@@ -7,7 +7,8 @@
 
 The faults of an area are a sample of all that `mutants.mutants_of` finds: those with the smallest hashes, so that it
 changes only where the code does. First the tests of the area run once, and are asked which lines each executes. Then
-each fault runs against the tests that execute its line, those of the mirrored file first, until one fails.
+each fault runs against the tests that execute its line, or its file where none is known to execute the line, those of
+the mirrored file first, until one fails.
 
 Each fault is tried in a copy of the project by a process of its own, which begins as a copy of one that has imported
 torch and the like, and has not computed anything: threads would be lost in the copy.
@@ -82,7 +83,8 @@ class Record:
         """Return the tests that a fault is tried with, in their order."""
         lines = range(mutant.line, mutant.last_line + 1)
         of_file = self.of_lines.get(file, {})
-        found = frozenset().union(*(of_file.get(line, frozenset()) for line in lines))
+        # A line that none executes may be one that a process forked by a test does, where coverage does not look.
+        found = frozenset().union(*(of_file.get(line, frozenset()) for line in lines)) or of_file.get(0, frozenset())
         if any(line in self.at_import.get(file, frozenset()) for line in lines):
             found |= of_file.get(0, frozenset())
             found |= {test for test in self.seconds if test.startswith(f"tests/{READS_SIGNATURES}::")}

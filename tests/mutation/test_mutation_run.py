@@ -36,6 +36,11 @@ def test_a_fault_in_what_is_executed_at_import_is_tried_with_all_tests_of_the_fi
     assert DEFAULT not in TESTS.against(FILE, fault(5))
 
 
+def test_a_fault_in_a_line_that_none_is_seen_to_execute_is_tried_with_all_tests_of_the_file():
+    tests = Record(SECONDS, {FILE: {0: frozenset(SECONDS), 4: frozenset({"tests/a.py::b"})}}, {})
+    assert set(tests.against(FILE, fault(5))) == set(SECONDS)
+
+
 def test_nothing_is_tried_with_a_fault_in_a_file_that_no_test_touches():
     assert TESTS.against("src/diffusion_lab/other.py", fault(5)) == []
 
