@@ -88,6 +88,12 @@ def test_every_time_of_the_grid_falls_into_the_part_whose_upper_end_it_reaches(t
         assert logged == {callback.names[upper - 1]: 2.0}
 
 
+def test_a_time_whose_product_is_rounded_up_falls_into_the_part_that_ends_with_it(tmp_path):
+    """0.07 · 100 is a little more than 7 in double precision."""
+    logged = fit(tmp_path, TimestepLoss(100), [torch.tensor([[2.0, 0.07]], dtype=torch.float64)], max_epochs=1)
+    assert logged == {"train/loss_by_t/0.06-0.07": 2.0}
+
+
 def test_a_sample_counts_as_often_as_its_weight_says(tmp_path):
     rows = torch.tensor([[1.0, 0.1, 3.0], [5.0, 0.2, 1.0], [7.0, 0.9, 0.5]], dtype=torch.float64)
     callback = TimestepLoss(2)
