@@ -141,7 +141,9 @@ def test_the_names_sort_as_the_parts_do():
         f"train/loss_by_t/{part}" for part in ("0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00")
     ]
     assert TimestepLoss(10).names[0] == "train/loss_by_t/0.0-0.1"
-    for buckets in (3, 7, 10, 20, 100):
+    assert TimestepLoss(20).names[1] == "train/loss_by_t/0.05-0.10"
+    assert TimestepLoss(3).names[1] == "train/loss_by_t/0.333-0.667"
+    for buckets in (1, 3, 7, 10, 20, 100, 1000):
         names = TimestepLoss(buckets).names
         assert sorted(set(names)) == names
         assert len(names) == buckets
@@ -163,9 +165,10 @@ def test_an_epoch_starts_from_nothing(tmp_path):
     assert float(trainer.callback_metrics[callback.names[0]]) == 3.0
 
 
-def test_no_part_is_refused():
-    with pytest.raises(ValueError, match=r"callbacks\.timestep_loss\.buckets"):
-        TimestepLoss(0)
+@pytest.mark.parametrize("buckets", [0, 1001])
+def test_no_part_and_too_many_are_refused(buckets):
+    with pytest.raises(ValueError, match=rf"callbacks\.timestep_loss\.buckets must be from 1 to 1,000, got {buckets}"):
+        TimestepLoss(buckets)
 
 
 def test_of_a_network_that_sees_blocks_nothing_is_logged(tmp_path):

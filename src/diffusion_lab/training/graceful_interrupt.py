@@ -75,7 +75,7 @@ class GracefulInterrupt(pl.Callback):
         self.requested, self._requested_at = signal_number, now
         if self._reports:
             again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
-            print(f"\nStopping after this step{again}.", file=sys.stderr, flush=True)
+            print(f"\nStopping after this step{again}.", file=sys.stderr)
 
     def _agreed_signal(self, wait: bool = False) -> int:
         assert self._agreement is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -65,7 +66,7 @@ class Telemetry(pl.Callback):
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         pl_module.log("optimizer/learning_rate", optimizer.param_groups[0]["lr"])
         pl_module.log("optimizer/gradient_norm", _norm(gradients, trainer))
-        pl_module.log("optimizer/weight_norm", _norm([parameter.detach() for parameter in parameters], trainer))
+        pl_module.log("optimizer/weight_norm", _norm(parameters, trainer))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -118,7 +119,7 @@ class Telemetry(pl.Callback):
             self._started = None
 
 
-def _norm(tensors: list[Tensor], trainer: pl.Trainer) -> Tensor:
+def _norm(tensors: Sequence[Tensor], trainer: pl.Trainer) -> Tensor:
     norm = get_total_norm(tensors)
     if isinstance(trainer.strategy, FullySharded):  # each process has a part of every tensor
         norm = trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()

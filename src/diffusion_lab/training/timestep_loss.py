@@ -38,7 +38,7 @@ class TimestepLoss(pl.Callback):
     def names(self) -> list[str]:
         """The name under which each part is logged."""
         edges = [k / self.buckets for k in range(self.buckets + 1)]
-        digits = next((n for n in (1, 2) if all(abs(round(e, n) - e) < 1e-9 for e in edges)), 3)
+        digits = next((n for n in (1, 2) if all(round(e, n) == e for e in edges)), 3)
         bounds = [f"{edge:.{digits}f}" for edge in edges]
         return [f"train/loss_by_t/{low}-{high}" for low, high in itertools.pairwise(bounds)]
 
