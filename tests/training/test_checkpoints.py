@@ -4,12 +4,20 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers.logger import Logger
+from torch import nn
 
+from conftest import Batches
 from diffusion_lab.errors import LabError
+from diffusion_lab.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
 from diffusion_lab.training.checkpoints import Checkpoints, checkpoint_path, earlier_checkpoints
 from diffusion_lab.training.finite_loss import FiniteLoss
 from diffusion_lab.training.step_losses import LossLedger
+
+#: Lightning and its torch, about themselves.
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 
 
 class Trainer(SimpleNamespace):
@@ -194,3 +202,125 @@ def test_weights_of_a_loss_that_is_no_number_replace_nothing(tmp_path):
 def test_numbers_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Checkpoints(**arguments)
+
+
+class Falling(pl.LightningModule):
+    """A weight that is the loss, and falls in each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def training_step(self, batch, batch_idx):
+        self.log("train/loss", self.weight, batch_size=1)
+        return 1 * self.weight
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.weight, batch_size=1)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Placed(Batches):
+    """A loader with a place, which the trainer must not restore: the data module does."""
+
+    def state_dict(self):
+        return {"place": 1}
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+class Told(pl.Callback):
+    """What happens in a training, with the numbers of epoch and step, and the trainer's counters at validations."""
+
+    def __init__(self):
+        self.happened, self.counters = [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.happened.append(("batch", trainer.current_epoch, trainer.global_step, batch_idx))
+
+    def on_validation_start(self, trainer, pl_module):
+        self.happened.append(("validation", trainer.current_epoch, trainer.global_step))
+        self.counters.append(trainer.fit_loop.state_dict())
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.happened.append(("epoch", trainer.current_epoch, trainer.global_step))
+
+
+class Rows(Logger):
+    """Adds the number of each row to what happens, and what is in it."""
+
+    name, version = "rows", 0
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    def log_metrics(self, metrics, step=None):
+        self.told.happened.append(("row", step, sorted(metrics)))
+
+    def log_hyperparams(self, params):
+        pass
+
+
+def trained(folder, resumed=None, **limits):
+    """Train in epochs of three batches, with a validation after the second; return what happens."""
+    told = Told()
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=Rows(told), callbacks=[told, Checkpoints(every_n_steps=1, keep=None)],
+        plugins=[AtomicCheckpointIO()], enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        log_every_n_steps=1, val_check_interval=2, default_root_dir=folder, **limits,
+    )  # fmt: skip
+    batch = torch.ones(1)
+    trainer.fit(Falling(), Placed([batch] * 3), Batches([batch]), ckpt_path=resumed, weights_only=True)
+    return told
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a training of two epochs with all its states, and what happened in it."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, trained(folder, max_epochs=2)
+
+
+def state(folder, step):
+    """The state from before a step, which is not the last one."""
+    return checkpoint_path(folder, f"step_{step:08d}")
+
+
+def after(told, step):
+    """What happens from the beginning of a step on."""
+    return told.happened[[event[::2] for event in told.happened].index(("batch", step)) :]
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("limit", ["max_epochs", "max_steps"])
+def test_from_every_state_the_rest_of_the_training_happens_as_it_did(tmp_path, limit, accumulated):
+    """Steps, validations, epochs and rows of the log, each once and with the same numbers."""
+    last = {1: 6, 2: 4}[accumulated]
+    limits = {limit: {"max_epochs": 2, "max_steps": last}[limit], "accumulate_grad_batches": accumulated}
+    told = trained(tmp_path / "whole", **limits)
+    for step in range(1, last):
+        again = trained(tmp_path / str(step), state(tmp_path / "whole", step), **limits)
+        assert again.happened == after(told, step)
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_training_that_a_limit_ends_leaves_the_state_of_one_that_goes_on(whole, tmp_path, step):
+    trained(tmp_path, max_steps=step)
+    ended, goes_on = (
+        read_checkpoint(path)["loops"]["fit_loop"]
+        for path in (checkpoint_path(tmp_path, "last"), state(whole[0], step))
+    )
+    for name in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
+        assert ended[name] == goes_on[name], name
+
+
+def test_the_best_state_has_the_counters_of_the_trainer(whole):
+    """It is saved in a validation, and not between two steps as `last.ckpt` is."""
+    folder, told = whole
+    best = read_checkpoint(checkpoint_path(folder, "best"))["loops"]["fit_loop"]
+    for name in ("epoch_progress", "epoch_loop.batch_progress", "epoch_loop.state_dict"):
+        assert best[name] == told.counters[-1][name], name
