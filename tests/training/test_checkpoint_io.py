@@ -53,17 +53,40 @@ WRONG = {
     "a step that is negative": ({"global_step": -1}, "global_step must be"),
     "a step that is a fraction": ({"global_step": 1.5}, "global_step must be"),
     "a step of 400 digits": ({"global_step": 10**400}, "global_step must be"),
+    "a step that no double has": ({"global_step": 2**53}, "global_step must be"),
+    "a step that is true": ({"global_step": True}, "global_step must be"),
     "an epoch that is a list": ({"epoch": [1]}, "epoch must be a whole number of epochs"),
     "loops that are a list": ({"loops": [1]}, "loops must be a mapping"),
     "callbacks that are a text": ({"callbacks": "x"}, "callbacks must be a mapping"),
+    "a callback whose name is a number": ({"callbacks": {3: {}}}, "callbacks must be a mapping from names to mappings"),
     "an optimizer that is a mapping": ({"optimizer_states": {}}, "optimizer_states must be a list of mappings"),
+    "optimizers that are texts": ({"optimizer_states": [{}, "abc"]}, "optimizer_states must be a list of mappings"),
+    "a schedule that is a mapping": ({"lr_schedulers": {}}, "lr_schedulers must be a list of mappings"),
+    "an average that is a list": ({"ema": [1]}, "ema must be averages of the weights"),
+    "an average of a fraction of updates": ({"ema": {"weights": {}, "updates": 1.5}}, "ema must be averages of"),
     "an average without weights": ({"ema": {"weights": [1]}}, "ema must be averages of the weights"),
     "an average whose name is a number": ({"ema": {"weights": {}, "updates": 1, "key": 3}}, "ema must be averages of"),
     "averages that are a list": ({"ema": {"weights": {}, "updates": 1, "others": [1]}}, "ema must be averages of"),
+    "averages of texts": (
+        {"ema": {"weights": {}, "updates": 1, "others": {"a": {"w": "b"}}}},
+        "ema must be averages of",
+    ),
+    "averages with numbers as names": (
+        {"ema": {"weights": {}, "updates": 1, "others": {3: {}}}},
+        "ema must be averages of",
+    ),
     "a time sampling with texts": ({"time_sampling": {"losses": "abc"}}, "time_sampling must be a mapping from"),
     "a tensor of terabytes in four bytes": (
         {"state_dict": {"w": torch.zeros(1).expand(10**12)}},
         "a tensor in it declares more values than it holds",
+    ),
+    "complex numbers": (
+        {"state_dict": {"w": torch.zeros(2, dtype=torch.complex64)}},
+        "no plain tensor of real numbers",
+    ),
+    "a tensor without values": (
+        {"state_dict": {"w": torch.zeros(2, device="meta")}},
+        "no plain tensor of real numbers",
     ),
     "such a tensor far inside": (
         {"optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(1).expand(10**12)}}}]},
@@ -89,6 +112,13 @@ def test_what_a_checkpoint_claims_is_checked_when_it_is_read(path, checkpoint, k
     change, said = WRONG[kind]
     AtomicCheckpointIO().save_checkpoint(checkpoint | change, path)
     assert said in refusal(path)
+
+
+@pytest.mark.parametrize("step", [0, 2**53 - 1])
+def test_a_number_of_steps_may_be_any_that_a_double_has(path, checkpoint, step):
+    AtomicCheckpointIO().save_checkpoint(checkpoint | {"global_step": step, "epoch": step}, path)
+    again = read_checkpoint(path)
+    assert (again["global_step"], again["epoch"]) == (step, step)
 
 
 def test_containers_that_are_shared_a_thousand_million_times_are_looked_at_once(path, checkpoint):
@@ -150,6 +180,29 @@ def test_a_failed_write_leaves_the_older_file_whole_and_nothing_else(path, check
     assert list(path.parent.iterdir()) == ([path] if older else [])
     if older:
         assert path.read_bytes() == before
+
+
+def reason(path, checkpoint, monkeypatch, failure):
+    """What is told of a failed write."""
+
+    def fail(content, file):
+        raise failure
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(LabError) as caught:
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+    return str(caught.value).removeprefix(f"cannot write the checkpoint {path}: ")
+
+
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_what_the_system_said_is_told_in_place_of_what_torch_makes_of_it(path, checkpoint, monkeypatch, link):
+    failure = RuntimeError("unexpected pos 64 vs 0")
+    setattr(failure, link, FAILURES[0])
+    assert reason(path, checkpoint, monkeypatch, failure) == "No space left on device"
+
+
+def test_a_long_reason_is_cut(path, checkpoint, monkeypatch):
+    assert reason(path, checkpoint, monkeypatch, RuntimeError(f"{'x' * 159}yz")) == f"{'x' * 159}y"
 
 
 class Code:
