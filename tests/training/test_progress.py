@@ -1,5 +1,6 @@
 """What people and programs are told of an epoch, and when."""
 
+import math
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,7 +14,9 @@ from diffusion_lab.training.time_estimate import Estimate
 
 
 class Listening(console.Console):
-    """Keeps what it is told."""
+    """Keeps what it is told; draws bars if it is to."""
+
+    bar = False
 
     def __init__(self):
         super().__init__()
@@ -87,6 +90,8 @@ def test_people_get_a_line_for_each_validation_and_else_every_ten_seconds_and_pr
     assert lines[0].startswith("epoch 1  train 0.2500  21 images/s")
     assert [data["epoch"] for _, data in said.of("epoch")] == [1, 2, 3, 4, 5]
     assert ["val/loss" in data for _, data in said.of("epoch")] == [False, False, True, False, False]
+    assert [data["seconds"] for _, data in said.of("epoch")] == [6.0] * 5
+    assert [data["images_per_second"] for _, data in said.of("epoch")] == [4 * 32 / 6.0] * 5
 
 
 def test_a_validation_before_training_is_none_of_an_epoch(said, clock):
@@ -121,13 +126,73 @@ def test_processes_but_the_first_say_nothing(said, clock):
     assert said.events == []
 
 
-def test_an_estimate_is_given_once(said, clock):
+@pytest.mark.parametrize(
+    ("seconds", "count", "rate"), [(0.5, 400, "2"), (0.4, 400, "2.5"), (1 / 1024, 2500, "1,024"), (12.0, 9, "0.0833")]
+)
+def test_an_estimate_is_given_once(said, clock, seconds, count, rate):
     progress, run = RunProgress(bar=False), trainer(estimated_stepping_batches=10_000)
     progress.on_train_start(run, None)
-    for _ in range(400):
-        clock.seconds += 0.5
-        batches(progress, run, 1)
+    for _ in range(count):
+        clock.seconds += seconds
+        batches(progress, run, 1, size=1)
     ((text, data),) = said.of("estimate")
-    assert text.endswith("to train (2 steps/s)")
-    assert data["steps_per_second"] == pytest.approx(2)
-    assert data["seconds"] == pytest.approx(5000, rel=0.01)
+    assert text == f"about {console.duration(data['seconds'])} to train ({rate} steps/s)"
+    assert data["steps_per_second"] == pytest.approx(1 / seconds)
+    assert data["seconds"] == pytest.approx(10_000 * seconds, rel=0.01)
+
+
+@pytest.fixture
+def drawings(said, clock, capsys, monkeypatch):
+    """A function that returns what the bar has drawn; it draws nothing by its own clock within the test."""
+    said.bar = True
+    clock.seconds = 5000.0
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return lambda: capsys.readouterr().err.split("\r")[1:]
+
+
+@pytest.mark.parametrize(
+    ("more", "begun", "first", "second"),
+    [
+        ({}, "10/40", ("epoch 1/3: ", "11/40"), ("epoch 1/3: ", "13/40")),
+        (
+            {"estimated_stepping_batches": math.inf, "max_epochs": -1},
+            "10step",
+            ("epoch 1: ", "11step"),
+            ("epoch 1: ", "13step"),
+        ),
+    ],
+)
+def test_the_bar_is_drawn_every_few_seconds_and_at_the_end(drawings, clock, more, begun, first, second):
+    progress, run = RunProgress(refresh_seconds=1000.0), trainer(global_step=10, **more)
+    progress.on_train_start(run, None)
+    for seconds in (2.0, 999.0, 1.0, 999.0):
+        clock.seconds += seconds
+        batches(progress, run, 1, size=334)
+    progress.on_train_end(run, None)
+    drawn = drawings()
+    assert len(drawn) == 4
+    assert begun in drawn[0]
+    for drawing, parts, speed in zip(drawn[1:3], (first, second), ("167", "1"), strict=True):
+        assert all(part in drawing for part in (*parts, f", loss 0.2500, {speed} images/s]"))
+    assert drawn[3].endswith("\n")
+    batches(progress, run, 1)
+    progress.on_train_end(run, None)
+    assert drawings() == []
+
+
+def test_the_bar_of_a_run_that_fails_is_left_behind_whole(drawings):
+    progress, run = RunProgress(), trainer()
+    progress.on_train_start(run, None)
+    progress.on_exception(run, None, KeyboardInterrupt())
+    assert drawings()[-1].endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "first"), [(True, True, True), (False, True, True), (True, False, True), (True, True, False)]
+)
+def test_a_bar_is_drawn_if_it_is_asked_for_and_seen_and_by_the_first_process(said, drawings, asked, shown, first):
+    said.bar = shown
+    progress = RunProgress(bar=asked)
+    progress.on_train_start(trainer(is_global_zero=first), None)
+    assert bool(drawings()) == (asked and shown and first)
+    progress.on_train_end(None, None)
