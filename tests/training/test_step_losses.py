@@ -2,14 +2,17 @@
 
 import csv
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import torch
 
+from diffusion_lab.errors import LabError
 from diffusion_lab.runs.train import train
 from diffusion_lab.training import step_losses
-from diffusion_lab.training.step_losses import FILE, read_step_losses, write_step_losses
+from diffusion_lab.training.step_losses import FILE, LossLedger, read_step_losses, write_step_losses
 
 
 class Losses(pl.Callback):
@@ -87,3 +90,73 @@ def test_lost_steps_are_nan_behind_those_that_are_known_and_nothing_else_is(tmp_
     assert losses[[0, 1, 5, 6]].tolist() == [1, 2, 6, 7]
     assert np.isnan(losses[2:5]).all()
     assert len(losses) == 7
+
+
+def trainer(folder, **more):
+    usual = {"global_step": 0, "world_size": 1, "is_global_zero": True, "default_root_dir": str(folder)}
+    return SimpleNamespace(**usual | more)
+
+
+def begun(run):
+    ledger = LossLedger()
+    ledger.on_train_start(run, SimpleNamespace(device=torch.device("cpu")))
+    return ledger
+
+
+def step(ledger, run, loss):
+    run.global_step += 1
+    ledger.on_train_batch_end(run, None, {"step_loss": torch.tensor(loss)}, None, 0)
+
+
+def test_nothing_is_written_before_the_buffer_is_full(tmp_path, monkeypatch):
+    """Reading a loss makes a GPU wait."""
+    monkeypatch.setattr(step_losses, "_BUFFERED", 3)
+    run = trainer(tmp_path)
+    ledger, written = begun(run), []
+    for loss in range(1, 8):
+        step(ledger, run, float(loss))
+        written.append(len(read_step_losses(tmp_path)))
+    assert written == [0, 0, 3, 3, 3, 6, 6]
+    ledger.on_train_end(run, None)
+    assert read_step_losses(tmp_path).tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_without_a_new_step_no_file_is_touched(tmp_path):
+    """A checkpoint may be saved before the first step of a resumed run."""
+    write_step_losses(tmp_path, 0, np.array([1, 2], np.float32))
+    run = trainer(tmp_path, global_step=1)
+    LossLedger().flush(run)
+    ledger = begun(run)
+    ledger.flush(run)
+    assert read_step_losses(tmp_path).tolist() == [1, 2]
+    step(ledger, run, 5.0)
+    ledger.flush(run)
+    (tmp_path / FILE).unlink()
+    ledger.flush(run)
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_mean_of_all_processes_is_written_by_the_first(tmp_path, first):
+    asked = []
+
+    def reduce(losses, reduce_op):
+        asked.append((losses.tolist(), reduce_op))
+        return losses.add_(1)
+
+    run = trainer(tmp_path, world_size=2, is_global_zero=first, strategy=SimpleNamespace(reduce=reduce))
+    ledger = begun(run)
+    step(ledger, run, 3.0)
+    ledger.flush(run)
+    step(ledger, run, 4.0)
+    ledger.flush(run)
+    assert asked == [([3.0], "mean"), ([4.0], "mean")]
+    assert read_step_losses(tmp_path).tolist() == ([4.0, 5.0] if first else [])
+
+
+def test_a_disk_that_refuses_is_told(tmp_path):
+    run = trainer(tmp_path / "gone")
+    ledger = begun(run)
+    step(ledger, run, 3.0)
+    with pytest.raises(LabError, match=rf"^cannot write {tmp_path}/gone/{FILE}: No such file or directory$"):
+        ledger.flush(run)
