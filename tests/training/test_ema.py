@@ -1,5 +1,7 @@
 """The average is compared with its formula and with that of diffusers; and where it is used and where not."""
 
+import copy
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -105,7 +107,44 @@ def test_a_weight_that_has_two_names_has_one_average():
     assert torch.equal(ema.average["linear.weight"], ema.average["other.weight"])
 
 
-@pytest.mark.parametrize(("key", "value"), [("decay", 1.0), ("decay", -0.1), ("every_n_steps", 0)])
+def test_each_of_several_decays_has_an_average_of_its_own():
+    module = Module()
+    several = EMA([0.5, 0.9])
+    walk(several, copy.deepcopy(module), 20)
+    named = several.named_tensors()
+    for decay, before in ((0.5, ""), (0.9, "ema_0.9/")):
+        alone = EMA(decay)
+        walk(alone, copy.deepcopy(module), 20)
+        assert several.content()["key"] == "ema_0.5"
+        for name, value in alone.average.items():
+            assert torch.equal(several.averages[f"ema_{decay}"][name], value)
+            assert torch.equal(named.pop(before + name), value)
+    assert named == {}
+
+
+def test_steps_between_updates_are_left_out():
+    module = Module()
+    expected = module.linear.weight.detach().clone()
+    ema = EMA(0.5, every_n_steps=3)
+    path = walk(ema, module, 10)
+    for update, weights in enumerate(path[2::3], 1):
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * weights["linear.weight"]
+    assert ema.updates == 3
+    torch.testing.assert_close(ema.average["linear.weight"], expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("decay", 1.0),
+        ("decay", -0.1),
+        ("decay", []),
+        ("decay", [0.5, 0.5]),
+        ("decay", [0.5, 1.0]),
+        ("every_n_steps", 0),
+    ],
+)
 def test_what_it_refuses(key, value):
     with pytest.raises(ValueError, match=rf"ema\.{key}"):
         EMA(**{key: value})

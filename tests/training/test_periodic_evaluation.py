@@ -69,7 +69,8 @@ def test_an_evaluation_that_cannot_be_made_does_not_end_training(capsys):
     assert "no evaluation after 7 steps: too early" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", ["every_n_epochs", "num_samples", "seeds"])
-def test_numbers_out_of_range_are_refused_by_their_key(key):
-    with pytest.raises(ValueError, match=rf"callbacks\.evaluation\.{key} must be at least"):
-        PeriodicEvaluation(print, **{key: -1})
+@pytest.mark.parametrize(("key", "least"), [("every_n_epochs", 0), ("num_samples", 1), ("seeds", 1)])
+def test_numbers_out_of_range_are_refused_by_their_key(key, least):
+    assert getattr(PeriodicEvaluation(print, **{key: least}), key) == least
+    with pytest.raises(ValueError, match=rf"callbacks\.evaluation\.{key} must be at least {least}, got {least - 1}$"):
+        PeriodicEvaluation(print, **{key: least - 1})

@@ -12,7 +12,7 @@ from diffusion_lab.errors import LabError
 from diffusion_lab.runs.chosen_weights import chosen_weights
 from diffusion_lab.training.checkpoint_io import read_checkpoint
 from diffusion_lab.training.power_ema import FOLDER, PowerEMA
-from diffusion_lab.training.power_profile import gamma_of
+from diffusion_lab.training.power_profile import WIDEST, gamma_of
 
 
 class Module(pl.LightningModule):
@@ -188,7 +188,9 @@ def test_a_checkpoint_with_other_averages_is_not_taken(tmp_path):
     [
         ("widths", {"widths": []}),
         ("widths", {"widths": [0.1, 0.1]}),
-        ("widths", {"widths": [0.3]}),
+        ("widths", {"widths": [0.0099]}),
+        ("widths", {"widths": [WIDEST]}),
+        ("widths", {"widths": [0.1, 0.3]}),
         ("every_n_steps", {"widths": [0.1], "every_n_steps": 0}),
         ("store_every_n_updates", {"widths": [0.1], "store_every_n_updates": 0}),
         ("max_stored", {"widths": [0.1], "max_stored": 1}),
@@ -198,3 +200,8 @@ def test_a_checkpoint_with_other_averages_is_not_taken(tmp_path):
 def test_what_it_refuses(key, arguments):
     with pytest.raises(ValueError, match=rf"ema\.{key}"):
         PowerEMA(**arguments)
+
+
+def test_what_it_just_takes():
+    assert PowerEMA([0.01, 0.2886], store_every_n_updates=1, max_stored=2).keys == ["power_0.01", "power_0.2886"]
+    assert PowerEMA([0.1], max_stored=1000).max_stored == 1000
