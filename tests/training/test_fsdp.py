@@ -4,6 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from conftest import Batches
 from diffusion_lab.data import Batch
@@ -173,8 +174,14 @@ def looked(rank, folder):
     look, module = Look(), Module()
     trainer = trainer_of(rank, folder, max_epochs=1, callbacks=[look])
     trainer.fit(module, batches(rank))
-    optimizer_state = trainer.strategy.optimizer_state(trainer.optimizers[0])
-    return look.held, look.shapes, dict(trainer.strategy.whole_weights()), optimizer_state
+    gather, gathered = FullyShardedDataParallel.optim_state_dict, []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(
+            FullyShardedDataParallel, "optim_state_dict", lambda *a: gathered.append(gather(*a)) or gathered[0]
+        )
+        optimizer_state = trainer.strategy.optimizer_state(trainer.optimizers[0])
+    weights = dict(trainer.strategy.whole_weights())
+    return look.held, look.shapes, weights, optimizer_state, [len(state) for state in gathered]
 
 
 def test_rank_0_alone_is_given_what_is_whole(tmp_path):
@@ -182,11 +189,11 @@ def test_rank_0_alone_is_given_what_is_whole(tmp_path):
     alone = Module()
     trainer_of(None, tmp_path, max_epochs=1).fit(alone, batches(None))
     count = sum(value.numel() for value in alone.parameters())
-    (first, shapes, weights, of_optimizer), (second, *nothing) = in_two_processes(looked, tmp_path)
+    (first, shapes, weights, of_optimizer, _), (second, *nothing) = in_two_processes(looked, tmp_path)
     part = first[0]
     assert first == [part, count, part]
     assert second == [count - part] * 3
     assert shapes == [tuple(value.shape) for value in alone.parameters()]
     torch.testing.assert_close(dict(weights), dict(alone.state_dict()))
     assert len(of_optimizer["state"]) == 4
-    assert nothing == [[], {}, {}]
+    assert nothing == [[], {}, {}, [0]]

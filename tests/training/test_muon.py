@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from diffusion_lab.training.muon import MuonWithAdamW, nearly_orthogonal
+from pretended_device import pretended_device
 
 
 def trained(optimizer, network, x, steps):
@@ -43,6 +44,23 @@ def test_steps_are_those_of_pytorch_but_for_the_digits_that_bfloat16_lacks(x):
     trained(torch.optim.Muon(other.parameters(), 0.02, 0.1, 0.9, adjust_lr_fn="match_rms_adamw"), other, x, 3)
     difference, way = (one.weight - other.weight).norm(), (one.weight - before).norm()
     assert 0 < difference < 0.02 * way
+
+
+def test_on_a_device_that_is_not_the_cpu_steps_are_those_of_pytorch():
+    generator = torch.Generator().manual_seed(3)
+    start, *gradients = torch.randn(4, 9, 6, generator=generator)
+    other = nn.Parameter(start.clone())
+    theirs = torch.optim.Muon([other], 0.02, 0.1, 0.9, adjust_lr_fn="match_rms_adamw")
+    for gradient in gradients:
+        other.grad = gradient.clone()
+        theirs.step()
+    with pretended_device() as device:
+        weight = nn.Parameter(start.to(device))
+        ours = MuonWithAdamW([weight], lr=0.02, momentum=0.9, weight_decay=0.1)
+        for gradient in gradients:
+            weight.grad = gradient.to(device)
+            ours.step()
+        assert torch.equal(weight.detach().cpu(), other.detach())
 
 
 @pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3)])

@@ -150,3 +150,44 @@ def test_the_peak_of_memory_on_a_gpu_is_that_of_its_allocator(monkeypatch):
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 7 * 2**20)
     assert telemetry._memory(torch.device("cuda")) == 5
     assert telemetry._memory(torch.device("mps")) == 7
+
+
+def test_the_peak_on_a_gpu_is_that_of_this_training(monkeypatch):
+    """An earlier run of a sweep may have needed more."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", asked.append)
+    for kind in ("cuda", "cpu"):
+        device = torch.device(kind)
+        Telemetry().on_train_start(SimpleNamespace(global_step=0, datamodule=None), SimpleNamespace(device=device))
+    assert asked == [torch.device("cuda")]
+
+
+def test_a_device_that_computes_by_itself_is_waited_for_before_the_clock_is_read(monkeypatch):
+    """At logging steps and before a validation; the speed is told in the items of the data."""
+    clock, watched, waited, logged = Clock(), Telemetry(), [], {}
+
+    def synchronize(device):
+        waited.append(device.type)
+        clock.now += 4
+
+    monkeypatch.setattr(telemetry, "time", clock)
+    monkeypatch.setattr(torch.accelerator, "synchronize", synchronize)
+    module = SimpleNamespace(
+        device=torch.device("meta"), log=lambda name, value, **how: logged.update({name: (value, how)})
+    )
+    run = SimpleNamespace(
+        global_step=0, max_steps=-1, is_last_batch=False, log_every_n_steps=2, datamodule=SimpleNamespace(item="token")
+    )
+    watched.on_train_start(run, module)
+    watched.on_train_epoch_start(run, module)
+    for step in (1, 2):
+        clock.now += 1
+        run.global_step = step
+        watched.on_train_batch_end(run, module, None, SimpleNamespace(size=30), 0)
+        assert len(waited) == step // 2
+    assert logged["speed/tokens_per_s"] == (60 / 6, {})
+    assert logged["memory/peak_MiB"][1] == {"reduce_fx": "max", "sync_dist": True}  # the largest of all processes
+    for _ in range(2):
+        watched.on_validation_start(run, module)
+    assert waited == ["meta"] * 2
+    assert watched.seconds == 10
