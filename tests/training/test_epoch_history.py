@@ -53,3 +53,21 @@ def test_what_is_logged_at_the_very_end_is_among_the_metrics():
     epoch_end(history, 0, {"train/loss_epoch": 0.25, "a": 1.0})
     history.on_train_end(SimpleNamespace(callback_metrics={"a": 2.0}), None)
     assert history.metrics == {"train/loss_epoch": 0.25, "a": 2.0}
+
+
+def test_a_validation_of_an_epoch_before_the_resume_counts_for_no_later_one():
+    before, history = History(), History()
+    before.on_validation_end(SimpleNamespace(sanity_checking=False, callback_metrics={"val/loss": 0.5}), None)
+    epoch_end(before, 0, {})
+    history.load_state_dict(before.state_dict())
+    epoch_end(history, 1, {})
+    assert history.epochs == [{"epoch": 1, "step": 8, "val/loss": 0.5}, {"epoch": 2, "step": 8}]
+    assert history.metrics == {"val/loss": 0.5}
+
+
+def test_a_state_from_before_metrics_were_kept_has_none():
+    history = History()
+    history.load_state_dict({"epochs": [{"epoch": 1, "step": 8}]})
+    epoch_end(history, 1, {})
+    assert history.epochs == [{"epoch": 1, "step": 8}, {"epoch": 2, "step": 8}]
+    assert history.metrics == {}

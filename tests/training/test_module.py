@@ -127,6 +127,15 @@ def test_labels_are_dropped_for_each_sample_and_only_while_training(tmp_path):
     assert dropped.double().mean().item() == pytest.approx(0.25, abs=0.04)
 
 
+def test_a_label_is_dropped_where_the_number_of_its_row_is_below_the_share(tmp_path):
+    """Numbers lie in [0, 1): one that is the share itself is not."""
+    numbers = Noise(torch.arange(64), 0, "train", 0, 0).at("condition").uniform()
+    network, objective = Labelled(1), Terms()
+    network.condition_dropout = float(numbers[5])
+    fit(tmp_path, module(network, objective), [batch(0, [1.0] * 64)])
+    assert torch.equal(objective.seen[0] == K, numbers < numbers[5])
+
+
 def test_which_labels_are_dropped_depends_on_the_row_alone(tmp_path):
     """So that several processes drop what one would."""
     network, objective = Labelled(1), Terms()
@@ -204,6 +213,20 @@ def test_times_are_learned_from_the_losses_of_a_whole_batch_without_weights(tmp_
     times = Weighted()
     fit(tmp_path, module(Plain(1), Terms(), times), parts, accumulate_grad_batches=2)
     assert times.learned == [([0.01, 0.02, 0.03], [1, 2, 3])]
+
+
+def test_times_in_single_precision_learn_from_losses_in_double_precision(tmp_path):
+    class Narrow(Weighted):
+        def __call__(self, noise):
+            return super().__call__(noise).float()
+
+    class Wide(Terms):
+        def __call__(self, *arguments):
+            return {name: value.double() for name, value in super().__call__(*arguments).items()}
+
+    times = Narrow()
+    fit(tmp_path, module(Plain(1), Wide(), times), [batch(0, [1.0, 2.0, 3.0])])
+    assert times.learned == [(pytest.approx([0.01, 0.02, 0.03]), [1, 2, 3])]
 
 
 def test_what_was_learned_is_in_a_checkpoint_and_nothing_is_for_times_that_do_not_learn():

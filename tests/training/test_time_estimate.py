@@ -50,6 +50,8 @@ def test_slow_steps_are_judged_by_fewer_and_fast_ones_by_more():
     ((slow, of_slow),) = forecasts(Clock(), 0, 1000, lambda n: 4)
     assert slow == 6  # 12 s after the third
     assert of_slow.seconds == pytest.approx(4000)
+    ((slower, _),) = forecasts(Clock(), 0, 1000, lambda n: 5)
+    assert slower == 5  # 10 s after the third
     ((fast, of_fast),) = forecasts(Clock(), 0, 1000, lambda n: 1 / 64)
     assert fast == 3 + 128  # 2 s after the third
     assert of_fast.rate == 64

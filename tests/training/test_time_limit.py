@@ -1,8 +1,10 @@
 import math
+from types import SimpleNamespace
 
 import pytest
+from pytorch_lightning.callbacks import Timer
 
-from diffusion_lab.training.time_limit import seconds
+from diffusion_lab.training.time_limit import seconds, stopped_by
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,29 @@ def test_a_limit_of_time_in_seconds(typed, expected):
 def test_what_is_no_time_is_refused_with_an_example(typed):
     with pytest.raises(ValueError, match=r"trainer\.max_time=.*such as 00:01:30:00"):
         seconds(typed)
+
+
+class Remaining(Timer):
+    """A timer with so many seconds left; None for one without a limit."""
+
+    def __init__(self, left):
+        super().__init__()
+        self.left = left
+
+    def time_remaining(self, stage=None):
+        return self.left
+
+
+@pytest.mark.parametrize(
+    ("stops", "left", "expected"),
+    [
+        (False, [0.0], None),
+        (True, [], "early_stopping"),
+        (True, [None, 0.1], "early_stopping"),
+        (True, [0.0], "max_time"),
+        (True, [None, 5.0, -1.0], "max_time"),
+    ],
+)
+def test_a_training_that_stops_is_stopped_by_its_time_or_by_its_rule(stops, left, expected):
+    trainer = SimpleNamespace(should_stop=stops, callbacks=[object(), *map(Remaining, left)])
+    assert stopped_by(trainer) == expected
