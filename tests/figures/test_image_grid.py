@@ -134,15 +134,19 @@ def test_the_loss_curve_shows_each_loss_where_it_was_measured():
     figure = figures.loss_curve(epochs, "nats")
     (axes,) = figure.axes
     assert (axes.get_title(), axes.get_xlabel()) == ("Loss per epoch", "epoch")
-    assert (axes.get_ylabel(), axes.get_yscale()) == ("nats", "log")
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("nats", "linear")
     curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
     assert curves == {"training": ([0, 1], [1.0, 0.5]), "validation, fixed noise": ([1], [0.75])}
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
 
 
-def test_a_loss_that_is_not_positive_has_a_linear_scale():
-    figure = figures.loss_curve([{"epoch": 0, "train/loss": -1.0, "val/loss": 0.5}], "nats")
-    assert figure.axes[0].get_yscale() == "linear"
+@pytest.mark.parametrize(
+    ("losses", "scale"), [((2.5, 0.49), "log"), ((2.5, 0.5), "linear"), ((0.5, -1.0), "linear"), ((1.0, 0.0), "linear")]
+)
+def test_losses_of_which_one_is_more_than_five_times_another_have_a_logarithmic_scale(losses, scale):
+    first, last = losses
+    figure = figures.loss_curve([{"epoch": 0, "train/loss": first, "val/loss": last}], "nats")
+    assert figure.axes[0].get_yscale() == scale
 
 
 def test_curves_stand_side_by_side_with_their_labels():

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from diffusion_lab.figures.log_axes import set_log_scale_if_wide
+
 
 def curves_figure(curves: Sequence[Any], title: str) -> Figure:
     """Draw curves side by side; each has `title`, `x_label`, `y_label`, and `x` and `y`, tensors [n]."""
@@ -40,10 +42,8 @@ def loss_curve(epochs: Sequence[Mapping[str, float]], unit: str) -> Figure:
     for key, label in (("train/loss", "training"), ("val/loss", "validation, fixed noise")):
         rows = [row for row in epochs if key in row]
         axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=label)
-    scale = (
-        "log" if all(value > 0 for row in epochs for key, value in row.items() if key.endswith("/loss")) else "linear"
-    )
-    axes.set(title="Loss per epoch", xlabel="epoch", ylabel=unit, yscale=scale)
+    axes.set(title="Loss per epoch", xlabel="epoch", ylabel=unit)
+    set_log_scale_if_wide(axes, "y", [value for row in epochs for key, value in row.items() if key.endswith("/loss")])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
