@@ -43,12 +43,12 @@ def resumed(checkpoint, module, **more):
 def test_a_resumed_epoch_goes_on_with_sums_in_double_precision():
     """Single precision would lose the ones beside the large number."""
     module, means = Module(), EpochMeans()
-    train(means, module, [2.0**24])
+    train(means, module, [2.0**24, 1.0])
     train(means, module, [1.0])
     means = resumed(saved(means), module)
     train(means, module, [1.0, 6.0], weights=torch.tensor([1.0, 0.5]))
-    assert saved(means) == {"epoch_means": {"loss": [2.0**24 + 5, 4.0]}}
-    assert float(module.logged["train/loss_epoch"].compute()) == (2**24 + 5) / 4
+    assert saved(means) == {"epoch_means": {"loss": [2.0**24 + 6, 5.0]}}
+    assert float(module.logged["train/loss_epoch"].compute()) == (2**24 + 6) / 5
 
 
 @pytest.mark.parametrize(("last", "expected"), [(False, [3.0, 2.0]), (True, [0.0, 0.0])])

@@ -56,12 +56,10 @@ class EpochMeans(pl.Callback):
                 setattr(mean, state, torch.tensor(value, dtype=there.dtype, device=there.device))
 
     def _mean(self, name: str, device: torch.device) -> MeanMetric:
-        if name not in self._means:
-            mean = MeanMetric(nan_strategy="disable")
-            if device.type != "mps":  # which has no float64
-                mean.set_dtype(torch.float64)
-            self._means[name] = mean
-        return self._means[name].to(device)
+        mean = self._means.setdefault(name, MeanMetric(nan_strategy="disable")).to(device)
+        if device.type != "mps":  # which has no float64
+            mean.set_dtype(torch.float64)  # each time, since a metric that is moved adds up in single precision
+        return mean
 
     def _totals(self) -> dict[str, Tensor]:
         """Return [2] for each term: the sum of this process's values in the epoch so far, and how many there were."""
