@@ -164,3 +164,8 @@ class Batches:
 
     def __len__(self):
         return len(self.batches)
+
+
+def a_third_quick(cases):
+    """Return the cases, of which `make test` tries each third one, and continuous integration all."""
+    return [pytest.param(case, marks=() if n % 3 == 0 else pytest.mark.slow) for n, case in enumerate(cases)]

@@ -128,6 +128,7 @@ def test_images_of_another_kind_are_refused_by_the_weight(theirs, tiny):
         train(tiny(*NETWORK, f"init_from={theirs}", "parameterization=learned_variance", "objective=hybrid"), [])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_adm_is_drawn_from_and_trained_further(tmp_path, settings, tiny):
     weights, _ = adm_weights(32, [1, 2], 1, [False, True], in_channels=1, out_channels=2)
     torch.save(weights, tmp_path / "model.pt")

@@ -128,7 +128,7 @@ def check_ancestral(monkeypatch, folder, model, out, labels=None):
         ("safetensors", "samples"),
         ("diffusers", "images"),
         pytest.param("onnx", "x", marks=pytest.mark.slow),
-        ("torch_export", "x"),
+        pytest.param("torch_export", "x", marks=pytest.mark.slow),
     ],
 )
 def test_the_code_of_the_model_card_draws_samples(trained, exported, monkeypatch, kind, found):
@@ -153,14 +153,15 @@ def drawn_by_card(out, monkeypatch):
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "choices",
     [
         ["schedule=flow", "parameterization=velocity", "sampler=euler"],
-        pytest.param(["schedule=edm", "parameterization=edm", "sampler=heun"], marks=pytest.mark.slow),
-        pytest.param(["parameterization=learned_variance", "objective=hybrid", "sampler=ddim"], marks=pytest.mark.slow),
-        pytest.param(["network.labels=true", "sampler=ddim"], marks=pytest.mark.slow),
+        ["schedule=edm", "parameterization=edm", "sampler=heun"],
+        ["parameterization=learned_variance", "objective=hybrid", "sampler=ddim"],
+        ["network.labels=true", "sampler=ddim"],
     ],
     ids=" ".join,
 )

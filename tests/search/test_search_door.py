@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TINY
+from conftest import TINY, a_third_quick
 from diffusion_lab.config.tree import conf_dir
 from diffusion_lab.search.study import SharedStudy
 from searches import small_spec
@@ -60,7 +60,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("typed", BAD)
+@pytest.mark.parametrize("typed", a_third_quick(BAD))
 def test_it_is_refused_in_one_line_and_nothing_is_written(door, tmp_path, typed):
     status, line = door(*BASE, typed, script="search")
     assert status == 1

@@ -123,6 +123,7 @@ def test_heartbeats_are_recorded_only_while_a_trial_runs(opened, monkeypatch):
     assert len(beats) == count
 
 
+@pytest.mark.slow
 def test_heartbeats_continue_after_an_error_of_the_storage(opened, monkeypatch):
     shared = opened(heartbeat=1)
     trial = shared.ask()
