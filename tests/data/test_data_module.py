@@ -1,5 +1,6 @@
 """What every kind of data has in common, and its place in a run of Lightning's trainer."""
 
+import hashlib
 import os
 import re
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from diffusion_lab.data import DataModule, Split, Stored
+from diffusion_lab.data.split import hash_rows
 
 # Lightning uses what PyTorch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
@@ -150,3 +152,10 @@ def test_no_items_are_refused_and_one_is_not(key):
     assert getattr(Numbers(**{key: 1}), key) == 1
     with pytest.raises(ValueError, match=rf"data\.{key} must be at least 1"):
         Numbers(**{key: 0})
+
+
+def test_the_hash_of_an_item_has_16_bytes_and_is_blake2b_of_what_it_holds():
+    """Fingerprints that runs have recorded are made of them."""
+    items = [bytes([1, 2]), b"", bytes([3])]
+    expected = [list(hashlib.blake2b(item, digest_size=16).digest()) for item in items]
+    assert hash_rows(items).tolist() == expected

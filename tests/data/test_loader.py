@@ -15,6 +15,7 @@ from torch import Tensor
 from diffusion_lab.data import Loader, Stored
 from diffusion_lab.data.loader import permutation
 from diffusion_lab.errors import LabError
+from pretended_device import There, pretended_device
 
 
 def loader(size=23, batch_size=5, shuffle=True, **options):
@@ -325,3 +326,18 @@ def test_a_reader_ends_with_a_run_that_was_killed_even_while_it_reads():
     assert select.select([end], [], [], 20)[0]
     assert os.read(end, 4) == b""
     os.close(end)
+
+
+def test_batches_are_made_on_the_device_to_which_they_go():
+    x, labels = torch.arange(12).reshape(6, 2), torch.arange(6)
+    order = [batch.label.tolist() for batch in Loader(x, labels, 2, shuffle=True)]
+    made = []
+
+    def noted(stored, noise):
+        made.append((stored, noise.rows))
+        return stored
+
+    with pretended_device() as device:
+        batches = list(Loader(x, labels, 2, shuffle=True, augment=noted, device=device))
+        assert all(isinstance(tensor, There) for both in made for tensor in both)
+        assert [batch.x[:, 0].tolist() for batch in batches] == [[2 * row for row in rows] for rows in order]
