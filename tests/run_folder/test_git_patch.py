@@ -191,6 +191,17 @@ def test_in_a_hook_of_another_repository(repository, tmp_path, monkeypatch):
     assert working_tree(repository) == expected
 
 
+def test_a_repository_within_and_what_may_not_be_read_are_left_out_and_named(repository, monkeypatch):
+    git(repository, "init", "-q", "nested")
+    write(repository, "nested/file.txt", b"of another repository")
+    write(repository, "secret.txt", b"small\n")
+    (repository / "new_link").symlink_to("secret.txt")
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path.name == "secret.txt" and mode == os.R_OK))
+    tree = working_tree(repository)
+    assert tree.left_out == ("nested/", "secret.txt")
+    assert list(sections(tree.patch)) == ["new_link"]
+
+
 def test_what_is_large_or_cannot_be_read_is_left_out_and_named(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(git_patch, "LARGEST_FILE", 2000)
     monkeypatch.setattr(git_patch, "LARGEST_PATCH", 2500)
