@@ -56,9 +56,14 @@ class EpochMeans(pl.Callback):
                 setattr(mean, state, torch.tensor(value, dtype=there.dtype, device=there.device))
 
     def _mean(self, name: str, device: torch.device) -> MeanMetric:
-        mean = self._means.setdefault(name, MeanMetric(nan_strategy="disable")).to(device)
-        if device.type != "mps":  # which has no float64
-            mean.set_dtype(torch.float64)  # each time, since a metric that is moved adds up in single precision
+        if name not in self._means:
+            self._means[name] = MeanMetric(nan_strategy="disable")
+        mean = self._means[name]
+        if mean.device != device:
+            mean.to(device)
+        # A metric that was moved, by the trainer as well, adds up in single precision. Apple's GPUs have no float64.
+        if mean.dtype != torch.float64 and device.type != "mps":
+            mean.set_dtype(torch.float64)
         return mean
 
     def _totals(self) -> dict[str, Tensor]:
